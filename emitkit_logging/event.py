@@ -1,0 +1,203 @@
+"""Event: what is sent to the server, within its limits.
+
+The limits are those of the API contract; where the hosted service and the open-source server differ, the stricter one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from emitkit_logging.users import Person
+from emitkit_logging.values import MORE, Json, cut, shorten, units
+
+LONGEST_TITLE = 500
+LONGEST_DESCRIPTION = 5_000
+LONGEST_CHANNEL = 255
+LONGEST_ICON = 10
+LONGEST_TAG = 50
+MOST_TAGS = 20
+LONGEST_KEY = 255
+
+MOST_BYTES = 15 * 1024
+"""Bytes of one event's JSON: a stored event has 16 KB, of which the server's own fields take some."""
+
+SHRUNK_BYTES = 4 * 1024
+"""Bytes of an event that the server found too large nevertheless (413)."""
+
+_TRACE = "stacktrace"
+_MOST_ACTIONS = 4
+_MOST_FIELDS = 5
+_FIELD_TYPES = ("choice", "text", "number", "boolean")
+_ACTION_STYLES = ("primary", "destructive")
+_EXPIRES = range(10, 604_801)
+_SHRINKING = ((4_000, 60), (2_000, 40), (1_000, 25), (500, 15), (200, 8), (80, 4), (40, 2))
+
+
+@dataclass(slots=True)
+class Event:
+    """One event, as the server is to store it.
+
+    The fields down to `questions` are the contract's. The others stay here: `level`, `created` (epoch seconds),
+    `idempotency_key`, the `people` it tells of, its `kind` (its name, or logger, template and exception type: what it
+    has in common with others like it), and whether it is no event and `only_identifies`.
+    """
+
+    channel: str
+    title: str
+    description: str | None = None
+    icon: str | None = None
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, Json] = field(default_factory=dict)
+    user_id: str | None = None
+    notify: bool = True
+    display_as: str = "notification"
+    source: str = "emitkit-logging"
+    questions: dict[str, Json] = field(default_factory=dict)
+    level: int = 0
+    created: float = 0.0
+    idempotency_key: str | None = None
+    people: tuple[Person, ...] = ()
+    kind: tuple[str, ...] = ()
+    only_identifies: bool = False
+
+    def body(self) -> dict[str, Json]:
+        """Return the request's JSON object; what is absent is left out, since `null` may be refused."""
+        body: dict[str, Json] = {
+            "channelName": shorten(self.channel, LONGEST_CHANNEL),
+            "title": shorten(self.title, LONGEST_TITLE),
+        }
+        if self.description:
+            body["description"] = shorten(self.description, LONGEST_DESCRIPTION)
+        if self.icon:
+            body["icon"] = self.icon
+        if self.tags:
+            body["tags"] = [shorten(tag, LONGEST_TAG) for tag in self.tags[:MOST_TAGS]]
+        body["metadata"] = self.metadata
+        if self.user_id is not None:
+            body["userId"] = self.user_id
+        body["notify"] = self.notify
+        body["displayAs"] = self.display_as
+        body["source"] = self.source
+        body.update(self.questions)
+        return body
+
+    def encode(self, limit: int = MOST_BYTES) -> bytes:
+        """Return the request's body as UTF-8 JSON of at most `limit` bytes, visibly shortened where it must be."""
+        body = self.body()
+        encoded = dump(body)
+        if len(encoded) <= limit:
+            return encoded
+        for longest, most in _SHRINKING:
+            body["metadata"] = _shrunk(self.metadata, longest, most)
+            encoded = dump(body)
+            if len(encoded) <= limit:
+                return encoded
+        body["metadata"] = {
+            **{key: _shrunk(self.metadata[key], 200, 8) for key in _KEPT if key in self.metadata},
+            MORE: "more than fits into an event",
+        }
+        for longest in (1_000, 300, 100):
+            body["description"] = shorten(self.description or "", longest)
+            body["title"] = shorten(self.title, longest)
+            encoded = dump(body)
+            if len(encoded) <= limit:
+                break
+        return encoded
+
+
+_KEPT = ("category", "event", "timestamp", "occurrences", "first_seen", "last_seen")
+
+
+def dump(body: Mapping[str, Json]) -> bytes:
+    """Encode a JSON object as UTF-8, without blanks."""
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _shrunk(value: Json, longest: int, most: int, key: str = "") -> Json:
+    if isinstance(value, str):
+        if key != _TRACE:
+            return cut(value, longest)
+        # of a traceback the end says most: where it was raised, and what
+        kept = 3 * longest
+        return value if len(value) <= kept else f"{MORE} [{len(value)} characters]\n{value[-kept:]}"
+    if isinstance(value, list):
+        kept_items = [_shrunk(item, longest, most) for item in value[:most]]
+        return [*kept_items, f"{MORE} {len(value) - most} more"] if len(value) > most else kept_items
+    if isinstance(value, dict):
+        kept_pairs = {name: _shrunk(value[name], longest, most, name) for name in list(value)[:most]}
+        if len(value) > most:
+            kept_pairs[MORE] = f"{len(value) - most} more"
+        return kept_pairs
+    return value
+
+
+def questions(found: Mapping[str, Any]) -> tuple[dict[str, Json], set[str]]:
+    """Take EmitKit's `actions`, `fields`, `expires_in`, `callback_url` and `resume` from a record's values.
+
+    Args:
+        found: the record's values, already plain JSON.
+
+    Returns:
+        The request's fields, by the contract's names, and the keys that were taken. What the server would refuse is
+        not taken, nor is what only an event that waits for an answer may carry.
+    """
+    sent: dict[str, Json] = {}
+    taken: set[str] = set()
+    actions = found.get("actions")
+    if isinstance(actions, list) and 0 < len(actions) <= _MOST_ACTIONS and all(map(_is_action, actions)):
+        sent["actions"] = actions
+        taken.add("actions")
+    fields = found.get("fields")
+    if isinstance(fields, list) and 0 < len(fields) <= _MOST_FIELDS and all(map(_is_field, fields)):
+        sent["fields"] = fields
+        taken.add("fields")
+    waits = "fields" in sent or any("id" in action for action in sent.get("actions") or ())  # type: ignore[union-attr]
+    if waits:
+        for key, name, is_valid in _ONLY_WAITING:
+            if key in found and is_valid(found[key]):
+                sent[name] = found[key]
+                taken.add(key)
+    return sent, taken
+
+
+def _is_action(action: object) -> bool:
+    if not isinstance(action, dict) or not _is_label(action.get("label")):
+        return False
+    if "url" in action:
+        return "id" not in action and _is_address(action["url"], ("http", "https"))
+    return _is_label(action.get("id")) and action.get("style", "primary") in _ACTION_STYLES
+
+
+def _is_field(entry: object) -> bool:
+    if not isinstance(entry, dict) or not (_is_label(entry.get("id")) and _is_label(entry.get("label"))):
+        return False
+    return entry.get("type") in _FIELD_TYPES
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, str) and 0 < units(value) <= 255
+
+
+def _is_address(value: object, schemes: tuple[str, ...] = ("https",)) -> bool:
+    if not isinstance(value, str) or units(value) > 2_000:
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _is_expiry(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in _EXPIRES
+
+
+_ONLY_WAITING = (
+    ("expires_in", "expiresIn", _is_expiry),
+    ("callback_url", "callbackUrl", _is_address),
+    ("resume", "resume", lambda value: isinstance(value, str) and bool(value)),
+)

@@ -1,0 +1,84 @@
+"""Filter: which records go to one of several handlers.
+
+The rules, and what wins where they overlap, are those of the seed document's *Provider Routing* and of the npm package
+`@stacksee/analytics` 0.14.5.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from emitkit_logging import options, vocabulary
+from emitkit_logging import record as records
+
+METHODS = ("track", "identify", "pageView")
+
+
+class EventFilter(logging.Filter):
+    """Lets through the records that a handler is meant to get.
+
+    `events` wins over `event_patterns`, that over `exclude_events`; `methods` wins over `exclude`. Empty lists of names
+    and patterns are as good as none; an empty list of methods lets nothing through. A page view is a record whose event
+    is `page_view`; a plain record is tracked, but has no name that a list could hold.
+
+    Args:
+        events: names of the only events to let through.
+        exclude_events: names of events to stop.
+        event_patterns: globs, one of which an event's name must match.
+        methods: of `track`, `identify` and `pageView` the only ones to let through.
+        exclude: the methods to stop.
+
+    Raises:
+        TypeError: for anything but lists of strings.
+        ValueError: for a method that does not exist.
+    """
+
+    def __init__(
+        self,
+        events: Iterable[str] | None = None,
+        exclude_events: Iterable[str] | None = None,
+        event_patterns: Iterable[str] | None = None,
+        methods: Iterable[str] | None = None,
+        exclude: Iterable[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self._events = frozenset(options.names("events", events))
+        self._patterns = options.names("event_patterns", event_patterns)
+        self._excluded = frozenset(options.names("exclude_events", exclude_events))
+        allowed, stopped = _methods("methods", methods), _methods("exclude", exclude)
+        self._methods = allowed if methods is not None else frozenset(METHODS) - stopped
+        self._warn(("events", events), ("event_patterns", event_patterns), ("exclude_events", exclude_events))
+        self._warn(("methods", methods), ("exclude", exclude))
+
+    @staticmethod
+    def _warn(*given: tuple[str, object]) -> None:
+        used = [name for name, value in given if value]
+        for ignored in used[1:]:
+            logging.getLogger("emitkit_logging").warning("%s: ignored, since %s is given", ignored, used[0])
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the handler is meant to get `record`."""
+        found = records.extras(record)
+        name = records.event_name(found)
+        if name is None and isinstance(found.get("identify"), dict) and not isinstance(found.get("category"), str):
+            return "identify" in self._methods
+        method = "pageView" if name == vocabulary.PAGE_VIEW else "track"
+        if method not in self._methods:
+            return False
+        if name is None and isinstance(found.get("category"), str) and found["category"]:
+            name = records.message(record)[0]
+        if self._events:
+            return name in self._events
+        if self._patterns:
+            return name is not None and any(fnmatchcase(name, pattern) for pattern in self._patterns)
+        return name not in self._excluded
+
+
+def _methods(option: str, value: Iterable[str] | None) -> frozenset[str]:
+    found = frozenset(options.names(option, value))
+    unknown = sorted(found - set(METHODS))
+    if unknown:
+        raise ValueError(f"{option}: {unknown[0]!r} is none of {', '.join(METHODS)}")
+    return found

@@ -1,0 +1,189 @@
+"""Record: what a log record says, and how much of it is taken at the time of the call.
+
+`capture` runs in the application's thread. It copies the record's dict and, where a value could still change, replaces it
+by what it is now; everything that can wait is left to whoever reads the copy later.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from emitkit_logging.values import LONGEST_TEXT, Frozen, Plain, clean, qualified_name
+
+_BARE_RECORD = logging.makeLogRecord({})
+STANDARD = frozenset((*vars(_BARE_RECORD), "message", "asctime", "taskName"))
+"""The attributes that logging itself gives a record."""
+
+OVERRIDES = ("__emitkit_channel", "__emitkit_notify")
+"""The seed document's names for routing one event; every other key that starts like them is ours."""
+
+_OWN = "__emitkit_"
+_MESSAGE = "__emitkit_message"
+_MISFITS = "__emitkit_misfits"
+_RAISED = "__emitkit_raised"
+_FIRST_EXTRAS = len(vars(_BARE_RECORD))
+_SMALL = frozenset((int, float, bool, type(None)))
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception as it was when it was logged: nothing here keeps its frames alive."""
+
+    type: str
+    message: str
+    trace: traceback.TracebackException | str
+
+    @property
+    def stacktrace(self) -> str:
+        """The traceback as Python prints it; source lines are read from disk here, not at the call."""
+        return self.trace if isinstance(self.trace, str) else "".join(self.trace.format())
+
+    @property
+    def summary(self) -> str:
+        """`Type: message`."""
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+def capture(record: logging.LogRecord, plain: Plain) -> dict[str, Any]:
+    """Take what a record says now.
+
+    Args:
+        record: the record; it is not changed.
+        plain: converts what could change after the call.
+
+    Returns:
+        The attributes for a record of its own, see `restore`.
+    """
+    taken = record.__dict__.copy()
+    if (
+        record.args
+        or record.exc_info
+        or type(record.msg) is not str
+        or len(record.msg) > LONGEST_TEXT
+        or type(record) is not logging.LogRecord
+    ):
+        return _frozen(taken, record, plain)
+    for value in islice(taken.values(), _FIRST_EXTRAS, None):
+        kind = type(value)
+        if kind is str:
+            if len(value) > LONGEST_TEXT:
+                return _frozen(taken, record, plain)
+        elif kind not in _SMALL:
+            return _frozen(taken, record, plain)
+    return taken
+
+
+def _frozen(taken: dict[str, Any], record: logging.LogRecord, plain: Plain) -> dict[str, Any]:
+    for key, value in taken.items():
+        if key not in STANDARD:
+            taken[key] = (
+                plain.text(value) if type(value) is str and len(value) > LONGEST_TEXT else plain.snapshot(value)
+            )
+    taken[_RAISED] = raised(record)
+    taken["exc_info"] = None
+    if isinstance(record.msg, dict):
+        taken["msg"] = plain.snapshot(record.msg)
+        taken["args"] = ()
+    elif type(record.msg) is not str or record.args or len(record.msg) > LONGEST_TEXT:
+        text, misfits = message(record)
+        taken[_MESSAGE] = plain.text(text) if len(text) > LONGEST_TEXT else text
+        taken[_MISFITS] = None if misfits is None else Frozen(plain.value(misfits))
+        taken["msg"] = plain.text(record.msg) if isinstance(record.msg, str) else taken[_MESSAGE]
+        taken["args"] = ()
+    return taken
+
+
+def restore(taken: dict[str, Any]) -> logging.LogRecord:
+    """Make a record of what `capture` took."""
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    record.__dict__ = taken
+    return record
+
+
+def message(record: logging.LogRecord) -> tuple[str, object]:
+    """Return a record's message, and its arguments when they do not fit into it, else `None`.
+
+    A dict as the message (structlog) says its message under `event`.
+    """
+    attributes = record.__dict__
+    ready = attributes.get(_MESSAGE)
+    if ready is not None:
+        return ready, attributes.get(_MISFITS)
+    if isinstance(record.msg, dict):
+        said = record.msg.get("event", record.msg.get("message", ""))
+        return (said if isinstance(said, str) else _text(said)), None
+    try:
+        return record.getMessage(), None
+    except Exception:  # `%` raises whatever the arguments raise
+        return _text(record.msg), record.args
+
+
+def template(record: logging.LogRecord) -> str:
+    """Return the message before its arguments were put in: what records of one place in the code share."""
+    return record.msg if isinstance(record.msg, str) else message(record)[0]
+
+
+def raised(record: logging.LogRecord) -> Raised | None:
+    """Return the exception that a record carries, or `None`.
+
+    A record that came through a queue or a socket has only its text left.
+    """
+    ready = record.__dict__.get(_RAISED)
+    if isinstance(ready, Raised):
+        return ready
+    info = record.exc_info
+    if isinstance(info, tuple) and len(info) == 3 and info[1] is not None:
+        kind, error, trace = info
+        name = qualified_name(kind or type(error))
+        try:
+            return Raised(
+                name, _text(error), traceback.TracebackException(type(error), error, trace, lookup_lines=False)
+            )
+        except Exception:  # an exception whose own parts raise is named all the same
+            return Raised(name, _text(error), "")
+    if isinstance(record.exc_text, str) and record.exc_text:
+        last = record.exc_text.rstrip().rpartition("\n")[2]
+        name, _, said = last.partition(": ")
+        return Raised(name, said, record.exc_text)
+    return None
+
+
+def extras(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what the application added to a record, by key.
+
+    A dict named `extra` (loguru) and a dict as the message (structlog) are read one level down; the record itself
+    wins over the first, and that over the second.
+    """
+    own: dict[str, Any] = {}
+    for key, value in record.__dict__.items():
+        if key not in STANDARD and (not key.startswith(_OWN) or key in OVERRIDES):
+            own[key] = value
+    said = {key: value for key, value in record.msg.items() if key != "event"} if isinstance(record.msg, dict) else {}
+    nested = own.pop("extra") if isinstance(own.get("extra"), dict) else {}
+    if said or nested:
+        own = {**_named(said), **_named(nested), **own}
+    return own
+
+
+def event_name(found: dict[str, Any]) -> str | None:
+    """Return the name that a record's extras give its event, or `None`; `emitkit_event` beats `event`."""
+    for key in ("emitkit_event", "event"):
+        name = found.get(key)
+        if isinstance(name, str) and name:
+            return str.__str__(name)
+    return None
+
+
+def _named(values: dict[Any, Any]) -> dict[str, Any]:
+    return {str(key): value for key, value in values.items() if not str(key).startswith(_OWN) or key in OVERRIDES}
+
+
+def _text(value: object) -> str:
+    try:
+        return clean(str(value))
+    except Exception:  # objects whose text raises are named instead
+        return f"<{qualified_name(type(value))}>"
