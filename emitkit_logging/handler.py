@@ -122,12 +122,15 @@ class EmitKitHandler(logging.Handler):
             # not before, and not in a thread: an import there can be caught by a fork
             from emitkit_logging.client import Client  # noqa: PLC0415
 
-            self._connect = lambda: Client(
-                base_url=self._base_url,
-                api_key=key,
-                timeout=self._timeout,
-                user_agent=f"emitkit-logging/{__version__}",
-            )
+            def connect() -> Client:
+                return Client(
+                    base_url=self._base_url,
+                    api_key=key,
+                    timeout=self._timeout,
+                    user_agent=f"emitkit-logging/{__version__}",
+                )
+
+            self._connect = connect
             self._listen()
             process.watch(self)
 
@@ -205,7 +208,7 @@ class EmitKitHandler(logging.Handler):
         if not listener.is_started:
             self._start(listener)
 
-    def flush(self, timeout: float | None = None) -> bool:
+    def flush(self, timeout: float | None = None) -> bool:  # type: ignore[override]
         """Wait until every record accepted before the call has been delivered, or given up as undeliverable.
 
         Args:
@@ -218,17 +221,15 @@ class EmitKitHandler(logging.Handler):
         if listener is None or self._is_closed:
             return True
         deadline = time.monotonic() + (self._shutdown_timeout if timeout is None else timeout)
-        if timeout is None and process.is_exiting():
-            settled = listener.finish(deadline)
-        else:
-            settled = listener.flush(deadline)
+        deliver = listener.finish if timeout is None and process.is_exiting() else listener.flush
+        settled = deliver(deadline)
         self._failed_flush = deadline if timeout is None and not settled else None
         return settled
 
     def close(self) -> None:
-        """Deliver what waits within `shutdown_timeout` and end the thread; what is left is counted and reported on stderr.
+        """Deliver what waits within `shutdown_timeout` and end the thread; the rest is counted and reported on stderr.
 
-        Under logging's module lock (`dictConfig` closing old handlers) the background thread is left to deliver the rest.
+        Under logging's module lock (`dictConfig` closing old handlers) the rest is left to the background thread.
         """
         listener = self._listener
         if listener is not None and not self._is_closed:

@@ -1,0 +1,55 @@
+# Everything runs in a virtual environment that is made here; PYTHON and VENV choose another interpreter and place.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+WORKERS ?= 2
+
+.PHONY: demo test lint types suite cover lowest wheel bench clean
+
+demo: $(VENV)/.demo ## the main job on an embedded EmitKit: no account, no key
+	$(BIN)/python examples/demo.py
+
+test: lint types cover ## all that must hold before a commit
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.lint
+	$(BIN)/mypy
+
+suite: $(VENV)/.test ## the tests alone
+	$(BIN)/pytest -n $(WORKERS)
+
+cover: $(VENV)/.test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n $(WORKERS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lowest: $(VENV)/.test ## the tests with the lowest versions that setup.cfg allows
+	sed -n '/^install_requires/,/^$$/s/^ *\(.*\)>=\(.*\)/\1==\2/p' setup.cfg > $(VENV)/lowest.txt
+	$(INSTALL) -r $(VENV)/lowest.txt
+	$(BIN)/pytest -n $(WORKERS)
+	rm $(VENV)/.test
+
+wheel: ## the tests against the built wheel, where the source cannot be imported
+	rm -rf $(VENV) build dist
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[test]"
+	mkdir $(VENV)/elsewhere
+	cp -R tests examples pyproject.toml README.md $(VENV)/elsewhere
+	cd $(VENV)/elsewhere && ../bin/pytest -n $(WORKERS)
+
+bench: $(VENV)/.bench ## the figures of the README
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv* .cache build dist *.egg-info
+
+$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[$*]'
+	touch $@
