@@ -44,9 +44,6 @@ class Recent(Generic[T]):
         while len(self._items) > 1 and (len(self._items) > self._keep or self._held > self._size):
             self._held -= self._items.popleft()[1]
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     def snapshot(self) -> list[T]:
         """Return the items, oldest first."""
         return [item for item, _ in self._items]

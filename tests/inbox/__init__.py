@@ -1,0 +1,1 @@
+"""Tests of the local EmitKit, `emitkit_logging.inbox`."""

@@ -1,0 +1,82 @@
+"""`python -m emitkit_logging.inbox`, as a process and as a person starts it."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from emitkit_logging.inbox.__main__ import _Terminal, main
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_runs_until_it_is_interrupted(ending):
+    """The first line has the address, the next two the environment; then a line for each event, even in ASCII."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emitkit_logging.inbox", "--port", "0", "--rate-limit", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().split()[-1]
+        environment = dict(process.stdout.readline().strip().removeprefix("export ").split("=") for _ in range(2))
+        assert environment["EMITKIT_BASE_URL"] == url
+        response = requests.post(
+            f"{url}/v1/events",
+            json={"channelName": "alerts", "title": "Boom", "icon": "🚨"},
+            headers={"Authorization": f"Bearer {environment['EMITKIT_API_KEY']}"},
+            timeout=10,
+        )
+        assert (response.status_code, response.headers["X-RateLimit-Limit"]) == (201, "2")
+        assert process.stdout.readline().endswith("  alerts            ? Boom\n")
+    finally:
+        process.send_signal(ending)
+        rest, errors = process.communicate(timeout=10)
+    assert (process.returncode, rest, errors) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--host", "0.0.0.0"], 2, "loopback"),
+        (["--generation", "next"], 2, "invalid choice"),
+        (["--port", "{taken}"], 1, "in use"),
+    ],
+)
+def test_wrong_options_are_said_in_a_line(inbox, capsys, arguments, status, message):
+    """No traceback for what the user can mend."""
+    taken = inbox.url.rpartition(":")[2]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main([each.format(taken=taken) for each in arguments])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == status
+    assert message in capsys.readouterr().err
+
+
+def test_a_reader_that_went_away_does_not_stop_the_inbox():
+    """`… | head -3` ends the lines, not the server."""
+
+    class Closed(io.StringIO):
+        calls = 0
+
+        def flush(self):
+            self.calls += 1
+            raise BrokenPipeError
+
+    stream = Closed()
+    writing = _Terminal(stream)
+    writing.write("one")
+    writing.write("two")
+    assert stream.calls == 1

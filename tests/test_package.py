@@ -1,0 +1,150 @@
+"""What users see of the package: its names, its options, what an import costs, and what the README says of it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import logging.config
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import emitkit_logging
+from emitkit_logging.inbox import Inbox
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+OPTIONS = {
+    "api_key": None,
+    "level": 0,
+    "base_url": None,
+    "allow_http": False,
+    "channel_name": "general",
+    "category_channel_map": None,
+    "level_channel_map": {"ERROR": "alerts", "CRITICAL": "alerts"},
+    "notify": True,
+    "display_as": "notification",
+    "source": "emitkit-logging",
+    "plain_level": "ERROR",
+    "event_from_message": False,
+    "timeout": 5.0,
+    "queue_size": 10_000,
+    "alias_ttl": 3600.0,
+    "alias_cache_size": 10_000,
+    "shutdown_timeout": 5.0,
+    "rate_limit": None,
+    "alert_reserve": 0.1,
+    "redact": None,
+    "debug": False,
+    "enabled": True,
+}
+
+
+def run(code: str) -> object:
+    """Run `code` in a fresh interpreter and return what it prints, as JSON."""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+def test_public_names():
+    """Adding or losing a public name is a decision, never an accident."""
+    assert sorted(emitkit_logging.__all__) == [
+        "EmitKitFormatter",
+        "EmitKitHandler",
+        "EventFilter",
+        "Stats",
+        "__version__",
+    ]
+    assert set(emitkit_logging.__all__) <= set(dir(emitkit_logging))
+
+
+@pytest.mark.parametrize("name", [name for name in emitkit_logging.__all__ if name != "__version__"])
+def test_public_names_are_documented(name):
+    """Whatever is exported explains itself, its public methods included."""
+    exported = getattr(emitkit_logging, name)
+    assert inspect.getdoc(exported)
+    for attribute, value in vars(exported).items():
+        if not attribute.startswith("_") and callable(value):
+            assert inspect.getdoc(value), attribute
+
+
+def test_unknown_name():
+    """A misspelt name is an AttributeError that says so, although names are loaded on first use."""
+    with pytest.raises(AttributeError, match="EmitkitHandler"):
+        emitkit_logging.EmitkitHandler  # noqa: B018
+
+
+def test_options_and_defaults():
+    """The options and their defaults are the interface that users configure."""
+    parameters = inspect.signature(emitkit_logging.EmitKitHandler).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == OPTIONS
+    assert [name for name, p in parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY] == ["api_key"]
+
+
+def test_readme_names_every_option():
+    """The README's table of options has exactly those that exist."""
+    table = README.partition("## Options")[2].partition("## Delivery")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(OPTIONS)
+
+
+def test_typed():
+    """The package ships its types."""
+    assert (Path(emitkit_logging.__file__).parent / "py.typed").is_file()
+
+
+def test_import_is_light():
+    """Importing the package, or making a disabled handler, loads no HTTP library and starts no thread."""
+    code = """
+import json, sys, threading
+import emitkit_logging
+light = sorted(name for name in ("requests", "cachetools", "pythonjsonlogger") if name in sys.modules)
+emitkit_logging.EmitKitHandler(enabled=False)
+disabled = "requests" in sys.modules
+emitkit_logging.EmitKitHandler("emitkit_0123456789abcdef", base_url="http://127.0.0.1:9")
+print(json.dumps([light, disabled, "requests" in sys.modules, threading.active_count()]))
+"""
+    assert run(code) == [[], False, True, 1]
+
+
+@pytest.fixture
+def clean_logging():
+    """Leave logging as it was."""
+    root, level, handlers = logging.getLogger(), logging.getLogger().level, list(logging.getLogger().handlers)
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_readme_code(monkeypatch, clean_logging, capsys):
+    """Every block of Python in the README runs, and does what the text around it says."""
+    with Inbox() as inbox:
+        monkeypatch.setenv("EMITKIT_API_KEY", inbox.api_key)
+        monkeypatch.setenv("EMITKIT_BASE_URL", inbox.url)
+        configure, user, choose, shape, stats = BLOCKS
+        names: dict[str, object] = {}
+        exec(configure, names)
+        exec(user, names)
+        names["handler"] = handler = next(
+            h for h in logging.getLogger().handlers if isinstance(h, emitkit_logging.EmitKitHandler)
+        )
+        assert handler.flush(10)
+        exec(stats, names)
+        assert "3 records accepted: 3 delivered" in capsys.readouterr().out
+        assert {(event["channelName"], event["title"]) for event in inbox.events} == {
+            ("user-activity", "User Signed Up"),
+            ("alerts", "payment provider is down"),
+            ("general", "Plan Changed"),
+        }
+        assert [call["user_id"] for call in inbox.identifies] == ["user-123"]
+        for block in (choose, shape):
+            logging.config.dictConfig(
+                {"version": 1, "disable_existing_loggers": False, "incremental": False, **eval(block)}  # noqa: S307
+            )
