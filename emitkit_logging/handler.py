@@ -79,7 +79,7 @@ class EmitKitHandler(logging.Handler):
         alias_ttl: float = 3600.0,
         alias_cache_size: int = 10_000,
         shutdown_timeout: float = 5.0,
-        rate_limit: float | None = None,
+        rate_limit: int | None = None,
         alert_reserve: float = 0.1,
         redact: Iterable[str] | None = None,
         debug: bool = False,
@@ -93,7 +93,7 @@ class EmitKitHandler(logging.Handler):
         self._alias_ttl = options.number("alias_ttl", alias_ttl)
         self._alias_cache_size = options.count("alias_cache_size", alias_cache_size, least=1)
         self._shutdown_timeout = options.number("shutdown_timeout", shutdown_timeout)
-        self._rate_limit = None if rate_limit is None else options.number("rate_limit", rate_limit)
+        self._rate_limit = None if rate_limit is None else options.count("rate_limit", rate_limit, least=0)
         self._alert_reserve = options.number("alert_reserve", alert_reserve, most=1.0)
         self._debug = options.flag("debug", debug)
         self._own_formatter = EmitKitFormatter(
