@@ -155,7 +155,7 @@ def questions(found: Mapping[str, Any]) -> tuple[dict[str, Json], set[str]]:
     if isinstance(fields, list) and 0 < len(fields) <= _MOST_FIELDS and all(map(_is_field, fields)):
         sent["fields"] = fields
         taken.add("fields")
-    waits = "fields" in sent or any("id" in action for action in sent.get("actions") or ())  # type: ignore[union-attr]
+    waits = "fields" in sent or ("actions" in sent and any("id" in action for action in found["actions"]))
     if waits:
         for key, name, is_valid in _ONLY_WAITING:
             if key in found and is_valid(found[key]):

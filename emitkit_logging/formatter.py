@@ -45,8 +45,8 @@ class EmitKitFormatter(JsonFormatter):
     On an `EmitKitHandler` it decides what is sent; on any other handler it prints each event as one line of JSON.
 
     Args:
-        fmt, datefmt, style, validate: as of `pythonjsonlogger.json.JsonFormatter`: names of record attributes that the line
-            carries besides the event.
+        fmt, datefmt, style, validate: as of `pythonjsonlogger.json.JsonFormatter`: the record's attributes that the
+            line carries besides the event.
         channel_name: the channel of events that nothing else assigns to one.
         category_channel_map: category to channel.
         level_channel_map: level name or number to channel; a record takes the entry of the highest level at or
@@ -58,8 +58,8 @@ class EmitKitFormatter(JsonFormatter):
         event_from_message: whether a snake_case message names an event.
         redact: key names, besides the built-in list, whose values are withheld.
         secrets: texts that are masked wherever they stand.
-        json_options: what else `JsonFormatter` takes, such as `static_fields` and `rename_fields`; they shape the printed
-            line, not what is sent.
+        json_options: what else `JsonFormatter` takes, such as `static_fields` and `rename_fields`; they shape the
+            printed line, not what is sent.
 
     Raises:
         ValueError, TypeError: for an option that cannot be used, naming it.
@@ -145,6 +145,10 @@ class EmitKitFormatter(JsonFormatter):
             The event, its values within the API contract's limits but for the size of the whole (see `Event.encode`).
         """
         found = records.extras(record)
+        if isinstance(found.get("properties"), dict):
+            for key in records.OVERRIDES:
+                if key in found["properties"]:
+                    found.setdefault(key, found["properties"][key])
         only_identifies = record.levelno < self.plain_level and not self._is_event(found, record)
         hidden = [key for key in found if self._redactor.is_secret(key)]
         for key in hidden:
@@ -157,6 +161,7 @@ class EmitKitFormatter(JsonFormatter):
             del found["emitkit_event"]
         elif name is not None and _string(found.get("event")) == name:
             del found["event"]
+        name = self.plain.text(name) if name is not None else None
         given = self._take_text(found, "category")
         if name is None and given is not None:
             name = text
@@ -173,7 +178,7 @@ class EmitKitFormatter(JsonFormatter):
         elif name is not None:
             category = vocabulary.category_of(name)
         else:
-            category = record.levelname.lower() if isinstance(record.levelname, str) else "info"
+            category = self.plain.text(str(record.levelname).lower())
 
         contexts = self._take_contexts(found)
         people, user_id = self._take_people(found, record)
@@ -184,15 +189,15 @@ class EmitKitFormatter(JsonFormatter):
         tags, all_tags = self._take_tags(found, category)
         if is_page_view:
             page = contexts.get("page", {})
-            title = title or "Page View"
             path = page.get("path") if isinstance(page, dict) else None
             description = description or (path if isinstance(path, str) and path else vocabulary.PAGE_VIEW_DESCRIPTION)
+            shown = title or vocabulary.title_of(vocabulary.PAGE_VIEW)
             icon = self._take_icon(found) or vocabulary.PAGE_VIEW_ICON
             tags = _unique([vocabulary.PAGE_VIEW, *tags])
             notify = False if notify is None else notify
             display_as = display_as or "message"
         else:
-            title, description = self._worded(title, description, name, text, category, raised, explicit=explicit_name)
+            shown, description = self._worded(title, description, name, text, category, raised, explicit=explicit_name)
             icon = self._take_icon(found) or vocabulary.ICONS.get(category)
         asked, taken = questions({key: self.plain.value(found[key]) for key in _QUESTIONS if key in found})
         for key in taken:
@@ -236,7 +241,7 @@ class EmitKitFormatter(JsonFormatter):
 
         return Event(
             channel=channel,
-            title=title or "",
+            title=shown,
             description=description,
             icon=icon,
             tags=[shorten(tag, LONGEST_TAG) for tag in tags[:MOST_TAGS]],

@@ -1,8 +1,8 @@
 """Listener: the background thread between the queue and the client.
 
-Producers only append to the queue and, where the thread waits for such a record, ring its bell: both are single steps of the
-interpreter, so that the garbage collector or a signal handler may log in the middle of them. The one lock guards the outbox,
-is never held over network work, and no logging call waits for it.
+Producers only append to the queue and, where the thread waits for such a record, ring its bell: both are single steps
+of the interpreter, so that the garbage collector or a signal handler may log in the middle of them. The one lock guards
+the outbox, is never held over network work, and no logging call waits for it.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ class Listener(QueueListener):
         debug: whether each request is logged, at DEBUG, on the logger `emitkit_logging`.
 
     Attributes:
-        queue: what was captured of records; producers append to it.
+        queue: a deque of what was captured of records; producers append to it.
         wake_level: the level from which on a new record needs the thread's attention.
     """
 
     def __init__(self, outbox: Outbox, client: Transport, *, size: int, debug: bool) -> None:
-        self.queue: deque[dict[str, Any]] = deque()
-        super().__init__(self.queue)  # type: ignore[arg-type]
+        queue: deque[dict[str, Any]] = deque()
+        super().__init__(queue)  # type: ignore[arg-type]
+        self.queue: Any = queue
         self.people: deque[Person] = deque()
         self.wake_level: float = NEVER
         self.is_started = False
@@ -84,7 +85,7 @@ class Listener(QueueListener):
             self._bell.release()
 
     def relieve(self) -> None:
-        """Empty a queue that has grown long, in the thread of the call that found it so, unless that would have to wait."""
+        """Empty a queue that has grown long, in the thread whose call found it so, unless that would have to wait."""
         if self._state.acquire(blocking=False):
             try:
                 if not self._inside:  # a log call in the middle of this very step: the garbage collector's
@@ -225,7 +226,7 @@ class Listener(QueueListener):
 
     # In the background thread
 
-    def dequeue(self, block: bool) -> Any:  # noqa: FBT001 - QueueListener's signature
+    def dequeue(self, block: bool) -> Any:  # noqa: ARG002, FBT001 - QueueListener's signature
         """Return the next request when it may start, or the sentinel when the thread is to end."""
         own_threads.add(threading.get_ident())
         while True:

@@ -1,7 +1,7 @@
 """Outbox: what is sent next, and what becomes of it.
 
-The heart of the library, and pure: no thread, no I/O, the clock is passed in. What waits is ordered by level, then age. A
-request that was started keeps its idempotency key and its bytes until the server took it or it is given up.
+The heart of the library, and pure: no thread, no I/O, the clock is passed in. What waits is ordered by level, then age.
+A request that was started keeps its idempotency key and its bytes until the server took it or it is given up.
 Every record that comes in is counted exactly once: delivered, pending or dropped.
 """
 
@@ -230,7 +230,7 @@ class Outbox:
         if level is not None:
             age = self._waiting[level][0][0]
             if best is None or (-level, age) < best.rank:
-                best = self._choose(level)
+                best = self._choose(level) or self._best(now)
         identify = min(
             (entry for entry in self._identifies.values() if entry.rests_until <= now),
             key=lambda entry: entry.rank,
@@ -242,13 +242,19 @@ class Outbox:
             return identify
         return best
 
-    def _choose(self, level: int) -> _Entry:
+    def _choose(self, level: int) -> _Entry | None:
         lane = self._waiting[level]
         age, captured = lane.popleft()
         if not lane:
             del self._waiting[level]
         self._count -= 1
-        entry = _Entry(level, age, event=self._shape(captured))
+        try:
+            entry = _Entry(level, age, event=self._shape(captured))
+            entry.request = _request(entry)
+        except Exception as error:  # a formatter of the application's own can raise anything
+            self._dropped["rejected"] += 1
+            self._say("rejected", f"a record could not be made an event: {type(error).__name__}")
+            return None
         self._chosen.append(entry)
         return entry
 
@@ -448,15 +454,10 @@ class Outbox:
     @property
     def pending(self) -> int:
         """Log records that wait."""
-        under_way = self._under_way
-        superseded = (
-            under_way is not None and under_way.facts is not None and under_way not in self._identifies.values()
-        )
-        return (
-            self._count
-            + sum(entry.records for entry in self._entries())
-            + (under_way.records if superseded and under_way is not None else 0)
-        )
+        entries = list(self._entries())
+        if self._under_way is not None and self._under_way not in entries:
+            entries.append(self._under_way)  # an identify that newer facts have replaced meanwhile
+        return self._count + sum(entry.records for entry in entries)
 
     def give_up(self, reason: str) -> int:
         """Drop all that waits, counted under `reason`, and whatever comes in later; return how many records that were."""

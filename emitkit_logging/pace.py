@@ -85,9 +85,9 @@ class Pace:
             if self._fixed is None:
                 return waits[-1]
         room = self._limit - self._kept(self._limit, reserve_too)
-        if self._headers_lie:
-            if now - self._last_start <= WINDOW and self._since_silence + requests > room:
-                waits.append(self._last_start + WINDOW - now)
+        is_silent = now - self._last_start > WINDOW
+        if self._headers_lie and not is_silent and self._since_silence + requests > room:
+            waits.append(self._last_start + WINDOW - now)
         while self._starts and now - self._starts[0] >= WINDOW:
             self._starts.popleft()
         excess = len(self._starts) + requests - room
@@ -168,7 +168,10 @@ class Pace:
             self._quota_ends = now + quota.reset_in
 
     def retry_now(self) -> None:
-        """Lift a pause that was our own guess, for the one try that `close` is entitled to; what the server asked for stays."""
+        """Lift a pause that was our own guess, for the one try that `close` is entitled to.
+
+        What the server asked for stays.
+        """
         if self._pause_is_ours:
             self._paused_until = -math.inf
             self._pause_is_ours = False

@@ -1,13 +1,14 @@
 """Record: what a log record says, and how much of it is taken at the time of the call.
 
-`capture` runs in the application's thread. It copies the record's dict and, where a value could still change, replaces it
-by what it is now; everything that can wait is left to whoever reads the copy later.
+`capture` runs in the application's thread. It copies the record's dict and, where a value could still change, replaces
+it by what it is now; everything that can wait is left to whoever reads the copy later.
 """
 
 from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -158,10 +159,11 @@ def extras(record: logging.LogRecord) -> dict[str, Any]:
     A dict named `extra` (loguru) and a dict as the message (structlog) are read one level down; the record itself
     wins over the first, and that over the second.
     """
-    own: dict[str, Any] = {}
-    for key, value in record.__dict__.items():
-        if key not in STANDARD and (not key.startswith(_OWN) or key in OVERRIDES):
-            own[key] = value
+    own = {
+        key: value
+        for key, value in record.__dict__.items()
+        if key not in STANDARD and (not key.startswith(_OWN) or key in OVERRIDES)
+    }
     said = {key: value for key, value in record.msg.items() if key != "event"} if isinstance(record.msg, dict) else {}
     nested = own.pop("extra") if isinstance(own.get("extra"), dict) else {}
     if said or nested:
@@ -169,7 +171,7 @@ def extras(record: logging.LogRecord) -> dict[str, Any]:
     return own
 
 
-def event_name(found: dict[str, Any]) -> str | None:
+def event_name(found: Mapping[str, Any]) -> str | None:
     """Return the name that a record's extras give its event, or `None`; `emitkit_event` beats `event`."""
     for key in ("emitkit_event", "event"):
         name = found.get(key)

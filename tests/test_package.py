@@ -146,5 +146,5 @@ def test_readme_code(monkeypatch, clean_logging, capsys):
         assert [call["user_id"] for call in inbox.identifies] == ["user-123"]
         for block in (choose, shape):
             logging.config.dictConfig(
-                {"version": 1, "disable_existing_loggers": False, "incremental": False, **eval(block)}  # noqa: S307
+                {"version": 1, "disable_existing_loggers": False, "incremental": False, **eval(block)}
             )
