@@ -192,7 +192,7 @@ class EmitKitFormatter(JsonFormatter):
             path = page.get("path") if isinstance(page, dict) else None
             description = description or (path if isinstance(path, str) and path else vocabulary.PAGE_VIEW_DESCRIPTION)
             shown = title or vocabulary.title_of(vocabulary.PAGE_VIEW)
-            icon = self._take_icon(found) or vocabulary.PAGE_VIEW_ICON
+            icon: str | None = self._take_icon(found) or vocabulary.PAGE_VIEW_ICON
             tags = _unique([vocabulary.PAGE_VIEW, *tags])
             notify = False if notify is None else notify
             display_as = display_as or "message"

@@ -460,7 +460,7 @@ class Outbox:
         return self._count + sum(entry.records for entry in entries)
 
     def give_up(self, reason: str) -> int:
-        """Drop all that waits, counted under `reason`, and whatever comes in later; return how many records that were."""
+        """Drop all that waits, counted under `reason`, and whatever comes in later; return how many records it were."""
         lost = self.pending
         self._dropped[reason] += lost
         self._waiting.clear()

@@ -23,6 +23,7 @@ OVERRIDES = ("__emitkit_channel", "__emitkit_notify")
 """The seed document's names for routing one event; every other key that starts like them is ours."""
 
 _OWN = "__emitkit_"
+_STRUCTLOG_OWN = ("_logger", "_name")
 _MESSAGE = "__emitkit_message"
 _MISFITS = "__emitkit_misfits"
 _RAISED = "__emitkit_raised"
@@ -164,6 +165,9 @@ def extras(record: logging.LogRecord) -> dict[str, Any]:
         for key, value in record.__dict__.items()
         if key not in STANDARD and (not key.startswith(_OWN) or key in OVERRIDES)
     }
+    if isinstance(record.msg, dict):
+        for key in _STRUCTLOG_OWN:
+            own.pop(key, None)
     said = {key: value for key, value in record.msg.items() if key != "event"} if isinstance(record.msg, dict) else {}
     nested = own.pop("extra") if isinstance(own.get("extra"), dict) else {}
     if said or nested:

@@ -1,0 +1,50 @@
+"""A small shop, as WSGI and as ASGI, that logs as applications do and knows nothing of EmitKit.
+
+gunicorn --log-config-json examples/logging.json --chdir examples shop:wsgi
+uvicorn --log-config examples/logging.json --app-dir examples shop:asgi
+"""
+
+import logging
+from urllib.parse import parse_qs
+
+logger = logging.getLogger("shop")
+
+
+def charge(amount):
+    if amount > 100:
+        raise ValueError(f"card declined for {amount}")
+
+
+def respond(path, query):
+    """Return the status and the text for a request."""
+    asked = {key: values[0] for key, values in parse_qs(query).items()}
+    if path == "/signup":
+        user = {"id": asked["user"], "email": f"{asked['user']}@example.com"}
+        logger.info("user_signed_up", extra={"event": "user_signed_up", "user": user, "plan": "pro"})
+        return "201 Created", "welcome\n"
+    if path == "/buy":
+        amount = float(asked["amount"])
+        charge(amount)
+        bought = {"event": "purchase_completed", "user_id": asked["user"], "amount": amount}
+        logger.info("purchase_completed", extra=bought)
+        return "200 OK", "thank you\n"
+    if path == "/":
+        logger.info("page_view", extra={"event": "page_view", "page": {"path": path}})
+        return "200 OK", "hello\n"
+    logger.warning("nobody knows %s", path)
+    return "404 Not Found", "what?\n"
+
+
+def wsgi(environ, start_response):
+    status, text = respond(environ["PATH_INFO"], environ.get("QUERY_STRING", ""))
+    start_response(status, [("Content-Type", "text/plain")])
+    return [text.encode()]
+
+
+async def asgi(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    status, text = respond(scope["path"], scope["query_string"].decode())
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": int(status[:3]), "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
