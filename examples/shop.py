@@ -1,6 +1,6 @@
 """A small shop, as WSGI and as ASGI, that logs as applications do and knows nothing of EmitKit.
 
-gunicorn --log-config-json examples/logging.json --chdir examples shop:wsgi
+gunicorn --chdir examples --log-config-json logging.json shop:wsgi
 uvicorn --log-config examples/logging.json --app-dir examples shop:asgi
 """
 

@@ -171,7 +171,7 @@ def test_uvicorn(inbox, configuration):
 def test_gunicorn(inbox, preload, tmp_path):
     """gunicorn's workers, forked from a configured parent, each deliver what they logged, once."""
     arguments = ("gunicorn", "--bind", "127.0.0.1:0", "--workers", "2", "--chdir", "examples", *preload)
-    configured = (*arguments, "--log-config-json", "examples/logging.json", "shop:wsgi")
+    configured = (*arguments, "--log-config-json", "logging.json", "shop:wsgi")
     with running(inbox, r"Listening at: (http://[\d.:]+)", *configured, HOME=str(tmp_path)) as url:
         for number in range(6):
             assert get(f"{url}/signup?user=user-{number}") == 201
@@ -218,6 +218,7 @@ def test_flask(inbox):
     with running(inbox, r"Running on (http://[\d.:]+)", *arguments) as url:
         assert get(f"{url}/signup?user=ada") == 200
         assert get(f"{url}/broken") == 500
+        inbox.wait_for(count=2)  # Flask's own server does not survive a SIGTERM long enough to run exit hooks
     assert seen(inbox) == [
         ("alerts", "Exception on /broken [GET]", None),
         ("user-activity", "User Signed Up", "ada"),
