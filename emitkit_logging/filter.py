@@ -20,8 +20,9 @@ class EventFilter(logging.Filter):
     """Lets through the records that a handler is meant to get.
 
     `events` wins over `event_patterns`, that over `exclude_events`; `methods` wins over `exclude`. Empty lists of names
-    and patterns are as good as none; an empty list of methods lets nothing through. A page view is a record whose event
-    is `page_view`; a plain record is tracked, but has no name that a list could hold.
+    and patterns are as good as none; an empty list of methods lets nothing through. Names choose among tracked events:
+    identifies and page views (records whose event is `page_view`) pass them, but for a page view that `exclude_events`
+    names. A plain record is tracked, but has no name that a list could hold.
 
     Args:
         events: names of the only events to let through.
@@ -47,6 +48,7 @@ class EventFilter(logging.Filter):
         self._events = frozenset(options.names("events", events))
         self._patterns = options.names("event_patterns", event_patterns)
         self._excluded = frozenset(options.names("exclude_events", exclude_events))
+        self._has_names = bool(self._events or self._patterns)
         allowed, stopped = _methods("methods", methods), _methods("exclude", exclude)
         self._methods = allowed if methods is not None else frozenset(METHODS) - stopped
         self._warn(("events", events), ("event_patterns", event_patterns), ("exclude_events", exclude_events))
@@ -64,8 +66,9 @@ class EventFilter(logging.Filter):
         name = records.event_name(found)
         if name is None and isinstance(found.get("identify"), dict) and not isinstance(found.get("category"), str):
             return "identify" in self._methods
-        method = "pageView" if name == vocabulary.PAGE_VIEW else "track"
-        if method not in self._methods:
+        if name == vocabulary.PAGE_VIEW:
+            return "pageView" in self._methods and (self._has_names or name not in self._excluded)
+        if "track" not in self._methods:
             return False
         if name is None and isinstance(found.get("category"), str) and found["category"]:
             name = records.message(record)[0]

@@ -84,6 +84,7 @@ class EmitKitFormatter(JsonFormatter):
         secrets: tuple[str, ...] = (),
         **json_options: Any,
     ) -> None:
+        self._is_bare = fmt is None
         super().__init__(fmt, datefmt, style, validate, **json_options)
         self._channel = options.text("channel_name", channel_name, options.LONGEST_CHANNEL)
         self._category_channels = options.channel_map("category_channel_map", category_channel_map)
@@ -97,6 +98,10 @@ class EmitKitFormatter(JsonFormatter):
         self._event_from_message = options.flag("event_from_message", event_from_message)
         self._redactor = Redactor(options.names("redact", redact), secrets)
         self.plain = Plain(self._redactor)
+
+    def parse(self) -> list[str]:
+        """Return the record's attributes that the line carries besides the event: none unless `fmt` names them."""
+        return [] if self._is_bare else super().parse()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's event as one line of JSON; a record that only identifies, as the identify request."""
