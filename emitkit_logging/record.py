@@ -88,7 +88,7 @@ def _frozen(taken: dict[str, Any], record: logging.LogRecord, plain: Plain) -> d
     taken[_RAISED] = raised(record)
     taken["exc_info"] = None
     if isinstance(record.msg, dict):
-        taken["msg"] = plain.snapshot(record.msg)
+        taken["msg"] = {key: plain.snapshot(value) for key, value in list(record.msg.items())}
         taken["args"] = ()
     elif type(record.msg) is not str or record.args or len(record.msg) > LONGEST_TEXT:
         text, misfits = message(record)

@@ -45,6 +45,7 @@ _UNCHANGING = frozenset(
     (*_SCALARS, complex, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
     + (decimal.Decimal, datetime.timezone)
 )
+_CONTAINERS = frozenset((dict, list, tuple, set, frozenset))
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -128,13 +129,33 @@ class Plain:
     def snapshot(self, value: object) -> object:
         """Return what `value` is now, safe from later changes.
 
-        Builtin containers of immutable values are copied and keep their types; anything else is converted and
-        wrapped as `Frozen`.
+        Builtin containers are copied and keep their types, so do immutable values; anything else, inside of them
+        too, is converted and wrapped as `Frozen`.
         """
         try:
-            return _copy(value, 0)
-        except _Foreign:
+            return self._copy(value, 0)
+        except _Uncopied:
             return Frozen(self.value(value))
+
+    def _copy(self, value: object, depth: int) -> object:
+        if is_unchanging(value):
+            return value
+        kind = type(value)
+        if kind not in _CONTAINERS:
+            return Frozen(self.value(value))
+        if depth >= DEEPEST or len(value) > MOST_ITEMS:  # type: ignore[arg-type]
+            raise _Uncopied
+        if kind is dict:
+            # list() of an exact dict is one step for the interpreter: other threads cannot change it half-way
+            pairs = list(value.items())  # type: ignore[attr-defined]
+            if all(is_unchanging(key) for key, _ in pairs):
+                return {key: self._copy(item, depth + 1) for key, item in pairs}
+        items = list(value)  # type: ignore[call-overload]
+        if kind in (list, tuple):
+            return kind([self._copy(item, depth + 1) for item in items])  # type: ignore[call-arg]
+        if kind is not dict and all(map(is_unchanging, items)):
+            return kind(items)
+        raise _Uncopied
 
     def items(self, mapping: Mapping[Any, Any]) -> dict[str, Json]:
         """Return a mapping as a JSON object whose keys are texts, equal ones told apart by a suffix."""
@@ -142,24 +163,8 @@ class Plain:
         return walked if isinstance(walked, dict) else {"value": walked}
 
 
-class _Foreign(Exception):  # noqa: N818 - control flow: the value is not made of builtin immutables alone
+class _Uncopied(Exception):  # noqa: N818 - control flow: the container is too large, too deep, or keyed by objects
     pass
-
-
-def _copy(value: object, depth: int) -> object:
-    if is_unchanging(value):
-        return value
-    kind = type(value)
-    if kind is dict and _fits(value, depth):
-        # list() of an exact dict is one step for the interpreter: other threads cannot change it half-way
-        return {_copy(key, DEEPEST): _copy(item, depth + 1) for key, item in list(value.items())}  # type: ignore[attr-defined]
-    if kind in (list, tuple, set, frozenset) and _fits(value, depth):
-        return kind([_copy(item, depth + 1) for item in list(value)])  # type: ignore[call-overload]
-    raise _Foreign
-
-
-def _fits(container: Any, depth: int) -> bool:
-    return depth < DEEPEST and len(container) <= MOST_ITEMS
 
 
 class _Walk:

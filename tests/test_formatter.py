@@ -283,8 +283,6 @@ class Hostile(Exception):  # noqa: N818
     def __str__(self):
         raise RuntimeError
 
-    __repr__ = __str__
-
 
 def test_hostile_exception():
     """An exception that cannot even be printed is named all the same."""
@@ -353,6 +351,8 @@ def test_users():
     (person,) = made.people
     assert (person.user_id, person.aliases) == ("7", ("a@b.c", "ada"))
     assert person.properties == {"p": 1, "email": "a@b.c", "username": "ada", "name": "Ada"}
+    made = event("x", event="x", user={"id": 7, "traits": {"colour": object}})
+    assert made.people[0].properties == {"colour": "<object>"}
     made = event("x", event="x", user_id="u", user={"email": "a@b.c"})
     assert (made.user_id, made.people[0].user_id) == ("u", "u")
     made = event("x", event="x", user={"email": "a@b.c", "username": "ada"})
@@ -442,7 +442,7 @@ def test_idempotency_key(key, expected):
 
 
 HOSTILE = st.one_of(
-    st.just(Hostile()),
+    st.builds(Hostile),
     st.just(float("nan")),
     st.just("\ud800\x00"),
     st.binary(),
@@ -462,7 +462,7 @@ KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(st.characters()) | VALUES, st.dictionaries(KEYS, VALUES), st.sampled_from([10, 20, 40]))
 def test_anything(msg, extra, level):
     """Whatever is logged becomes valid JSON within the contract's limits."""

@@ -1,0 +1,146 @@
+"""Wrong configuration fails at once, naming the option, and never the key."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import math
+
+import pytest
+
+from emitkit_logging import EmitKitFormatter, EmitKitHandler
+
+KEY = "emitkit_0123456789abcdef"
+LOCAL = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    monkeypatch.delenv("EMITKIT_API_KEY", raising=False)
+    monkeypatch.delenv("EMITKIT_BASE_URL", raising=False)
+
+
+def make(**options) -> EmitKitHandler:
+    return EmitKitHandler(**{"api_key": KEY, "base_url": LOCAL, **options})
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("api_key", 5, TypeError),
+        ("api_key", "emitkit_ä", ValueError),
+        ("api_key", "emitkit_a b", ValueError),
+        ("base_url", 5, TypeError),
+        ("base_url", "api.emitkit.com", ValueError),
+        ("base_url", "ftp://example.com", ValueError),
+        ("base_url", "http://example.com", ValueError),
+        ("base_url", "http://[::1", ValueError),
+        ("base_url", "https://ada:secret@example.com", ValueError),
+        ("base_url", "https://example.com?x=1", ValueError),
+        ("allow_http", "yes", TypeError),
+        ("level", "LOUD", ValueError),
+        ("level", 1.5, TypeError),
+        ("channel_name", "", ValueError),
+        ("channel_name", "x" * 256, ValueError),
+        ("channel_name", None, TypeError),
+        ("category_channel_map", ["x"], TypeError),
+        ("category_channel_map", {"user": ""}, ValueError),
+        ("level_channel_map", {"LOUD": "x"}, ValueError),
+        ("level_channel_map", {"ERROR": 5}, TypeError),
+        ("notify", 1, TypeError),
+        ("display_as", "banner", ValueError),
+        ("source", "x" * 51, ValueError),
+        ("plain_level", "LOUD", ValueError),
+        ("event_from_message", None, TypeError),
+        ("timeout", 0, ValueError),
+        ("timeout", math.nan, ValueError),
+        ("timeout", "5", TypeError),
+        ("queue_size", 0, ValueError),
+        ("queue_size", 1.5, TypeError),
+        ("alias_ttl", -1, ValueError),
+        ("alias_cache_size", 0, ValueError),
+        ("shutdown_timeout", -1, ValueError),
+        ("rate_limit", -1, ValueError),
+        ("rate_limit", True, TypeError),
+        ("alert_reserve", 1.5, ValueError),
+        ("redact", "password", TypeError),
+        ("redact", [5], TypeError),
+        ("debug", "yes", TypeError),
+    ],
+)
+def test_wrong(option, value, error, enabled):
+    """Every option is checked, in disabled handlers too."""
+    with pytest.raises(error, match=option) as caught:
+        make(**{"enabled": enabled, option: value})
+    assert KEY not in str(caught.value)
+
+
+def test_unknown():
+    """A misspelt option is a TypeError."""
+    with pytest.raises(TypeError, match="chanel_name"):
+        make(chanel_name="x")
+    with pytest.raises(TypeError, match="chanel_name"):
+        EmitKitFormatter(chanel_name="x")
+    with pytest.raises(TypeError, match="enabled"):
+        make(enabled="no")
+
+
+def test_missing_key():
+    """Without a key the variable to set is named; a disabled handler needs none."""
+    with pytest.raises(ValueError, match="EMITKIT_API_KEY"):
+        EmitKitHandler()
+    assert EmitKitHandler(enabled=False).handle(logging.makeLogRecord({})) is False
+
+
+def test_environment(monkeypatch):
+    """Key and address come from the variables that the official SDK reads."""
+    monkeypatch.setenv("EMITKIT_API_KEY", KEY)
+    monkeypatch.setenv("EMITKIT_BASE_URL", "http://example.com")
+    with pytest.raises(ValueError, match="base_url"):
+        EmitKitHandler()
+    EmitKitHandler(allow_http=True).close()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/", "http://127.9.9.9", "http://[::1]:5/api", "https://example.com"]
+)
+def test_addresses(url):
+    """Plain http is for loopback."""
+    make(base_url=url).close()
+
+
+def test_unusual_key(caplog):
+    """A key that is none of EmitKit's is used, with a warning that does not show it."""
+    make(api_key="something-else").close()
+    assert "emitkit_" in caplog.text
+    assert "something-else" not in caplog.text
+
+
+@pytest.mark.parametrize("level", ["error", "ERROR", 40, "40"])
+def test_levels(level):
+    """Levels are names in any case, numbers, or digits."""
+    handler = make(level=level, plain_level=None, level_channel_map=None)
+    assert handler.level == logging.ERROR
+    handler.close()
+
+
+@pytest.mark.parametrize("kind", ["class", "()"])
+def test_dict_config(kind):
+    """dictConfig makes the handler either way, and a wrong option is named in the error's cause."""
+    handler = {kind: "emitkit_logging.EmitKitHandler", "api_key": KEY, "base_url": LOCAL, "level": "INFO"}
+    config = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"emitkit": handler},
+        "loggers": {"configured": {"handlers": ["emitkit"]}},
+    }
+    logging.config.dictConfig(config)
+    (made,) = logging.getLogger("configured").handlers
+    assert isinstance(made, EmitKitHandler)
+    logging.getLogger("configured").handlers.clear()
+    made.close()
+    handler["display_as"] = "banner"
+    with pytest.raises(ValueError, match="emitkit") as caught:
+        logging.config.dictConfig(config)
+    assert "display_as" in str(caught.value.__cause__)

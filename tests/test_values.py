@@ -1,0 +1,163 @@
+"""Anything at all becomes bounded JSON."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import enum
+import json
+import pathlib
+import uuid
+
+import numpy
+import pytest
+
+from emitkit_logging.event import MOST_BYTES, Event
+from emitkit_logging.redaction import Redactor
+from emitkit_logging.values import LONGEST_TEXT, MOST_ITEMS, Frozen, Plain, clean, shorten, units
+
+plain = Plain(Redactor())
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Raising:
+    def __str__(self):
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+class Lazy:
+    """Like a queryset: it must not be evaluated."""
+
+    def __iter__(self):
+        raise AssertionError("evaluated")
+
+    __len__ = __bool__ = __str__ = __repr__ = __iter__
+
+
+def cycle():
+    value: list = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (float("nan"), "NaN"),
+        (float("-inf"), "-Infinity"),
+        (2**53, 2**53),
+        (2**53 + 1, str(2**53 + 1)),
+        (True, True),
+        (datetime.date(2026, 1, 2), "2026-01-02"),
+        (datetime.timedelta(seconds=5), "0:00:05"),
+        (decimal.Decimal("1.10"), "1.10"),
+        (uuid.UUID(int=0), "00000000-0000-0000-0000-000000000000"),
+        (Colour.RED, "red"),
+        (b"text", "text"),
+        (b"\xff", "/w=="),
+        ({3, 1, 2}, [1, 2, 3]),
+        ((1, "a"), [1, "a"]),
+        (ValueError("x"), "ValueError: x"),
+        (ValueError, "<ValueError>"),
+        (pathlib.PurePosixPath("/a"), "/a"),
+        (range(3), "range(0, 3)"),
+        (numpy.float64(1.5), 1.5),
+        (numpy.int32(3), 3),
+        (numpy.bool_(True), True),
+        (numpy.array([1, 2]), "<numpy.ndarray>"),
+        (iter([1]), "<list_iterator>"),
+        (collections.OrderedDict(a=1), {"a": 1}),
+        (collections.deque([1]), [1]),
+        ({1: "a", "1": "b"}, {"1": "a", "1_2": "b"}),
+        ({(1, 2): "a", None: "b"}, {"(1, 2)": "a", "None": "b"}),
+        ("a\x00\ud800", "a\ufffd\ufffd"),
+        ("\ud83d\ude00", "😀"),
+        (Frozen([1]), [1]),
+        (cycle(), ["<cycle>"]),
+    ],
+)
+def test_value(value, expected):
+    """Each type has one way to be written."""
+    assert plain.value(value) == expected
+    assert plain.value(plain.value(value)) == expected
+
+
+@pytest.mark.parametrize("hostile", [Raising(), Lazy()], ids=["raising", "lazy"])
+def test_hostile(hostile):
+    """Objects that raise or that would be evaluated are named by their type."""
+    assert plain.value([hostile, 1]) == [f"<{__name__}.{type(hostile).__name__}>", 1]
+
+
+def test_generator_is_not_consumed():
+    """What the application still wants to iterate over stays whole."""
+    generator = (number for number in range(3))
+    assert plain.value(generator) == "<generator>"
+    assert list(generator) == [0, 1, 2]
+
+
+def test_bounds():
+    """Whatever is too long says how much there was."""
+    text = plain.value("x" * 1_000_000)
+    assert len(text) == LONGEST_TEXT
+    assert text.endswith("… [1000000 characters]")
+    items = plain.value(list(range(1_000)))
+    assert (len(items), items[-1]) == (MOST_ITEMS, f"… {1_000 - MOST_ITEMS + 1} more")
+    pairs = plain.value({str(n): n for n in range(1_000)})
+    assert (len(pairs), pairs["…"]) == (MOST_ITEMS, f"{1_000 - MOST_ITEMS + 1} more")
+    deep: list = []
+    for _ in range(5_000):
+        deep = [deep]
+    assert "… [list]" in json.dumps(plain.value(deep), ensure_ascii=False)
+    assert len(json.dumps(plain.value([[[0] * 99] * 99] * 99))) < 100_000
+
+
+def test_snapshot():
+    """Builtin containers are copied and keep their types; what is foreign is converted and marked."""
+    value = {"a": [1, (2,)], "b": {3}}
+    copy = plain.snapshot(value)
+    assert copy == value
+    assert copy is not value
+    assert copy["a"] is not value["a"]
+    assert isinstance(plain.snapshot({"a": Raising()})["a"], Frozen)
+    assert isinstance(plain.snapshot([0] * 1_000), Frozen)
+    assert isinstance(plain.snapshot({(1,): [2]}), Frozen)
+
+
+@pytest.mark.parametrize(("text", "limit", "expected"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("😀😀", 3, "😀…")])
+def test_shorten(text, limit, expected):
+    """Length counts as JavaScript counts it, and a pair is never split."""
+    assert shorten(text, limit) == expected
+    assert units(shorten(text, limit)) <= limit
+
+
+def test_clean_keeps_text():
+    """Ordinary text is not touched."""
+    assert clean("žluťoučký 😀") == "žluťoučký 😀"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"a": "é" * 8_000, "b": "é" * 8_000},
+        {f"k{n}": list(range(90)) for n in range(90)},
+        {"exception": {"stacktrace": "File x\n" * 9_000 + "the end"}},
+        {f"key{'x' * 200}{n}": "y" * 300 for n in range(99)},
+    ],
+)
+@pytest.mark.parametrize("limit", [MOST_BYTES, 4_096, 2_048])
+def test_encode(metadata, limit):
+    """An event is shortened until it fits; of a traceback the end stays."""
+    event = Event("c", "t", description="ж" * 5_000, metadata={"event": "e", **metadata})
+    encoded = event.encode(limit)
+    assert len(encoded) <= limit
+    body = json.loads(encoded)
+    assert body["metadata"]["event"] == "e"
+    assert "…" in encoded.decode()
+    if "exception" in body["metadata"]:
+        assert body["metadata"]["exception"]["stacktrace"].endswith("the end")
