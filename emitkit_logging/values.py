@@ -140,7 +140,7 @@ class Plain:
     def _copy(self, value: object, depth: int) -> object:
         if is_unchanging(value):
             return value
-        kind = type(value)
+        kind: Any = type(value)
         if kind not in _CONTAINERS:
             return Frozen(self.value(value))
         if depth >= DEEPEST or len(value) > MOST_ITEMS:  # type: ignore[arg-type]
@@ -152,7 +152,7 @@ class Plain:
                 return {key: self._copy(item, depth + 1) for key, item in pairs}
         items = list(value)  # type: ignore[call-overload]
         if kind in (list, tuple):
-            return kind([self._copy(item, depth + 1) for item in items])  # type: ignore[call-arg]
+            return kind([self._copy(item, depth + 1) for item in items])
         if kind is not dict and all(map(is_unchanging, items)):
             return kind(items)
         raise _Uncopied

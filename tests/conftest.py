@@ -1,0 +1,44 @@
+"""Fixtures shared by all tests: a scripted server, and handlers that are closed again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from emitkit_logging import EmitKitHandler
+
+from .server import Server
+
+KEY = "emitkit_0123456789abcdefKEY"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def handler(server: Server) -> Iterator[Callable[..., EmitKitHandler]]:
+    """Make handlers that send to the scripted server."""
+    made: list[EmitKitHandler] = []
+
+    def make(**options) -> EmitKitHandler:
+        made.append(EmitKitHandler(**{"api_key": KEY, "base_url": server.url, "shutdown_timeout": 0.5, **options}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def logger(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
+    """Return a logger of the test's own."""
+    logger = logging.getLogger(f"test.{request.node.name}")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    yield logger
+    logger.handlers.clear()
