@@ -211,7 +211,7 @@ def test_dripping_answer(handler, logger):
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
                 while not stopped.wait(0.05):
-                    try:  # noqa: PERF203 - until the client hangs up
+                    try:
                         connection.sendall(b" ")
                     except OSError:
                         return
