@@ -33,25 +33,31 @@ class Client:
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float, user_agent: str) -> None:
         self._timeout = timeout
-        self._limit: Any = Timeout(total=timeout)  # requests hands it on; its annotation knows numbers only
         self._api_key = api_key
-        session = requests.Session()
-        # Session.send would follow redirects, store cookies and let ~/.netrc replace the key: the adapter alone does
-        # none of it. Proxies and certificates come from the environment, as with any use of requests.
-        settings = session.merge_environment_settings(base_url, {}, None, None, None)
-        self._settings: dict[str, Any] = {name: settings[name] for name in ("proxies", "verify", "cert")}
-        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
-        headers = {
+        self._headers = {
             "Authorization": f"Bearer {api_key}",
             "Content-Type": "application/json",
-            "Accept": "application/json",
             "User-Agent": user_agent,
         }
-        # prepared once for each path: preparing anew would take longer than sending
-        self._prepared = {
-            path: requests.Request("POST", base_url + path, headers=headers, data=b"").prepare()
+        # Session.send would follow redirects, store cookies and let ~/.netrc replace the key, and prepare each request
+        # anew, which takes longer than sending it. So requests only says how to get there: through which proxy, and
+        # trusting which certificates, by the environment as ever. The connection that it makes is then used directly.
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
+        settings = requests.Session().merge_environment_settings(base_url, {}, None, None, None)
+        self._pool = self._connect(base_url, settings["proxies"], settings["verify"], settings["cert"])
+        self._targets = {
+            path: self._adapter.request_url(_prepared(base_url + path), settings["proxies"])
             for path in (EVENTS_PATH, IDENTIFY_PATH)
         }
+
+    def _connect(self, url: str, proxies: Any, verify: Any, cert: Any) -> Any:
+        connect = getattr(self._adapter, "get_connection_with_tls_context", None)
+        if connect is not None:
+            pool = connect(_prepared(url), verify, proxies=proxies, cert=cert)
+        else:  # requests before 2.32
+            pool = self._adapter.get_connection(url, proxies)
+        self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+        return pool
 
     def send(self, request: Request) -> Answer:
         """Send a request and read its answer.
@@ -60,22 +66,24 @@ class Client:
             The answer; one that says why where there was no response. Nothing is raised for what a server or a
             network does, and no redirect is followed.
         """
-        prepared = self._prepared[request.path]
-        prepared.body = request.body
-        prepared.headers["Content-Length"] = str(len(request.body))
-        if request.key is not None:
-            prepared.headers["Idempotency-Key"] = request.key
+        headers = self._headers if request.key is None else {**self._headers, "Idempotency-Key": request.key}
         deadline = time.monotonic() + self._timeout
         try:
-            response = self._adapter.send(prepared, stream=True, timeout=self._limit, **self._settings)
-            try:
-                body = _read(response, deadline)
-            finally:
-                response.close()
+            response = self._pool.urlopen(
+                "POST",
+                self._targets[request.path],
+                body=request.body,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                timeout=Timeout(total=self._timeout),
+                preload_content=False,
+            )
+            body = _read(response, deadline)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             return unanswered(self._reason(error))
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return read(Response(response.status_code, headers, body), success=request.success)
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return read(Response(response.status, received, body), success=request.success)
 
     def _reason(self, error: Exception) -> str:
         return f"{type(error).__name__}: {error}".replace(self._api_key, "[redacted]")[:300]
@@ -85,13 +93,19 @@ class Client:
         self._adapter.close()
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
+def _prepared(url: str) -> requests.PreparedRequest:
+    return requests.Request("POST", url).prepare()
+
+
+def _read(response: Any, deadline: float) -> bytes:
     # read1 returns what has come, so that a response that drips cannot outlast the deadline
-    read_some = getattr(response.raw, "read1", response.raw.read)
+    read_some = getattr(response, "read1", response.read)
     body = b""
     while len(body) < LONGEST_BODY and time.monotonic() < deadline:
         some = read_some(LONGEST_BODY)
         if not some:
-            break
+            response.release_conn()
+            return body
         body += some
+    response.close()  # what is left of it would stand in the way of the next response
     return body

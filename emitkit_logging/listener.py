@@ -71,7 +71,7 @@ class Listener(QueueListener):
         self._bell.acquire()
         self._state = threading.Condition(threading.RLock())
         self._starting = threading.Lock()
-        self._inside = False
+        self._holder = 0
         self._ending = False
         self._steps = 0
         self._next_at = 0.0
@@ -88,8 +88,8 @@ class Listener(QueueListener):
         """Empty a queue that has grown long, in the thread whose call found it so, unless that would have to wait."""
         if self._state.acquire(blocking=False):
             try:
-                if not self._inside:  # a log call in the middle of this very step: the garbage collector's
-                    self._take()
+                with self._locked():
+                    pass
             finally:
                 self._state.release()
 
@@ -144,7 +144,7 @@ class Listener(QueueListener):
 
     def refuse(self) -> None:
         """Count a record that came after `close`."""
-        with self._state:
+        with self._locked():
             self._outbox.refuse()
 
     def end(self) -> None:
@@ -165,18 +165,23 @@ class Listener(QueueListener):
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with self._state:
-            if not self._inside:
+            if self._is_inside():
+                yield  # the collector or a signal handler, in the middle of a change of ours: look, do not touch
+                return
+            self._holder = threading.get_ident()
+            try:
                 self._take()
-            yield
+                yield
+            finally:
+                self._holder = 0
+
+    def _is_inside(self) -> bool:
+        return self._holder == threading.get_ident()
 
     def _take(self) -> None:
-        self._inside = True
-        try:
-            self._outbox.take(self.queue)
-            while self.people:
-                self._outbox.tell(self.people.popleft())
-        finally:
-            self._inside = False
+        self._outbox.take(self.queue)
+        while self.people:
+            self._outbox.tell(self.people.popleft())
 
     def _is_alive(self) -> bool:
         thread = self._thread
@@ -184,8 +189,8 @@ class Listener(QueueListener):
 
     def _until(self, is_over: Callable[[], bool], deadline: float) -> bool:
         with self._state:
-            if is_over():
-                return True
+            if is_over() or self._is_inside():
+                return is_over()
             if self._is_alive():
                 self._next_at = 0.0
                 self.wake()
@@ -274,7 +279,7 @@ class Listener(QueueListener):
             answer = self._client.send(request)
         except Exception as error:  # ours or the HTTP library's: for the outbox it is one more failure
             answer = unanswered(type(error).__name__)
-        with self._state:
+        with self._locked():
             self._outbox.settle(answer)
             self._steps += 1
             self._state.notify_all()

@@ -166,8 +166,9 @@ class Outbox:
             lane.append((age, captured))
         self._newest += arrived
         self._count += arrived
-        if self._count > self._size:
-            self._drop_least(self._count - self._size)
+        excess = self._count + len(self._chosen) - self._size
+        if excess > 0:
+            self._drop_least(min(excess, self._count))
 
     def refuse(self) -> None:
         """Count a record that came too late to be taken in."""
