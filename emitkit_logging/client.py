@@ -98,11 +98,12 @@ def _prepared(url: str) -> requests.PreparedRequest:
 
 
 def _read(response: Any, deadline: float) -> bytes:
-    # read1 returns what has come, so that a response that drips cannot outlast the deadline
-    read_some = getattr(response, "read1", response.read)
+    # a response that drips must not outlast the deadline: read1 returns what has come; in urllib3 1, which lacks it, a
+    # read waits for all that it was asked for
+    read_some, most = (response.read1, LONGEST_BODY) if hasattr(response, "read1") else (response.read, 1)
     body = b""
     while len(body) < LONGEST_BODY and time.monotonic() < deadline:
-        some = read_some(LONGEST_BODY)
+        some = read_some(most)
         if not some:
             response.release_conn()
             return body

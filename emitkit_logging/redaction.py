@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from emitkit_logging.words import words
+
 REDACTED = "[redacted]"
 
 SECRET_NAMES = (
@@ -28,24 +30,15 @@ SECRET_NAMES = (
 
 # A run-together form (dbpassword) is told from an unrelated word only when the secret's name is long enough.
 _SHORTEST_SUFFIX = 5
-_MOST_REMEMBERED_KEYS = 4096
+_LONGEST_KEY = 4_096
+_LONGEST_REMEMBERED_KEY = 256
+_MOST_REMEMBERED_KEYS = 4_096
 
-_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W_a-zA-Z\d]+|\d+")
+_SEPARATORS = re.compile(r"[\W_\d]+")
 _EMITKIT_KEY = re.compile(r"emitkit_[A-Za-z0-9]{16,}")
-_BEARER = re.compile(r"(bearer\s+)[\w.~+/=-]{3,}", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/]+@")
-
-
-def words(name: str) -> list[str]:
-    """Split a name at punctuation, digits and camelCase.
-
-    Args:
-        name: a key or an event's name, such as `X-Api-Key` or `userSignedUp`.
-
-    Returns:
-        The words in lower case: `["x", "api", "key"]`, `["user", "signed", "up"]`.
-    """
-    return [word.lower() for word in _WORD.findall(name)]
+_BEARER = re.compile(r"""(bearer\s+)(?!\[redacted\])[^\s"'<>,;)\]}]+""", re.IGNORECASE)
+# a user name may hold an @ (cloud databases); a quote ends what can be a password, else JSON would be swallowed
+_URL_PASSWORD = re.compile(r"""(://[^\s/:"]*:)[^\s/"]+@""")
 
 
 class Redactor:
@@ -57,7 +50,7 @@ class Redactor:
     """
 
     def __init__(self, names: Iterable[str] = (), literals: Iterable[str] = ()) -> None:
-        self._terms = {tuple(words(name)) for name in (*SECRET_NAMES, *names)} - {()}
+        self._terms = {tuple(words(name, _SEPARATORS)) for name in (*SECRET_NAMES, *names)} - {()}
         joined = {"".join(term) for term in self._terms}
         self._joined = joined | {f"{name}s" for name in joined}
         self._suffixes = tuple(name for name in self._joined if len(name) >= _SHORTEST_SUFFIX)
@@ -72,13 +65,13 @@ class Redactor:
         """
         known = self._known.get(key)
         if known is None:
-            known = self._judge(key[:256])
-            if len(self._known) < _MOST_REMEMBERED_KEYS:
+            known = self._judge(key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]} {key[-_LONGEST_KEY:]}")
+            if len(key) <= _LONGEST_REMEMBERED_KEY and len(self._known) < _MOST_REMEMBERED_KEYS:
                 self._known[key] = known
         return known
 
     def _judge(self, key: str) -> bool:
-        parts = words(key)
+        parts = words(key, _SEPARATORS)
         if any(part in self._joined or part.endswith(self._suffixes) for part in parts):
             return True
         if "".join(parts).endswith(self._suffixes):

@@ -8,6 +8,8 @@ Converting what is already converted changes nothing.
 from __future__ import annotations
 
 import base64
+import codecs
+import collections
 import dataclasses
 import datetime
 import decimal
@@ -16,7 +18,7 @@ import math
 import pathlib
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -33,6 +35,9 @@ MOST_ITEMS = 100
 MOST_NODES = 2_000
 """Entries kept of one value, all its containers together."""
 
+LONGEST_KEY = 256
+"""Characters kept of one key."""
+
 DEEPEST = 16
 """Containers inside one another; servers refuse metadata that is nested without end (API contract)."""
 
@@ -40,9 +45,10 @@ MORE = "…"
 """Marks what was shortened: at the end of a text, as a list's last entry, as a dict's last key."""
 
 _SAFE_INTEGER = 2**53  # beyond it, servers written in JavaScript lose digits (API contract)
-_SCALARS = (str, int, float, bool, type(None))
+_MOST_BITS = 10_000  # beyond it, the interpreter may refuse to write an integer's digits, or take very long
+_MARGIN = 1_000  # of a text beyond its limit that is searched for secrets, since half a key is no longer recognised
 _UNCHANGING = frozenset(
-    (*_SCALARS, complex, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
+    (int, float, bool, type(None), complex, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
     + (decimal.Decimal, datetime.timezone)
 )
 _CONTAINERS = frozenset((dict, list, tuple, set, frozenset))
@@ -115,12 +121,22 @@ class Plain:
 
     def text(self, text: str) -> str:
         """Return `text` cut to `LONGEST_TEXT`, cleaned, and with secrets masked."""
-        # Masked before the cut, since half a key is no longer recognised; the margin bounds the work.
-        if len(text) > LONGEST_TEXT:
-            margin = self._redactor.mask(text[: LONGEST_TEXT + 1_000])[:LONGEST_TEXT]
-            mark = f"{MORE} [{len(text)} characters]"
-            return clean(margin[: LONGEST_TEXT - len(mark)] + mark)
-        return self._redactor.mask(clean(text))
+        size = str.__len__(text)
+        if size > LONGEST_TEXT:
+            return self.part(str.__str__(text)[: LONGEST_TEXT + _MARGIN], f"{size} characters")
+        return self._redactor.mask(clean(str.__str__(text)))
+
+    def part(self, text: str, whole: str) -> str:
+        """Return the beginning of a text that is too long, and how long the `whole` was."""
+        mark = f"{MORE} [{whole}]"
+        return self._redactor.mask(clean(text))[: LONGEST_TEXT - len(mark)] + mark
+
+    def ending(self, text: str, longest: int) -> str:
+        """Return the last `longest` characters of `text`, cleaned, and with secrets masked."""
+        if len(text) <= longest:
+            return self._redactor.mask(clean(text))
+        mark = f"{MORE} [{len(text)} characters]\n"
+        return mark + self._redactor.mask(clean(text[-longest - _MARGIN :]))[len(mark) - longest :]
 
     def value(self, value: object) -> Json:
         """Return `value` as JSON values, at most `MOST_NODES` of them."""
@@ -129,33 +145,13 @@ class Plain:
     def snapshot(self, value: object) -> object:
         """Return what `value` is now, safe from later changes.
 
-        Builtin containers are copied and keep their types, so do immutable values; anything else, inside of them
-        too, is converted and wrapped as `Frozen`.
+        Builtin scalars and containers stay what they are, and what derives from them becomes one, so that whoever asks
+        for a type gets the same answer as before; all else is converted and wrapped as `Frozen`.
         """
         try:
-            return self._copy(value, 0)
-        except _Uncopied:
-            return Frozen(self.value(value))
-
-    def _copy(self, value: object, depth: int) -> object:
-        if is_unchanging(value):
-            return value
-        kind: Any = type(value)
-        if kind not in _CONTAINERS:
-            return Frozen(self.value(value))
-        if depth >= DEEPEST or len(value) > MOST_ITEMS:  # type: ignore[arg-type]
-            raise _Uncopied
-        if kind is dict:
-            # list() of an exact dict is one step for the interpreter: other threads cannot change it half-way
-            pairs = list(value.items())  # type: ignore[attr-defined]
-            if all(is_unchanging(key) for key, _ in pairs):
-                return {key: self._copy(item, depth + 1) for key, item in pairs}
-        items = list(value)  # type: ignore[call-overload]
-        if kind in (list, tuple):
-            return kind([self._copy(item, depth + 1) for item in items])
-        if kind is not dict and all(map(is_unchanging, items)):
-            return kind(items)
-        raise _Uncopied
+            return _copy(value, 0)
+        except _Foreign:
+            return _Snapshot(self, self._redactor).visit(value, 0)
 
     def items(self, mapping: Mapping[Any, Any]) -> dict[str, Json]:
         """Return a mapping as a JSON object whose keys are texts, equal ones told apart by a suffix."""
@@ -163,8 +159,27 @@ class Plain:
         return walked if isinstance(walked, dict) else {"value": walked}
 
 
-class _Uncopied(Exception):  # noqa: N818 - control flow: the container is too large, too deep, or keyed by objects
+class _Foreign(Exception):  # noqa: N818 - control flow: the value is not made of builtin immutables alone
     pass
+
+
+def _copy(value: object, depth: int) -> object:
+    if is_unchanging(value):
+        return value
+    kind = type(value)
+    if depth >= _SHALLOW:
+        raise _Foreign
+    if kind is dict and len(value) <= _FEW:  # type: ignore[arg-type]
+        # list() of an exact dict is one step for the interpreter: other threads cannot change it half-way
+        return {_copy(key, _SHALLOW): _copy(item, depth + 1) for key, item in list(value.items())}  # type: ignore[attr-defined]
+    if kind in (list, tuple, set, frozenset) and len(value) <= _FEW:  # type: ignore[arg-type]
+        return kind([_copy(item, depth + 1) for item in list(value)])  # type: ignore[call-overload]
+    raise _Foreign
+
+
+# what is copied without counting stays below MOST_NODES
+_SHALLOW = 4
+_FEW = 6
 
 
 class _Walk:
@@ -176,144 +191,134 @@ class _Walk:
         self._left = MOST_NODES
         self._inside: set[int] = set()
 
-    def visit(self, value: object, depth: int) -> Json:
+    def visit(self, value: object, depth: int) -> Any:
         try:
             return self._visit(value, depth)
         except Exception:  # whatever a foreign object raises, the rest of the event is still sent
-            return _named(value)
+            return _named(type(value))
 
-    def _visit(self, value: object, depth: int) -> Json:
+    def _visit(self, value: Any, depth: int) -> Any:
+        # Types are judged by type(), not isinstance(): a lazy object's __class__ would evaluate it.
         kind = type(value)
         if kind is str:
-            return self._plain.text(value)  # type: ignore[arg-type]
+            return self._plain.text(value)
         if value is None or kind is bool:
-            return value  # type: ignore[return-value]
-        if isinstance(value, Frozen):
+            return value
+        if kind is int:
+            return _integer(value)
+        if kind is Frozen:
             return value.value
-        if isinstance(value, enum.Enum):
+        if issubclass(kind, enum.Enum):
             return self._visit(value.value, depth)
-        if isinstance(value, bool | int):
-            return _integer(int(value))
-        if isinstance(value, float):
-            return _number(float(value))
-        if isinstance(value, str):
-            return self._plain.text(str.__str__(value))
-        if isinstance(value, bytes | bytearray | memoryview):
-            return self._plain.text(_bytes(bytes(value[:LONGEST_TEXT])))
-        if isinstance(value, datetime.datetime | datetime.date | datetime.time):
-            return value.isoformat()
-        if isinstance(value, BaseException):
-            return self._plain.text(f"{kind.__name__}: {value}")
-        if isinstance(value, type):
+        if issubclass(kind, int):
+            return _integer(int.__int__(value))
+        if issubclass(kind, float):
+            return _number(float.__float__(value))
+        if issubclass(kind, str):
+            return self._plain.text(value)
+        if issubclass(kind, bytes | bytearray | memoryview):
+            return self._bytes(memoryview(value).cast("B"))
+        if issubclass(kind, datetime.datetime | datetime.date | datetime.time):
+            return self._plain.text(str(value.isoformat()))
+        if issubclass(kind, BaseException):
+            said = str(value)
+            return self._plain.text(f"{kind.__name__}: {said}" if said else kind.__name__)
+        if issubclass(kind, type):
             return _named(value)
         if dataclasses.is_dataclass(value):
-            fields = ((field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value))
-            return self._container(value, lambda: self._mapping(fields, depth), depth)
-        if isinstance(value, Mapping):
-            return self._container(value, lambda: self._mapping(_pairs(value), depth, len(value)), depth)
-        if isinstance(value, set | frozenset):
-            return self._container(value, lambda: self._sequence(_ordered(value), depth, len(value)), depth)
-        if isinstance(value, Sequence) and not isinstance(value, range):
-            return self._container(value, lambda: self._sequence(value, depth, len(value)), depth)
-        item = getattr(value, "item", None)
-        if callable(item) and getattr(value, "ndim", 0) == 0 and not isinstance(item := item(), kind):
-            return self._visit(item, depth)
-        if isinstance(value, pathlib.PurePath | range) or not (hasattr(kind, "__iter__") or hasattr(kind, "__next__")):
-            return self._plain.text(str(value))
-        return _named(value)
+            return self._container(value, _fields, self._mapping, depth)
+        if issubclass(kind, Mapping):
+            return self._container(value, _pairs, self._mapping, depth)
+        if issubclass(kind, set | frozenset):
+            return self._container(value, _ordered, self._sequence, depth)
+        if issubclass(kind, Sequence) and not issubclass(kind, range | collections.UserString):
+            return self._container(value, _entries, self._sequence, depth)
+        return self._object(value, kind, depth)
 
-    def _container(self, value: object, walk: Any, depth: int) -> Json:
+    def _object(self, value: Any, kind: type, depth: int) -> Any:
+        if callable(getattr(kind, "item", None)) and getattr(value, "ndim", 0) == 0:
+            item = value.item()
+            if type(item) is not kind:
+                return self._visit(item, depth)
+        is_iterable = hasattr(kind, "__iter__") or hasattr(kind, "__next__")
+        if is_iterable and not issubclass(kind, pathlib.PurePath | range | collections.UserString):
+            return _named(kind)
+        return self._plain.text(str(value))
+
+    def _container(
+        self, value: Any, read: Callable[[Any, int], tuple[Any, int]], build: Callable[[Any, int, int], Any], depth: int
+    ) -> Any:
         if id(value) in self._inside:
             return "<cycle>"
-        if depth >= DEEPEST:
-            return f"{MORE} [{type(value).__name__}]"
+        if depth >= DEEPEST or (self._left <= 0 and len(value)):
+            return f"{MORE} [{_named(type(value))[1:-1]}]"
         self._inside.add(id(value))
         try:
-            return walk()  # type: ignore[no-any-return]
+            room = max(1, min(MOST_ITEMS, self._left))
+            entries, size = read(value, room)
+            kept = len(entries)
+            # reserved before going deeper, the mark included: what was converted already has the same size again
+            self._left -= kept
+            if kept < size:
+                entries = entries[: kept - 1]
+            return build(entries, size - len(entries), depth)
         finally:
             self._inside.discard(id(value))
 
-    def _mapping(self, pairs: Iterable[tuple[object, object]], depth: int, size: int = 0) -> Json:
-        result: dict[str, Json] = {}
+    def _mapping(self, pairs: Sequence[tuple[object, object]], more: int, depth: int) -> Any:
+        result: dict[str, Any] = {}
         for key, value in pairs:
-            if len(result) >= MOST_ITEMS - (size > MOST_ITEMS) or self._left <= 0:
-                result[MORE] = f"{size - len(result)} more"
-                break
-            self._left -= 1
-            name = _untaken(self._key(key), result)
-            result[name] = REDACTED if self._redactor.is_secret(name) else self.visit(value, depth + 1)
+            said = self._said(key)
+            name = untaken(cut(self._plain.text(said), LONGEST_KEY), result)
+            result[name] = REDACTED if self._redactor.is_secret(said) else self.visit(value, depth + 1)
+        if more:
+            result[untaken(MORE, result)] = f"{more} more"
         return result
 
-    def _sequence(self, values: Iterable[object], depth: int, size: int) -> Json:
-        result: list[Json] = []
-        for value in values:
-            if len(result) >= MOST_ITEMS - (size > MOST_ITEMS) or self._left <= 0:
-                result.append(f"{MORE} {size - len(result)} more")
-                break
-            self._left -= 1
-            result.append(self.visit(value, depth + 1))
+    def _sequence(self, values: Sequence[object], more: int, depth: int) -> Any:
+        result = [self.visit(value, depth + 1) for value in values]
+        if more:
+            result.append(f"{MORE} {more} more")
         return result
 
-    def _key(self, key: object) -> str:
-        if isinstance(key, str) and not isinstance(key, enum.Enum):
-            return cut(self._plain.text(str.__str__(key)), 256)
-        if isinstance(key, tuple | frozenset):
-            return cut(self._plain.text(str(key)), 256)
-        return cut(str(self.visit(key, DEEPEST)), 256)
+    def _said(self, key: object) -> str:
+        if type(key) is str:
+            return key
+        try:
+            if type(key) in (tuple, frozenset):
+                return str.__str__(str(key))
+        except Exception:  # keys of foreign objects: named instead
+            return _named(type(key))
+        return str(_Walk.visit(self, key, DEEPEST))
+
+    def _bytes(self, value: memoryview) -> str:
+        kept = value[: LONGEST_TEXT + _MARGIN].tobytes()
+        is_whole = value.nbytes <= LONGEST_TEXT
+        try:
+            said = codecs.getincrementaldecoder("utf-8")().decode(kept, is_whole)
+        except UnicodeDecodeError:
+            said = base64.b64encode(kept).decode("ascii")
+        if is_whole and len(said) <= LONGEST_TEXT:
+            return self._plain.text(said)
+        return self._plain.part(said, f"{value.nbytes} bytes")
 
 
-def _pairs(mapping: Mapping[Any, Any]) -> Iterator[tuple[object, object]]:
-    if type(mapping) is dict and len(mapping) <= MOST_NODES:
-        return iter(list(mapping.items()))
-    return ((key, mapping[key]) for key in islice(mapping, MOST_ITEMS + 1))
+class _Snapshot(_Walk):
+    """A walk that keeps builtin types, and wraps what it has to convert."""
 
-
-def _ordered(values: set[Any] | frozenset[Any]) -> Sequence[object]:
-    some = list(islice(values, MOST_ITEMS + 1))
-    try:
-        return sorted(some)
-    except TypeError:
-        return sorted(some, key=lambda value: (type(value).__name__, str(value)))
-
-
-def _integer(value: int) -> Json:
-    if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
-        return value
-    try:
-        return cut(str(value), LONGEST_TEXT)
-    except ValueError:  # more digits than the interpreter is willing to convert
-        return hex(value)[:64] + MORE
-
-
-def _number(value: float) -> Json:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-
-
-def _bytes(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return base64.b64encode(value).decode("ascii")
-
-
-def _untaken(name: str, taken: Mapping[str, object]) -> str:
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"
-
-
-def _named(value: object) -> str:
-    kind = value if isinstance(value, type) else type(value)
-    return f"<{qualified_name(kind)}>"
-
-
-def qualified_name(kind: type) -> str:
-    """Name a type as tracebacks do: with its module, builtins bare."""
-    module = getattr(kind, "__module__", None)
-    name = getattr(kind, "__qualname__", None) or "object"
-    return str(name) if module in (None, "builtins", "__main__") else f"{module}.{name}"
+    def visit(self, value: object, depth: int) -> Any:
+        kind = type(value)
+        if is_unchanging(value):
+            return value
+        if issubclass(kind, str | int | float) or kind is Frozen:
+            said = super().visit(value, depth)
+            return said if _is_alike(said, kind) else Frozen(said)
+        if issubclass(kind, dict):
+            return self._kept(value, _pairs, self._mapping_kept, depth, dict)
+        if issubclass(kind, list):
+            return self._kept(value, _entries, self._sequence_kept, depth, list)
+        if issubclass(kind, tuple):
+            return self._kept(value, _entries, self._sequence_kept, depth, tuple)
+        if issubclass(kind, set | frozenset) and all(is_unchanging(item) for item in set.__iter__(value)) if issubclass(kind, set) else False:
+            return self._kept(value, _ordered, self._sequence_kept, depth, set)
+        return Frozen(super().visit(value, depth))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from emitkit_logging.redaction import words
+from emitkit_logging.words import words
 
 ICONS = {
     "engagement": "👆",
@@ -47,17 +47,18 @@ _CATEGORY_WORDS = (
     ("performance", "latency slow duration performance memory cpu throughput"),
 )
 _CATEGORIES = tuple((category, frozenset(names.split())) for category, names in _CATEGORY_WORDS)
+_SEPARATORS = re.compile(r"[_\-.\s]+")
 _SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 
 
 def title_of(name: str) -> str:
     """Format an event's name for people: `user_signed_up` becomes `User Signed Up`."""
-    return " ".join(word[:1].upper() + word[1:] for word in name.split("_"))
+    return " ".join(word[:1].upper() + word[1:] for word in name.split("_")).strip() or name
 
 
 def category_of(name: str) -> str:
     """Infer a category from the whole words of an event's name; `engagement` when none tells."""
-    found = set(words(name))
+    found = set(words(name, _SEPARATORS))
     for category, names in _CATEGORIES:
         if not names.isdisjoint(found):
             return category

@@ -7,6 +7,7 @@ import gc
 import logging
 import logging.config
 import signal
+import socket
 import sys
 import threading
 import time
@@ -197,6 +198,33 @@ def test_slow_server_does_not_slow_the_call(server, handler, logger):
     assert (stats.accepted, stats.pending) == (2_000, 100 + stats.pending - 100)
     assert stats.pending <= 101
     assert balanced(stats)
+
+
+def test_dripping_answer(handler, logger):
+    """An answer that comes byte by byte does not outlast the timeout."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        stopped = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+                while not stopped.wait(0.05):
+                    try:
+                        connection.sendall(b" ")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        made = handler(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.5)
+        logger.addHandler(made)
+        logger.info("x", extra=EVENT)
+        thread.join(5)
+        assert not thread.is_alive()
+        stopped.set()
+        made.close()
 
 
 def test_stats_always_balance(server, handler, logger):
