@@ -44,19 +44,24 @@ class Client:
         # trusting which certificates, by the environment as ever. The connection that it makes is then used directly.
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
         settings = requests.Session().merge_environment_settings(base_url, {}, None, None, None)
-        self._pool = self._connect(base_url, settings["proxies"], settings["verify"], settings["cert"])
-        self._targets = {
-            path: self._adapter.request_url(_prepared(base_url + path), settings["proxies"])
-            for path in (EVENTS_PATH, IDENTIFY_PATH)
-        }
+        self._settings: tuple[Any, Any, Any] = (settings["proxies"], settings["verify"], settings["cert"])
+        self._base_url = base_url
+        self._limit = Timeout(total=timeout)  # urllib3 copies it for each request
+        self._pool: Any = None
+        self._targets: dict[str, str] = {}
 
-    def _connect(self, url: str, proxies: Any, verify: Any, cert: Any) -> Any:
+    def _connect(self) -> Any:
+        # not at construction: a proxy's address or a certificate that cannot be used must not stop the application
+        proxies, verify, cert = self._settings
+        url = self._base_url
         connect = getattr(self._adapter, "get_connection_with_tls_context", None)
         if connect is not None:
             pool = connect(_prepared(url), verify, proxies=proxies, cert=cert)
         else:  # requests before 2.32
             pool = self._adapter.get_connection(url, proxies)
         self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+        for path in (EVENTS_PATH, IDENTIFY_PATH):
+            self._targets[path] = self._adapter.request_url(_prepared(url + path), proxies)
         return pool
 
     def send(self, request: Request) -> Answer:
@@ -69,6 +74,8 @@ class Client:
         headers = self._headers if request.key is None else {**self._headers, "Idempotency-Key": request.key}
         deadline = time.monotonic() + self._timeout
         try:
+            if self._pool is None:
+                self._pool = self._connect()
             response = self._pool.urlopen(
                 "POST",
                 self._targets[request.path],
@@ -76,7 +83,8 @@ class Client:
                 headers=headers,
                 retries=False,
                 redirect=False,
-                timeout=Timeout(total=self._timeout),
+                assert_same_host=False,  # through a proxy the target is a whole URL, of another host than the pool's
+                timeout=self._limit,
                 preload_content=False,
             )
             body = _read(response, deadline)
@@ -91,6 +99,7 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         self._adapter.close()
+        self._pool = None
 
 
 def _prepared(url: str) -> requests.PreparedRequest:

@@ -1,7 +1,7 @@
 """Keys: what is read from a record's extras, and of which type each must be to be read.
 
-The table is the design's (*What a record becomes*). A value of another type is ordinary metadata, because legacy code has
-such keys too. Types are judged by `type(value)`: asking a lazy object for its `__class__` would evaluate it.
+The table is the design's (*What a record becomes*). A value of another type is ordinary metadata, because legacy code
+has such keys too. Types are judged by `type(value)`: asking a lazy object for its `__class__` would evaluate it.
 """
 
 from __future__ import annotations

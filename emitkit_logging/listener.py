@@ -27,6 +27,7 @@ own_threads: set[int] = set()
 """Threads whose records are of our own work, and never become events."""
 
 _RELIEF_SHARE = 8
+_RELIEF_BATCH = 64
 _STALL = 0.25
 _ERROR_PAUSE = 1.0
 _LONGEST_SLEEP = 3_600.0
@@ -75,6 +76,7 @@ class Listener(QueueListener):
         self._ending = False
         self._steps = 0
         self._next_at = 0.0
+        self._awaited: list[Callable[[], bool]] = []
 
     # In the application's threads
 
@@ -85,11 +87,18 @@ class Listener(QueueListener):
             self._bell.release()
 
     def relieve(self) -> None:
-        """Empty a queue that has grown long, in the thread whose call found it so, unless that would have to wait."""
+        """Shorten a queue that has grown long, in the thread whose call found it so, unless that would have to wait.
+
+        Only by a little at a time: moving all of it would make one call in a thousand wait for a millisecond.
+        """
         if self._state.acquire(blocking=False):
             try:
-                with self._locked():
-                    pass
+                if not self._is_inside():
+                    self._holder = threading.get_ident()
+                    try:
+                        self._take(_RELIEF_BATCH)
+                    finally:
+                        self._holder = 0
             finally:
                 self._state.release()
 
@@ -178,8 +187,8 @@ class Listener(QueueListener):
     def _is_inside(self) -> bool:
         return self._holder == threading.get_ident()
 
-    def _take(self) -> None:
-        self._outbox.take(self.queue)
+    def _take(self, most: int | None = None) -> None:
+        self._outbox.take(self.queue, most)
         while self.people:
             self._outbox.tell(self.people.popleft())
 
@@ -199,16 +208,26 @@ class Listener(QueueListener):
 
     def _wait(self, is_over: Callable[[], bool], deadline: float) -> bool:
         steps, seen = self._steps, time.monotonic()
-        while not is_over():
-            now = time.monotonic()
-            if now >= deadline or self._next_at > deadline or not self._is_alive():
-                return False
-            if self._steps != steps:
-                steps, seen = self._steps, now
-            elif now - seen >= _STALL and holds_logging_lock():
-                return False  # the thread may be waiting for the lock that our caller holds
-            self._state.wait(min(deadline - now, _STALL))
+        self._awaited.append(is_over)
+        try:
+            while not is_over():
+                now = time.monotonic()
+                if now >= deadline or self._next_at > deadline or not self._is_alive():
+                    return False
+                if self._steps != steps:
+                    steps, seen = self._steps, now
+                elif now - seen >= _STALL and holds_logging_lock():
+                    return False  # the thread may be waiting for the lock that our caller holds
+                self._state.wait(min(deadline - now, _STALL))
+        finally:
+            self._awaited.remove(is_over)
         return True
+
+    def _stepped(self, *, pauses: bool = False) -> None:
+        # who waits is woken when there is something to see, not at each request: that would cost a switch of threads
+        self._steps += 1
+        if self._awaited and (pauses or any(is_over() for is_over in self._awaited)):
+            self._state.notify_all()
 
     def _run_here(self, is_over: Callable[[], bool], deadline: float) -> bool:
         ident = threading.get_ident()
@@ -261,9 +280,8 @@ class Listener(QueueListener):
                 self._next_at = 0.0
             else:
                 self._next_at = time.monotonic() + step
-            self._steps += 1
             notices = self._outbox.notices()
-            self._state.notify_all()
+            self._stepped(pauses=not isinstance(step, Request))
         for text in notices:
             LOGGER.warning("%s", text)
         return step
@@ -281,8 +299,7 @@ class Listener(QueueListener):
             answer = unanswered(type(error).__name__)
         with self._locked():
             self._outbox.settle(answer)
-            self._steps += 1
-            self._state.notify_all()
+            self._stepped()
         if self._debug:
             LOGGER.debug("%s %s: %s %s", request.path, request.key, answer.verdict.value, answer.detail)
 

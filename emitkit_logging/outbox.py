@@ -145,12 +145,12 @@ class Outbox:
 
     # What comes in
 
-    def take(self, queue: deque[dict[str, Any]]) -> None:
-        """Move all that `queue` holds in: what was captured of records, oldest first.
+    def take(self, queue: deque[dict[str, Any]], most: int | None = None) -> None:
+        """Move what `queue` holds in, at most `most` of it: what was captured of records, oldest first.
 
         When that is too much the least important go, counted as `overflow`.
         """
-        arrived = len(queue)
+        arrived = len(queue) if most is None else min(len(queue), most)
         if self.closed:
             self._dropped["shutdown"] += arrived
             for _ in range(arrived):

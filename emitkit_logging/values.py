@@ -48,10 +48,13 @@ _SAFE_INTEGER = 2**53  # beyond it, servers written in JavaScript lose digits (A
 _MOST_BITS = 10_000  # beyond it, the interpreter may refuse to write an integer's digits, or take very long
 _MARGIN = 1_000  # of a text beyond its limit that is searched for secrets, since half a key is no longer recognised
 _UNCHANGING = frozenset(
-    (int, float, bool, type(None), complex, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
-    + (decimal.Decimal, datetime.timezone)
+    (int, float, bool, type(None), complex, uuid.UUID, decimal.Decimal)
+    + (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
 )
-_CONTAINERS = frozenset((dict, list, tuple, set, frozenset))
+# what is copied without counting stays below MOST_NODES
+_SHALLOW = 4
+_FEW = 6
+_SEQUENCES = (list, tuple, set, frozenset)
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -140,7 +143,8 @@ class Plain:
 
     def value(self, value: object) -> Json:
         """Return `value` as JSON values, at most `MOST_NODES` of them."""
-        return _Walk(self, self._redactor).visit(value, 0)
+        walked: Json = _Walk(self, self._redactor).visit(value, 0)
+        return walked
 
     def snapshot(self, value: object) -> object:
         """Return what `value` is now, safe from later changes.
@@ -172,14 +176,9 @@ def _copy(value: object, depth: int) -> object:
     if kind is dict and len(value) <= _FEW:  # type: ignore[arg-type]
         # list() of an exact dict is one step for the interpreter: other threads cannot change it half-way
         return {_copy(key, _SHALLOW): _copy(item, depth + 1) for key, item in list(value.items())}  # type: ignore[attr-defined]
-    if kind in (list, tuple, set, frozenset) and len(value) <= _FEW:  # type: ignore[arg-type]
+    if kind in _SEQUENCES and len(value) <= _FEW:  # type: ignore[arg-type]
         return kind([_copy(item, depth + 1) for item in list(value)])  # type: ignore[call-overload]
     raise _Foreign
-
-
-# what is copied without counting stays below MOST_NODES
-_SHALLOW = 4
-_FEW = 6
 
 
 class _Walk:
@@ -307,18 +306,93 @@ class _Snapshot(_Walk):
     """A walk that keeps builtin types, and wraps what it has to convert."""
 
     def visit(self, value: object, depth: int) -> Any:
+        try:
+            return self._taken(value, depth)
+        except Exception:  # such as the elements of a set, when one of them can no longer be an element
+            return Frozen(_Walk(self._plain, self._redactor).visit(value, depth))
+
+    def _taken(self, value: Any, depth: int) -> Any:
         kind = type(value)
-        if is_unchanging(value):
+        if is_unchanging(value) or kind is Frozen:
             return value
-        if issubclass(kind, str | int | float) or kind is Frozen:
-            said = super().visit(value, depth)
-            return said if _is_alike(said, kind) else Frozen(said)
+        if issubclass(kind, str):
+            return self._plain.text(value) if str.__len__(value) > LONGEST_TEXT else str.__str__(value)
+        if issubclass(kind, int):
+            return int.__int__(value)
+        if issubclass(kind, float):
+            return float.__float__(value)
         if issubclass(kind, dict):
-            return self._kept(value, _pairs, self._mapping_kept, depth, dict)
-        if issubclass(kind, list):
-            return self._kept(value, _entries, self._sequence_kept, depth, list)
-        if issubclass(kind, tuple):
-            return self._kept(value, _entries, self._sequence_kept, depth, tuple)
-        if issubclass(kind, set | frozenset) and all(is_unchanging(item) for item in set.__iter__(value)) if issubclass(kind, set) else False:
-            return self._kept(value, _ordered, self._sequence_kept, depth, set)
+            return self._container(value, _pairs, self._dict, depth)
+        for builtin in _SEQUENCES:
+            if issubclass(kind, builtin):
+                walked = self._container(value, _entries, self._sequence, depth)
+                return builtin(walked) if type(walked) is list else walked
         return Frozen(super().visit(value, depth))
+
+    def _dict(self, pairs: Sequence[tuple[object, object]], more: int, depth: int) -> dict[Any, Any]:
+        result = {key if is_unchanging(key) else self._said(key): self.visit(value, depth + 1) for key, value in pairs}
+        if more:
+            result[untaken(MORE, result)] = f"{more} more"
+        return result
+
+
+def _pairs(mapping: Mapping[Any, Any], most: int) -> tuple[list[tuple[object, object]], int]:
+    if isinstance(mapping, dict):
+        # list() of a dict is one step for the interpreter: other threads cannot change it half-way
+        return list(dict.items(mapping))[:most], dict.__len__(mapping)
+    return [(key, mapping[key]) for key in islice(mapping, most)], len(mapping)
+
+
+def _fields(value: Any, most: int) -> tuple[list[tuple[object, object]], int]:
+    fields = dataclasses.fields(value)
+    return [(field.name, getattr(value, field.name, None)) for field in fields[:most]], len(fields)
+
+
+def _entries(values: Iterable[object], most: int) -> tuple[list[object], int]:
+    if type(values) in _SEQUENCES:
+        entries = list(values)
+        return entries[:most], len(entries)
+    return list(islice(values, most)), len(values)  # type: ignore[arg-type]
+
+
+def _ordered(values: set[Any] | frozenset[Any], most: int) -> tuple[list[object], int]:
+    some, size = _entries(values, most)
+    try:
+        return sorted(some), size  # type: ignore[type-var]
+    except TypeError:
+        return sorted(some, key=lambda value: (type(value).__name__, str(value))), size
+
+
+def _integer(value: int) -> Json:
+    if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
+        return value
+    if value.bit_length() > _MOST_BITS:
+        return f"{hex(value >> value.bit_length() - 64)}{MORE} [{value.bit_length()} bits]"
+    return str(value)
+
+
+def _number(value: float) -> Json:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def untaken(name: str, taken: Mapping[Any, object]) -> str:
+    """Return `name`, or with a suffix where `taken` has it already."""
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"
+
+
+def _named(kind: type) -> str:
+    return f"<{qualified_name(kind)}>"
+
+
+def qualified_name(kind: type) -> str:
+    """Name a type as tracebacks do: with its module, builtins bare."""
+    module = getattr(kind, "__module__", None)
+    name = getattr(kind, "__qualname__", None) or "object"
+    return str(name) if module in (None, "builtins", "__main__") else f"{module}.{name}"

@@ -8,10 +8,12 @@ import decimal
 import enum
 import json
 import pathlib
+import time
 import uuid
 
 import numpy
 import pytest
+from hypothesis import given, strategies
 
 from emitkit_logging.event import MOST_BYTES, Event
 from emitkit_logging.redaction import Redactor
@@ -125,8 +127,84 @@ def test_snapshot():
     assert copy is not value
     assert copy["a"] is not value["a"]
     assert isinstance(plain.snapshot({"a": Raising()})["a"], Frozen)
-    assert isinstance(plain.snapshot([0] * 1_000), Frozen)
-    assert isinstance(plain.snapshot({(1,): [2]}), Frozen)
+    assert plain.snapshot([0] * 1_000) == plain.value([0] * 1_000)
+    assert plain.snapshot({(1,): [2]}) == {"(1,)": [2]}
+
+
+class Text(str):
+    """A text of its own kind, as template engines have."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (Text("a"), str),
+        (numpy.float64(1), float),
+        (enum.IntEnum("Size", "SMALL").SMALL, int),
+        (collections.defaultdict(list, a=[1]), dict),
+        (time.gmtime(0), tuple),
+        (frozenset({1}), frozenset),
+    ],
+)
+def test_snapshot_of_derived(value, kind):
+    """What derives from a builtin type becomes one, so that a key that wants a dict finds a dict."""
+    copy = plain.snapshot(value)
+    assert type(copy) is kind
+    assert plain.value(copy) == plain.value(value)
+
+
+def test_snapshot_of_cycle():
+    """A cycle ends where it begins."""
+    assert plain.snapshot({"a": cycle()}) == {"a": ["<cycle>"]}
+
+
+def test_lazy_object_is_not_asked():
+    """Types are judged without evaluating what is lazy."""
+
+    class Proxy:
+        @property
+        def __class__(self):
+            raise AssertionError
+
+    assert plain.value(Proxy()).startswith("<")
+    assert isinstance(plain.snapshot(Proxy()), Frozen)
+
+
+LEAVES = (
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers()
+    | strategies.floats()
+    | strategies.text()
+    | strategies.binary()
+    | strategies.datetimes()
+    | strategies.builds(Raising)
+)
+VALUES = strategies.recursive(
+    LEAVES,
+    lambda inner: (
+        strategies.lists(inner, max_size=8)
+        | strategies.lists(inner, max_size=8).map(tuple)
+        | strategies.dictionaries(strategies.text(max_size=4) | strategies.integers(), inner, max_size=8)
+        | strategies.frozensets(strategies.integers(), max_size=8)
+    ),
+)
+
+
+@given(VALUES)
+def test_snapshot_changes_nothing(value):
+    """What was taken at the call says the same as the value itself; converting twice says it again."""
+    said = plain.value(value)
+    assert plain.value(plain.snapshot(value)) == said
+    assert plain.value(said) == said
+    json.dumps(said, allow_nan=False).encode()
 
 
 @pytest.mark.parametrize(("text", "limit", "expected"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("😀😀", 3, "😀…")])
