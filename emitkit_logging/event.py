@@ -8,18 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
 
+from emitkit_logging.contract import LONGEST_CHANNEL, LONGEST_DESCRIPTION, LONGEST_TAG, LONGEST_TITLE, MOST_TAGS
 from emitkit_logging.users import Person
-from emitkit_logging.values import MORE, Json, cut, shorten, units
+from emitkit_logging.values import MORE, Json, cut, shorten
 
-LONGEST_TITLE = 500
-LONGEST_DESCRIPTION = 5_000
-LONGEST_CHANNEL = 255
-LONGEST_ICON = 10
-LONGEST_TAG = 50
-MOST_TAGS = 20
 LONGEST_KEY = 255
 
 MOST_BYTES = 15 * 1024
@@ -29,11 +22,6 @@ SHRUNK_BYTES = 4 * 1024
 """Bytes of an event that the server found too large nevertheless (413)."""
 
 _TRACE = "stacktrace"
-_MOST_ACTIONS = 4
-_MOST_FIELDS = 5
-_FIELD_TYPES = ("choice", "text", "number", "boolean")
-_ACTION_STYLES = ("primary", "destructive")
-_EXPIRES = range(10, 604_801)
 _SHRINKING = ((4_000, 60), (2_000, 40), (1_000, 25), (500, 15), (200, 8), (80, 4), (40, 2))
 
 
@@ -112,9 +100,12 @@ class Event:
 _KEPT = ("category", "event", "timestamp", "occurrences", "first_seen", "last_seen")
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+
+
 def dump(body: Mapping[str, Json]) -> bytes:
     """Encode a JSON object as UTF-8, without blanks."""
-    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(body).encode()
 
 
 def _shrunk(value: Json, longest: int, most: int, key: str = "") -> Json:
@@ -133,71 +124,3 @@ def _shrunk(value: Json, longest: int, most: int, key: str = "") -> Json:
             kept_pairs[MORE] = f"{len(value) - most} more"
         return kept_pairs
     return value
-
-
-def questions(found: Mapping[str, Any]) -> tuple[dict[str, Json], set[str]]:
-    """Take EmitKit's `actions`, `fields`, `expires_in`, `callback_url` and `resume` from a record's values.
-
-    Args:
-        found: the record's values, already plain JSON.
-
-    Returns:
-        The request's fields, by the contract's names, and the keys that were taken. What the server would refuse is
-        not taken, nor is what only an event that waits for an answer may carry.
-    """
-    sent: dict[str, Json] = {}
-    taken: set[str] = set()
-    actions = found.get("actions")
-    if isinstance(actions, list) and 0 < len(actions) <= _MOST_ACTIONS and all(map(_is_action, actions)):
-        sent["actions"] = actions
-        taken.add("actions")
-    fields = found.get("fields")
-    if isinstance(fields, list) and 0 < len(fields) <= _MOST_FIELDS and all(map(_is_field, fields)):
-        sent["fields"] = fields
-        taken.add("fields")
-    waits = "fields" in sent or ("actions" in sent and any("id" in action for action in found["actions"]))
-    if waits:
-        for key, name, is_valid in _ONLY_WAITING:
-            if key in found and is_valid(found[key]):
-                sent[name] = found[key]
-                taken.add(key)
-    return sent, taken
-
-
-def _is_action(action: object) -> bool:
-    if not isinstance(action, dict) or not _is_label(action.get("label")):
-        return False
-    if "url" in action:
-        return "id" not in action and _is_address(action["url"], ("http", "https"))
-    return _is_label(action.get("id")) and action.get("style", "primary") in _ACTION_STYLES
-
-
-def _is_field(entry: object) -> bool:
-    if not isinstance(entry, dict) or not (_is_label(entry.get("id")) and _is_label(entry.get("label"))):
-        return False
-    return entry.get("type") in _FIELD_TYPES
-
-
-def _is_label(value: object) -> bool:
-    return isinstance(value, str) and 0 < units(value) <= 255
-
-
-def _is_address(value: object, schemes: tuple[str, ...] = ("https",)) -> bool:
-    if not isinstance(value, str) or units(value) > 2_000:
-        return False
-    try:
-        parts = urlsplit(value)
-        return parts.scheme in schemes and bool(parts.hostname)
-    except ValueError:
-        return False
-
-
-def _is_expiry(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value in _EXPIRES
-
-
-_ONLY_WAITING = (
-    ("expires_in", "expiresIn", _is_expiry),
-    ("callback_url", "callbackUrl", _is_address),
-    ("resume", "resume", lambda value: isinstance(value, str) and bool(value)),
-)

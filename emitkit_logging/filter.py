@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from emitkit_logging import options, vocabulary
+from emitkit_logging import keys, options, vocabulary
 from emitkit_logging import record as records
 
 METHODS = ("track", "identify", "pageView")
@@ -63,14 +63,14 @@ class EventFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the handler is meant to get `record`."""
         found = records.extras(record)
-        name = records.event_name(found)
-        if name is None and isinstance(found.get("identify"), dict) and not isinstance(found.get("category"), str):
+        name, category = keys.event_name(found), keys.get(found, "category")
+        if name is None and category is None and keys.get(found, "identify") is not None:
             return "identify" in self._methods
         if name == vocabulary.PAGE_VIEW:
             return "pageView" in self._methods and (self._has_names or name not in self._excluded)
         if "track" not in self._methods:
             return False
-        if name is None and isinstance(found.get("category"), str) and found["category"]:
+        if name is None and category is not None:
             name = records.message(record)[0]
         if self._events:
             return name in self._events

@@ -7,24 +7,28 @@ import hashlib
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-from emitkit_logging import options, vocabulary
+from emitkit_logging import keys, options, vocabulary
 from emitkit_logging import record as records
-from emitkit_logging.event import (
-    LONGEST_DESCRIPTION,
+from emitkit_logging.contract import (
+    CURRENT,
+    LONGEST_CHANNEL,
     LONGEST_ICON,
-    LONGEST_KEY,
+    LONGEST_ID,
     LONGEST_TAG,
     LONGEST_TITLE,
+    MOST_ALIASES,
     MOST_TAGS,
-    Event,
-    questions,
+    waits,
 )
+from emitkit_logging.event import LONGEST_KEY, Event
+from emitkit_logging.keys import Keys
 from emitkit_logging.redaction import REDACTED, Redactor
-from emitkit_logging.users import LONGEST_ID, MOST_ALIASES, Person, facts_of
+from emitkit_logging.users import Person, facts_of
 from emitkit_logging.values import Json, Plain, shorten, units
 
 GENERATED = frozenset(
@@ -34,9 +38,18 @@ GENERATED = frozenset(
 """Metadata that we write; a user's value of the same name stands in `metadata.extra`."""
 
 _CONTEXTS = ("page", "device", "utm", "server")
-_QUESTIONS = ("actions", "fields", "expires_in", "callback_url", "resume")
-_IDENTITY = ("id", "user_id", "email", "username", "name", "traits", "aliases")
-_MOST_FRAMES_TEXT = 60_000
+_WITH_ADDRESS = ("device", "server")
+_QUESTIONS = {
+    "actions": "actions",
+    "fields": "fields",
+    "expires_in": "expiresIn",
+    "callback_url": "callbackUrl",
+    "resume": "resume",
+}
+_NAMES = ("email", "username", "name")
+_IDENTITY = ("id", "user_id", *_NAMES, "traits", "aliases")
+_LONGEST_TRACE = 60_000
+_NOTHING_SAID = "(no message)"
 
 
 class EmitKitFormatter(JsonFormatter):
@@ -86,7 +99,7 @@ class EmitKitFormatter(JsonFormatter):
     ) -> None:
         self._is_bare = fmt is None
         super().__init__(fmt, datefmt, style, validate, **json_options)
-        self._channel = options.text("channel_name", channel_name, options.LONGEST_CHANNEL)
+        self._channel = options.text("channel_name", channel_name, LONGEST_CHANNEL)
         self._category_channels = options.channel_map("category_channel_map", category_channel_map)
         self._level_channels = sorted(
             options.level_channel_map("level_channel_map", level_channel_map).items(), reverse=True
@@ -135,10 +148,14 @@ class EmitKitFormatter(JsonFormatter):
         ):
             return False
         found = records.extras(record)
-        return self._is_event(found, record) or self._identified(found, record) is not None
+        return self._is_event(found, record) or self._identified(Keys(found), record) is not None
 
     def _is_event(self, found: Mapping[str, Any], record: logging.LogRecord) -> bool:
-        return self._name(found, record) is not None or _string(found.get("category")) is not None
+        return (
+            keys.event_name(found) is not None
+            or keys.get(found, "category") is not None
+            or (self._event_from_message and vocabulary.is_event_name(records.message(record)[0]))
+        )
 
     def event(self, record: logging.LogRecord) -> Event:
         """Turn a record into the event that is sent for it.
@@ -150,214 +167,151 @@ class EmitKitFormatter(JsonFormatter):
             The event, its values within the API contract's limits but for the size of the whole (see `Event.encode`).
         """
         found = records.extras(record)
-        if isinstance(found.get("properties"), dict):
-            for key in records.OVERRIDES:
-                if key in found["properties"]:
-                    found.setdefault(key, found["properties"][key])
         only_identifies = record.levelno < self.plain_level and not self._is_event(found, record)
-        hidden = [key for key in found if self._redactor.is_secret(key)]
-        for key in hidden:
+        withheld = [key for key in found if self._redactor.is_secret(key)]
+        for key in withheld:
             del found[key]
-        text, misfits = records.message(record)
-        text = self.plain.text(text)
-        name = self._name(found, record)
-        explicit_name = name is not None
-        if name is not None and _string(found.get("emitkit_event")) == name:
-            del found["emitkit_event"]
-        elif name is not None and _string(found.get("event")) == name:
-            del found["event"]
-        name = self.plain.text(name) if name is not None else None
-        given = self._take_text(found, "category")
-        if name is None and given is not None:
-            name = text
+        said = Keys(found)
+        properties = said.take("properties") or {}
+        for key in keys.OVERRIDES:
+            if key in properties:
+                found.setdefault(key, properties[key])
+
+        message, misfits = records.message(record)
+        text = self.plain.text(message)
         raised = records.raised(record)
-        is_error = record.levelno >= logging.ERROR
-        is_page_view = name == vocabulary.PAGE_VIEW and not is_error
-
-        if given is not None:
-            category = given
-        elif is_error:
-            category = "error"
-        elif is_page_view:
-            category = "navigation"
+        name = self._take_name(said, message)
+        given_category = self._take_text(said, "category")
+        title_name = vocabulary.title_of(name) if name is not None else None
+        if name is None and given_category is not None:
+            name, title_name = text, vocabulary.title_of(text.strip().partition("\n")[0].strip())
+        category = given_category or self._category(name, record)
+        contexts = self._take_contexts(said)
+        people, user_id = self._take_people(said, record)
+        title = self._take_text(said, "title")
+        if name == vocabulary.PAGE_VIEW and record.levelno < logging.ERROR:
+            default = _page_view(contexts.get("page"), record.created)
         elif name is not None:
-            category = vocabulary.category_of(name)
+            default = _named(name, title_name, text, category)
         else:
-            category = self.plain.text(str(record.levelname).lower())
-
-        contexts = self._take_contexts(found)
-        people, user_id = self._take_people(found, record)
-        channel = self._take_channel(found, category, record.levelno)
-        title, description = self._take_text(found, "title"), self._take_text(found, "description")
-        notify = self._take_notify(found)
-        display_as = self._take_display_as(found)
-        tags, all_tags = self._take_tags(found, category)
-        if is_page_view:
-            page = contexts.get("page", {})
-            path = page.get("path") if isinstance(page, dict) else None
-            description = description or (path if isinstance(path, str) and path else vocabulary.PAGE_VIEW_DESCRIPTION)
-            shown = title or vocabulary.title_of(vocabulary.PAGE_VIEW)
-            icon: str | None = self._take_icon(found) or vocabulary.PAGE_VIEW_ICON
-            tags = _unique([vocabulary.PAGE_VIEW, *tags])
-            notify = False if notify is None else notify
-            display_as = display_as or "message"
-        else:
-            shown, description = self._worded(title, description, name, text, category, raised, explicit=explicit_name)
-            icon = self._take_icon(found) or vocabulary.ICONS.get(category)
-        asked, taken = questions({key: self.plain.value(found[key]) for key in _QUESTIONS if key in found})
-        for key in taken:
-            del found[key]
-        idempotency_key = self._take_idempotency_key(found)
-        session = self._take_text(found, "session_id")
-
-        metadata = self._users_own(found, hidden)
+            default = self._unnamed(text, raised, category, is_titled=title is not None)
+        questions = self._take_questions(said)
+        notify = self._take_notify(said)
+        display_as = self._take_text(said, "display_as")
+        icon = self._take_text(said, "icon")
+        tags = [*default.tags, category, *self._take_tags(said)]
+        event = Event(
+            channel=self._take_channel(said) or self._channel_of(category, record.levelno),
+            title=title or default.title or _NOTHING_SAID,
+            description=self._take_text(said, "description") or default.description,
+            icon=icon if icon is not None and units(icon) <= LONGEST_ICON else default.icon,
+            tags=list(dict.fromkeys(filter(None, tags))),
+            user_id=user_id,
+            notify=_first(notify, default.notify, self._notify) or bool(questions and waits(questions)),
+            display_as=display_as if display_as in options.DISPLAY_STYLES else default.display_as or self._display_as,
+            source=self._source,
+            questions=questions,
+            level=record.levelno,
+            created=record.created,
+            idempotency_key=self._take_idempotency_key(said),
+            people=people,
+            only_identifies=only_identifies and bool(people),
+            kind=(name,) if name is not None else _kind(record, raised),
+        )
         generated: dict[str, Json] = {"category": category}
         if name is not None:
             generated["event"] = shorten(name, LONGEST_TITLE)
         generated["timestamp"] = int(record.created * 1000)
-        if is_page_view:
-            generated["date"] = _iso(record.created)
+        generated.update(default.metadata)
+        session = self._take_text(said, "session_id")
         if session is not None:
             generated["sessionId"] = session
         generated.update(contexts)
-        if len(all_tags) > MOST_TAGS or any(units(tag) > LONGEST_TAG for tag in all_tags):
-            generated["tags"] = list(all_tags)
-        generated["log"] = {
-            "level": str(record.levelname),
-            "logger": self.plain.text(str(record.name)),
-            "file": self.plain.text(str(record.pathname)),
-            "line": self.plain.value(record.lineno),
-            "function": self.plain.text(str(record.funcName)),
-        }
-        if raised is not None:
-            generated["exception"] = {
-                "type": raised.type,
-                "message": self.plain.text(raised.message),
-                "stacktrace": self._trace(raised.stacktrace),
-            }
-        if isinstance(record.stack_info, str) and record.stack_info:
-            generated["stack"] = self._trace(record.stack_info)
-        if misfits is not None:
-            generated["args"] = self.plain.value(misfits)
-        for key, value in generated.items():
-            if key in metadata:
-                _displace(metadata, key)
-            metadata[key] = value
+        if len(event.tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in event.tags):
+            generated["tags"] = list(event.tags)
+        generated.update(self._circumstances(record, raised, misfits))
+        event.metadata = self._metadata(properties, said.rest, withheld, generated)
+        return event
 
-        return Event(
-            channel=channel,
-            title=shown,
-            description=description,
-            icon=icon,
-            tags=[shorten(tag, LONGEST_TAG) for tag in tags[:MOST_TAGS]],
-            metadata=metadata,
-            user_id=user_id,
-            notify=self._notify if notify is None else notify,
-            display_as=display_as or self._display_as,
-            source=self._source,
-            questions=asked,
-            level=record.levelno,
-            created=record.created,
-            idempotency_key=idempotency_key,
-            people=people,
-            only_identifies=only_identifies and bool(people),
-            kind=(name,)
-            if name is not None
-            else (str(record.name), records.template(record), raised.type if raised else ""),
-        )
+    # What is read
 
-    def _name(self, found: Mapping[str, Any], record: logging.LogRecord) -> str | None:
-        name = records.event_name(found)
-        if name is None and self._event_from_message:
-            text = records.message(record)[0]
-            if vocabulary.is_event_name(text):
-                name = text
+    def _take_text(self, said: Keys, key: str) -> str | None:
+        value = said.take(key)
+        return None if value is None else self.plain.text(value)
+
+    def _take_name(self, said: Keys, message: str) -> str | None:
+        name = self._take_text(said, "emitkit_event") or self._take_text(said, "event")
+        if name is None and self._event_from_message and vocabulary.is_event_name(message):
+            return message
         return name
 
-    def _take_text(self, found: dict[str, Any], key: str) -> str | None:
-        value = found.get(key)
-        if not isinstance(value, str):
-            return None
-        del found[key]
-        return self.plain.text(str.__str__(value)) if value else None
-
-    def _take_contexts(self, found: dict[str, Any]) -> dict[str, Json]:
-        nested = found.pop("context") if isinstance(found.get("context"), dict) else {}
-        for key, value in nested.items():
-            name = str(key)
-            if name in found or name.startswith("__emitkit_"):
-                continue
-            if self._redactor.is_secret(name):
-                value = REDACTED  # noqa: PLW2901 - the value never leaves this loop
-            found[name] = value
+    def _take_contexts(self, said: Keys) -> dict[str, Json]:
+        nested = said.take("context")
+        if nested is not None:
+            said.rest = keys.nested(
+                said.rest,
+                {key: REDACTED if self._redactor.is_secret(str(key)) else value for key, value in nested.items()},
+            )
         taken: dict[str, Json] = {}
         for name in _CONTEXTS:
-            if isinstance(found.get(name), dict):
-                values = self.plain.items(found.pop(name))
-                if name in ("device", "server"):
-                    values.pop("ip", None)
-                taken[name] = values
+            values = said.take(name)
+            if values is not None:
+                taken[name] = context = self.plain.items(values)
+                if name in _WITH_ADDRESS:
+                    context.pop("ip", None)
         return taken
 
-    def _take_people(self, found: dict[str, Any], record: logging.LogRecord) -> tuple[tuple[Person, ...], str | None]:
-        given_id = self._id(found.get("user_id"))
-        if given_id is not None:
-            del found["user_id"]
+    def _take_people(self, said: Keys, record: logging.LogRecord) -> tuple[tuple[Person, ...], str | None]:
         people: list[Person] = []
-        user = found.get("user")
-        fallback: str | None = None
-        if isinstance(user, str):
-            del found["user"]
-            fallback = self._id(user)
-        elif isinstance(user, dict):
-            del found["user"]
+        given_id = self._id(said.take("user_id"))
+        user = said.take("user")
+        fallback = self._id(user)
+        if fallback is None and user is not None and keys.is_dict(user):
             person = self._person(user, given_id, record.created)
-            if person is not None and person.tells:
-                people.append(person)
-            fallback = person.user_id if person is not None else None
-            for key in ("email", "username"):
-                fallback = fallback or self._fact(user, key)
-        person = self._identified(found, record)
+            if person is not None:
+                fallback = person.user_id
+                if person.tells:
+                    people.append(person)
+            fallback = fallback or self._fact(user, "email") or self._fact(user, "username")
+        person = self._identified(said, record)
         if person is not None:
-            del found["identify"]
+            said.take("identify")
             people.append(person)
             fallback = fallback or person.user_id
         return tuple(people), given_id or fallback
 
-    def _identified(self, found: Mapping[str, Any], record: logging.LogRecord) -> Person | None:
-        values = found.get("identify")
-        return self._person(values, None, record.created) if isinstance(values, dict) else None
+    def _identified(self, said: Keys, record: logging.LogRecord) -> Person | None:
+        values = said.get("identify")
+        return None if values is None else self._person(values, None, record.created)
 
     def _person(self, values: Mapping[Any, Any], given_id: str | None, created: float) -> Person | None:
-        user_id = None
-        for key in ("id", "user_id"):
-            user_id = user_id or (None if self._redactor.is_secret(key) else self._id(values.get(key)))
-        user_id = user_id or given_id
+        user_id = self._fact(values, "id") or self._fact(values, "user_id") or given_id
         if user_id is None:
             return None
-        email, username = self._fact(values, "email"), self._fact(values, "username")
-        traits = values.get("traits")
-        told: dict[Any, Any] = dict(traits) if isinstance(traits, dict) else {}
+        traits: Any = values.get("traits")
+        told: dict[Any, Any] = dict(traits) if keys.is_dict(traits) else {}
         told.update((key, value) for key, value in values.items() if key not in _IDENTITY)
-        told.update((key, values[key]) for key in ("email", "username", "name") if values.get(key) not in (None, ""))
+        told.update((key, values[key]) for key in _NAMES if values.get(key) not in (None, ""))
+        aliases = [self._fact(values, key) for key in ("email", "username") if keys.is_text(values.get(key))]
         more = values.get("aliases")
-        aliases = [email, username]
         if isinstance(more, list | tuple | set | frozenset):
             aliases += [self._id(alias) for alias in more]
-        return Person(
-            user_id,
-            self.plain.items(told) if told else {},
-            tuple(_unique([alias for alias in aliases if alias is not None and alias != user_id]))[: MOST_ALIASES - 1],
-            created,
-        )
+        unique = dict.fromkeys(alias for alias in aliases if alias is not None and alias != user_id)
+        return Person(user_id, self.plain.items(told) if told else {}, tuple(unique)[: MOST_ALIASES - 1], created)
 
     def person(self, user_id: object, traits: object, aliases: object, created: float) -> Person:
         """Check and convert what `EmitKitHandler.identify` was given.
 
+        Args:
+            user_id: a string or an integer.
+            traits: a mapping, or `None`.
+            aliases: strings.
+            created: epoch seconds.
+
         Raises:
             TypeError, ValueError: for an id that is no string or integer, or is empty or over 255 characters.
         """
-        if isinstance(user_id, bool) or not isinstance(user_id, str | int):
+        if not keys.is_id(user_id):
             raise TypeError(f"user_id: must be a string or an integer, not {user_id!r}")
         if self._id(user_id) is None:
             raise ValueError(f"user_id: must have 1 to {LONGEST_ID} characters")
@@ -372,102 +326,149 @@ class EmitKitFormatter(JsonFormatter):
         return None if self._redactor.is_secret(key) else self._id(values.get(key))
 
     def _id(self, value: object) -> str | None:
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if not keys.is_id(value):
             return None
-        text = self.plain.text(str.__str__(value) if isinstance(value, str) else str(int(value)))
+        text = self.plain.text(str.__str__(value) if isinstance(value, str) else str(int(value)))  # type: ignore[call-overload]
         return text if 0 < units(text) <= LONGEST_ID else None
 
-    def _take_channel(self, found: dict[str, Any], category: str, level: int) -> str:
-        plain, override = self._take_text(found, "channel"), self._take_text(found, "__emitkit_channel")
-        found.pop("__emitkit_channel", None)
-        chosen = (override or plain or "").strip() or self._category_channels.get(category)
-        if chosen is None:
-            chosen = next((channel for least, channel in self._level_channels if level >= least), self._channel)
-        return shorten(chosen, options.LONGEST_CHANNEL)
+    def _take_channel(self, said: Keys) -> str | None:
+        plain, override = self._take_text(said, "channel"), self._take_text(said, "__emitkit_channel")
+        said.rest.pop("__emitkit_channel", None)
+        return shorten((override or plain or "").strip(), LONGEST_CHANNEL) or None
 
-    def _take_notify(self, found: dict[str, Any]) -> bool | None:
-        override = found.pop("__emitkit_notify", None)
-        plain = found.pop("notify") if isinstance(found.get("notify"), bool) else None
-        return override if isinstance(override, bool) else plain
+    def _take_notify(self, said: Keys) -> bool | None:
+        plain, override = said.take("notify"), said.take("__emitkit_notify")
+        said.rest.pop("__emitkit_notify", None)
+        return _first(override, plain)
 
-    def _take_display_as(self, found: dict[str, Any]) -> str | None:
-        value = self._take_text(found, "display_as")
-        return value if value in options.DISPLAY_STYLES else None
+    def _take_tags(self, said: Keys) -> list[str]:
+        tags = said.take("tags") or ()
+        return [self.plain.text(tag) for tag in (sorted(tags) if isinstance(tags, set | frozenset) else tags)]
 
-    def _take_tags(self, found: dict[str, Any], category: str) -> tuple[list[str], list[str]]:
-        given = found.get("tags")
-        more: list[str] = []
-        if isinstance(given, list | tuple | set | frozenset) and all(isinstance(tag, str) for tag in given):
-            del found["tags"]
-            ordered = sorted(given) if isinstance(given, set | frozenset) else given
-            more = [self.plain.text(str.__str__(tag)) for tag in ordered if tag]
-        tags = _unique([category, *more])
-        return tags, tags
+    def _take_questions(self, said: Keys) -> dict[str, Json]:
+        found = {name: self.plain.value(said.get(key)) for key, name in _QUESTIONS.items() if key in said.rest}
+        if not found:
+            return {}
+        asked = CURRENT.askable(found)
+        for key, name in _QUESTIONS.items():
+            if name in asked:
+                said.take(key)
+        return asked
 
-    def _worded(
-        self,
-        title: str | None,
-        description: str | None,
-        name: str | None,
-        text: str,
-        category: str,
-        raised: records.Raised | None,
-        *,
-        explicit: bool,
-    ) -> tuple[str, str | None]:
-        first, _, further = text.strip().partition("\n")
-        first, further = first.strip(), further.strip()
-        if name is not None:
-            title = title or vocabulary.title_of(name if explicit else first).strip()
-            if description is None:
-                description = text.strip() if (text != name or further) else None
-            description = description or vocabulary.DESCRIPTIONS.get(category)
-        else:
-            summary = self.plain.text(raised.summary) if raised else None
-            title = title or first or summary
-            if description is None:
-                description = further or (text if units(first) > LONGEST_TITLE else None) or summary
-        return title or "(no message)", shorten(description, LONGEST_DESCRIPTION) if description else None
-
-    def _take_icon(self, found: dict[str, Any]) -> str | None:
-        icon = self._take_text(found, "icon")
-        return icon if icon is not None and units(icon) <= LONGEST_ICON else None
-
-    def _take_idempotency_key(self, found: dict[str, Any]) -> str | None:
-        key = self._take_text(found, "idempotency_key")
+    def _take_idempotency_key(self, said: Keys) -> str | None:
+        key = self._take_text(said, "idempotency_key")
         if key is None or (len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() and key.strip() == key):
             return key
         return hashlib.sha256(key.encode()).hexdigest()  # the same key again, in the shape of a header
 
-    def _users_own(self, found: dict[str, Any], hidden: list[str]) -> dict[str, Json]:
-        properties = found.pop("properties") if isinstance(found.get("properties"), dict) else {}
-        own = {key: value for key, value in properties.items() if not str(key).startswith("__emitkit_")}
-        own.update(found)
+    # What is decided
+
+    def _category(self, name: str | None, record: logging.LogRecord) -> str:
+        if record.levelno >= logging.ERROR:
+            return "error"
+        if name is None:
+            return self.plain.text(str(record.levelname).lower())
+        return "navigation" if name == vocabulary.PAGE_VIEW else vocabulary.category_of(name)
+
+    def _channel_of(self, category: str, level: int) -> str:
+        chosen = self._category_channels.get(category)
+        if chosen is None:
+            chosen = next((channel for least, channel in self._level_channels if level >= least), self._channel)
+        return chosen
+
+    def _unnamed(self, text: str, raised: records.Raised | None, category: str, *, is_titled: bool) -> _Default:
+        summary = self.plain.text(raised.summary) if raised else None
+        first, _, further = (part.strip() for part in text.strip().partition("\n"))
+        rest = text.strip() if is_titled or units(first) > LONGEST_TITLE else further
+        return _Default(first or summary, rest or summary, vocabulary.ICONS.get(category))
+
+    # What is told besides
+
+    def _circumstances(
+        self, record: logging.LogRecord, raised: records.Raised | None, misfits: object
+    ) -> dict[str, Json]:
+        told: dict[str, Json] = {
+            "log": {
+                "level": str(record.levelname),
+                "logger": self.plain.text(str(record.name)),
+                "file": self.plain.text(str(record.pathname)),
+                "line": self.plain.value(record.lineno),
+                "function": self.plain.text(str(record.funcName)),
+            }
+        }
+        if raised is not None:
+            told["exception"] = {
+                "type": raised.type,
+                "message": self.plain.text(raised.message),
+                "stacktrace": self.plain.ending(raised.stacktrace, _LONGEST_TRACE),
+            }
+        if isinstance(record.stack_info, str) and record.stack_info:
+            told["stack"] = self.plain.ending(record.stack_info, _LONGEST_TRACE)
+        if misfits is not None:
+            told["args"] = self.plain.value(misfits)
+        return told
+
+    def _metadata(
+        self,
+        properties: Mapping[Any, Any],
+        rest: Mapping[str, Any],
+        withheld: list[str],
+        generated: Mapping[str, Json],
+    ) -> dict[str, Json]:
+        own = {key: value for key, value in properties.items() if not str(key).startswith(keys.PRIVATE)}
+        own.update(rest)
         metadata = self.plain.items(own)
-        for key in hidden:
-            metadata[key] = REDACTED
-        for key in [key for key in metadata if key in GENERATED]:
-            _displace(metadata, key)
+        metadata.update(dict.fromkeys(withheld, REDACTED))
+        displaced = {key: metadata.pop(key) for key in list(metadata) if key in GENERATED or key in generated}
+        if displaced:
+            extra = metadata.get("extra")
+            if not isinstance(extra, dict):
+                extra = {} if extra is None else {"extra": extra}
+            metadata["extra"] = {**extra, **displaced}
+        metadata.update(generated)
         return metadata
 
-    def _trace(self, text: str) -> str:
-        return self._redactor.mask(text[-_MOST_FRAMES_TEXT:])
+
+@dataclass(frozen=True, slots=True)
+class _Default:
+    """What an event shows where its record does not say."""
+
+    title: str | None
+    description: str | None
+    icon: str | None
+    tags: tuple[str, ...] = ()
+    notify: bool | None = None
+    display_as: str | None = None
+    metadata: Mapping[str, Json] = field(default_factory=dict)
 
 
-def _displace(metadata: dict[str, Json], key: str) -> None:
-    extra = metadata.get("extra")
-    if not isinstance(extra, dict):
-        extra = {} if extra is None else {"extra": extra}
-    extra[key] = metadata.pop(key)
-    metadata["extra"] = extra
+def _named(name: str, title: str | None, text: str, category: str) -> _Default:
+    said = text.strip()
+    tells_more = "\n" in said or (said and said != name.strip())
+    return _Default(
+        title, said if tells_more else vocabulary.DESCRIPTIONS.get(category), vocabulary.ICONS.get(category)
+    )
 
 
-def _string(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _page_view(page: Json, created: float) -> _Default:
+    path = page.get("path") if isinstance(page, dict) else None
+    return _Default(
+        vocabulary.title_of(vocabulary.PAGE_VIEW),
+        path if isinstance(path, str) and path else vocabulary.PAGE_VIEW_DESCRIPTION,
+        vocabulary.PAGE_VIEW_ICON,
+        tags=(vocabulary.PAGE_VIEW,),
+        notify=False,
+        display_as="message",
+        metadata={"date": _iso(created)},
+    )
 
 
-def _unique(values: list[str]) -> list[str]:
-    return list(dict.fromkeys(value for value in values if value))
+def _kind(record: logging.LogRecord, raised: records.Raised | None) -> tuple[str, ...]:
+    return (str(record.name), records.template(record), raised.type if raised else "")
+
+
+def _first(*flags: bool | None) -> bool | None:
+    return next((flag for flag in flags if flag is not None), None)
 
 
 def _iso(created: float) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-OWN = "__emitkit_"
+PRIVATE = "__emitkit_"
 """How the keys begin that are for this library alone and never stand in the metadata."""
 
-CONTEXTS = ("page", "device", "utm", "server")
-"""What `context` may hold besides `user`."""
+OVERRIDES = ("__emitkit_channel", "__emitkit_notify")
+"""The seed document's names for routing one event; every other key that starts like them is ours."""
 
 
 def is_text(value: object) -> bool:
@@ -90,16 +90,34 @@ _TYPES: Mapping[str, Callable[[object], bool]] = {
 def get(found: Mapping[str, Any], key: str) -> Any:
     """Return the value of a key of the table when it has the right type and is no empty string, else `None`."""
     value = found.get(key)
-    if value is None or not _TYPES[key](value):
+    if value is None or not _TYPES[key](value) or (is_text(value) and not str.__len__(value)):
         return None
-    return None if is_text(value) and not str.__len__(value) else value
+    return value
 
 
-def nest(found: dict[str, Any], inner: Mapping[str, Any]) -> None:
-    """Add to `found` what a dict inside it says, where `found` itself says nothing, or nothing of the right type."""
-    for key, value in inner.items():
-        if key not in found or (key in _TYPES and get(found, key) is None and get(inner, key) is not None):
-            found[key] = value
+def event_name(found: Mapping[str, Any]) -> str | None:
+    """Return the name that a record's extras give its event, or `None`; `emitkit_event` beats `event`."""
+    name = get(found, "emitkit_event") or get(found, "event")
+    return None if name is None else str.__str__(name)
+
+
+def is_private(key: str) -> bool:
+    """Tell whether a key is ours, and neither read nor sent."""
+    return key.startswith(PRIVATE) and key not in OVERRIDES
+
+
+def nested(found: dict[str, Any], inner: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return `found` with what a dict inside it says besides; where both have a key, `found` wins."""
+    outer = {key: value for key, value in found.items() if not _is_absent(key, value)}
+    return {**{key: value for key, value in _named(inner) if not is_private(key)}, **outer}
+
+
+def _named(values: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    return [(key if type(key) is str else str(key), value) for key, value in list(values.items())]
+
+
+def _is_absent(key: str, value: object) -> bool:
+    return key in _TYPES and is_text(value) and not str.__len__(value)  # type: ignore[arg-type]
 
 
 class Keys:
@@ -107,13 +125,16 @@ class Keys:
 
     Args:
         found: the extras; the dict is consumed.
+
+    Attributes:
+        rest: what has not been taken.
     """
 
     __slots__ = ("rest",)
 
     def __init__(self, found: dict[str, Any]) -> None:
         self.rest = found
-        for key in [key for key, value in found.items() if key in _TYPES and is_text(value) and not str.__len__(value)]:
+        for key in [key for key, value in found.items() if _is_absent(key, value)]:
             del found[key]  # empty strings count as absent (design, *Keys*)
 
     def get(self, key: str) -> Any:

@@ -13,12 +13,15 @@ import os
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from emitkit_logging.contract import LONGEST_CHANNEL
+
 API_KEY_VARIABLE = "EMITKIT_API_KEY"
 BASE_URL_VARIABLE = "EMITKIT_BASE_URL"
 DEFAULT_BASE_URL = "https://api.emitkit.com"
 DEFAULT_LEVEL_CHANNELS: Mapping[str | int, str] = {"ERROR": "alerts", "CRITICAL": "alerts"}
-LONGEST_CHANNEL = 255
 LONGEST_SOURCE = 50
+"""Characters: what the open-source server's database takes; the contract's own limit is higher."""
+
 DISPLAY_STYLES = ("notification", "message")
 
 

@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from emitkit_logging import keys
 from emitkit_logging.values import LONGEST_TEXT, Frozen, Plain, clean, qualified_name
 
 _BARE_RECORD = logging.makeLogRecord({})
 STANDARD = frozenset((*vars(_BARE_RECORD), "message", "asctime", "taskName"))
 """The attributes that logging itself gives a record."""
 
-OVERRIDES = ("__emitkit_channel", "__emitkit_notify")
-"""The seed document's names for routing one event; every other key that starts like them is ours."""
-
-_OWN = "__emitkit_"
 _STRUCTLOG_OWN = ("_logger", "_name")
-_MESSAGE = "__emitkit_message"
-_MISFITS = "__emitkit_misfits"
-_RAISED = "__emitkit_raised"
+_MESSAGE = f"{keys.PRIVATE}message"
+_MISFITS = f"{keys.PRIVATE}misfits"
+_RAISED = f"{keys.PRIVATE}raised"
 _FIRST_EXTRAS = len(vars(_BARE_RECORD))
 _SMALL = frozenset((int, float, bool, type(None)))
 
@@ -160,32 +156,14 @@ def extras(record: logging.LogRecord) -> dict[str, Any]:
     A dict named `extra` (loguru) and a dict as the message (structlog) are read one level down; the record itself
     wins over the first, and that over the second.
     """
-    own = {
-        key: value
-        for key, value in record.__dict__.items()
-        if key not in STANDARD and (not key.startswith(_OWN) or key in OVERRIDES)
-    }
+    own = {key: value for key, value in record.__dict__.items() if key not in STANDARD and not keys.is_private(key)}
+    if keys.is_dict(own.get("extra")):
+        own = keys.nested(own, own.pop("extra"))
     if isinstance(record.msg, dict):
         for key in _STRUCTLOG_OWN:
             own.pop(key, None)
-    said = {key: value for key, value in record.msg.items() if key != "event"} if isinstance(record.msg, dict) else {}
-    nested = own.pop("extra") if isinstance(own.get("extra"), dict) else {}
-    if said or nested:
-        own = {**_named(said), **_named(nested), **own}
+        own = keys.nested(own, {key: value for key, value in record.msg.items() if key != "event"})
     return own
-
-
-def event_name(found: Mapping[str, Any]) -> str | None:
-    """Return the name that a record's extras give its event, or `None`; `emitkit_event` beats `event`."""
-    for key in ("emitkit_event", "event"):
-        name = found.get(key)
-        if isinstance(name, str) and name:
-            return str.__str__(name)
-    return None
-
-
-def _named(values: dict[Any, Any]) -> dict[str, Any]:
-    return {str(key): value for key, value in values.items() if not str(key).startswith(_OWN) or key in OVERRIDES}
 
 
 def _text(value: object) -> str:

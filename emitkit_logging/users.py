@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 
 from cachetools import LRUCache, TTLCache
 
+from emitkit_logging.contract import MOST_ALIASES
 from emitkit_logging.values import Json
 
-LONGEST_ID = 255
-MOST_ALIASES = 50
 MOST_PROPERTIES = 100
 FAILED_ALIAS_PAUSE = 60.0
 """Seconds between two tries of an alias that the server reported as failed."""

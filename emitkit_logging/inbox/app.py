@@ -21,7 +21,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from emitkit_logging.inbox.contract import Invalid, Refusal
+from emitkit_logging.contract import Invalid, Refusal
 from emitkit_logging.inbox.generations import Answer, Call, Generation, rate_headers
 from emitkit_logging.inbox.idempotency import IdempotencyKeys
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
-from emitkit_logging.inbox.contract import WAITING_SECONDS, TooLarge, encode, waits
+from emitkit_logging.contract import WAITING_SECONDS, TooLarge, encode, waits
 
 T = TypeVar("T")
 

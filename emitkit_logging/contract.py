@@ -1,4 +1,4 @@
-"""What the body of a request may hold, as EmitKit's API contract says: each limit once, in a table.
+"""Contract: what the body of a request may hold, as EmitKit's API contract says: each limit once, in a table.
 
 Two tables, `CURRENT` (the hosted service) and `SELF_HOSTED` (the open-source server), are read by the same
 few rules. Everything here is pure: bytes go in, the fields to store or an exception come out.
@@ -22,6 +22,17 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias, TypedDict
 
 Path: TypeAlias = "tuple[str | int, ...]"
+
+LONGEST_TITLE = 500
+LONGEST_DESCRIPTION = 5_000
+LONGEST_CHANNEL = 255
+LONGEST_ICON = 10
+LONGEST_TAG = 50
+MOST_TAGS = 20
+LONGEST_SOURCE = 100
+LONGEST_ID = 255
+MOST_ALIASES = 50
+"""Texts in UTF-16 code units, as a JavaScript server counts them."""
 
 MAX_DEPTH = 800
 """Levels of nesting that a body may have: below what Python's own JSON parser can take on any version."""
@@ -281,6 +292,10 @@ def _field(value: Any, path: Path) -> Iterator[Problem]:
         yield from _FIELD_TYPES[value["type"]](value, path)
 
 
+QUESTIONS = ("actions", "fields")
+ONLY_WAITING = ("expiresIn", "callbackUrl", "resume")
+
+
 def waits(event: Mapping[str, Any]) -> bool:
     """Say whether a valid `event` waits for an answer: it has fields, or an action that is a button."""
     return bool(event.get("fields")) or any("id" in action for action in event.get("actions") or ())
@@ -289,7 +304,7 @@ def waits(event: Mapping[str, Any]) -> bool:
 def _question(event: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with `event` as a whole: the rules that its OpenAPI description gives in words."""
     if not waits(event):
-        for name in ("expiresIn", "callbackUrl", "resume"):
+        for name in ONLY_WAITING:
             if name in event:
                 yield _problem((name,), "Only on an event that waits for an answer")
         return
@@ -352,6 +367,24 @@ class Contract:
         """Return the known fields of `body`, a parsed request; raise `Invalid` for a bad one."""
         return _read(body, self.event, self.event_required, self.event_as_a_whole)
 
+    def askable(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of a question's fields that an event may carry.
+
+        `found` holds any of `actions`, `fields`, `expiresIn`, `callbackUrl` and `resume`, as JSON. What is left out
+        would be refused, or means nothing without what was left out.
+        """
+        asked = {name: found[name] for name in QUESTIONS if found.get(name) and self._takes(name, found[name])}
+        while refused := [problem["path"][0] for problem in self.event_as_a_whole(asked)]:
+            del asked[str(refused[0])]
+        if waits(asked):
+            asked.update(
+                {name: found[name] for name in ONLY_WAITING if name in found and self._takes(name, found[name])}
+            )
+        return asked
+
+    def _takes(self, name: str, value: object) -> bool:
+        return not any(self.event[name](value, (name,)))
+
     def read_identify(self, body: object) -> dict[str, Any]:
         """Return `user_id`, `properties` and `aliases` of `body`, the last two filled in; raise `Invalid`."""
         known = _read(body, self.identify, self.identify_required, self.identify_as_a_whole)
@@ -380,16 +413,16 @@ def _read(
 
 CURRENT = Contract(
     event={
-        "channelName": _text(1, 255),
-        "title": _text(1, 500),
-        "description": _text(0, 5000),
-        "icon": _text(0, 10),
-        "tags": _list(_text(0, 50), 20),
+        "channelName": _text(1, LONGEST_CHANNEL),
+        "title": _text(1, LONGEST_TITLE),
+        "description": _text(0, LONGEST_DESCRIPTION),
+        "icon": _text(0, LONGEST_ICON),
+        "tags": _list(_text(0, LONGEST_TAG), MOST_TAGS),
         "metadata": _object,
-        "userId": _or_null(_text(0, 255)),
+        "userId": _or_null(_text(0, LONGEST_ID)),
         "notify": _flag,
         "displayAs": _one_of("message", "notification"),
-        "source": _text(1, 100),
+        "source": _text(1, LONGEST_SOURCE),
         "actions": _list(_action, 4),
         "fields": _list(_field, 5),
         "expiresIn": _number(10, 604_800, whole=True),
@@ -399,10 +432,10 @@ CURRENT = Contract(
     event_required=("channelName", "title"),
     event_as_a_whole=_question,
     identify={
-        "userId": _text(1, 255),
-        "user_id": _text(1, 255),
+        "userId": _text(1, LONGEST_ID),
+        "user_id": _text(1, LONGEST_ID),
         "properties": _object,
-        "aliases": _list(_text(1, 255), 50),
+        "aliases": _list(_text(1, LONGEST_ID), MOST_ALIASES),
     },
     identify_required=(),
     identify_as_a_whole=_user_id,
