@@ -113,9 +113,9 @@ def _read(response: Any, deadline: float) -> bytes:
     body = b""
     while len(body) < LONGEST_BODY and time.monotonic() < deadline:
         some = read_some(most)
-        if not some:
+        body += some
+        if not some or response.length_remaining == 0:
             response.release_conn()
             return body
-        body += some
     response.close()  # what is left of it would stand in the way of the next response
     return body

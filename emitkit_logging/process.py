@@ -7,22 +7,30 @@ import os
 import sys
 import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from emitkit_logging import listener
+from emitkit_logging.listener import Listener
 
-if TYPE_CHECKING:
-    from emitkit_logging.handler import EmitKitHandler
-    from emitkit_logging.listener import Listener
 
-_handlers: weakref.WeakSet[EmitKitHandler] = weakref.WeakSet()
+class Forkable(Protocol):
+    """What must know when its process is forked, or ends as the child of one: a handler."""
+
+    def start_anew(self) -> None:
+        """Begin again in the child."""
+
+    def close(self) -> None:
+        """Deliver what waits and end."""
+
+
+_handlers: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _left_behind: dict[Listener, float] = {}
 _is_exiting = False
 _is_forked = False
 _is_exit_known = False
 
 
-def watch(handler: EmitKitHandler) -> None:
+def watch(handler: Forkable) -> None:
     """Let a handler know when this process is forked."""
     _handlers.add(handler)
 

@@ -143,6 +143,11 @@ class Plain:
 
     def value(self, value: object) -> Json:
         """Return `value` as JSON values, at most `MOST_NODES` of them."""
+        kind = type(value)
+        if kind is str:
+            return self.text(value)  # type: ignore[arg-type]
+        if kind is int:
+            return _integer(value)  # type: ignore[arg-type]
         walked: Json = _Walk(self, self._redactor).visit(value, 0)
         return walked
 
@@ -159,8 +164,15 @@ class Plain:
 
     def items(self, mapping: Mapping[Any, Any]) -> dict[str, Json]:
         """Return a mapping as a JSON object whose keys are texts, equal ones told apart by a suffix."""
+        if type(mapping) is dict and len(mapping) <= MOST_ITEMS and all(map(_is_simple, mapping, mapping.values())):
+            is_secret = self._redactor.is_secret  # the common case, in a third of the time
+            return {key: REDACTED if is_secret(key) else self.value(item) for key, item in mapping.items()}
         walked = self.value(mapping)
         return walked if isinstance(walked, dict) else {"value": walked}
+
+
+def _is_simple(key: object, value: object) -> bool:
+    return type(key) is str and key.isidentifier() and len(key) <= LONGEST_KEY and type(value) in (str, int)
 
 
 class _Foreign(Exception):  # noqa: N818 - control flow: the value is not made of builtin immutables alone

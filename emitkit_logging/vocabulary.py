@@ -6,6 +6,7 @@ The six predefined categories, their icons and descriptions are those of the see
 
 from __future__ import annotations
 
+import functools
 import re
 
 from emitkit_logging.words import words
@@ -51,11 +52,13 @@ _SEPARATORS = re.compile(r"[_\-.\s]+")
 _SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 
 
+@functools.lru_cache(maxsize=256)
 def title_of(name: str) -> str:
     """Format an event's name for people: `user_signed_up` becomes `User Signed Up`."""
     return " ".join(word[:1].upper() + word[1:] for word in name.split("_")).strip() or name
 
 
+@functools.lru_cache(maxsize=256)
 def category_of(name: str) -> str:
     """Infer a category from the whole words of an event's name; `engagement` when none tells."""
     found = set(words(name, _SEPARATORS))
