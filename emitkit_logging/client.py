@@ -112,7 +112,7 @@ def _read(response: Any, deadline: float) -> bytes:
     read_some, most = (response.read1, LONGEST_BODY) if hasattr(response, "read1") else (response.read, 1)
     body = b""
     while len(body) < LONGEST_BODY and time.monotonic() < deadline:
-        some = read_some(most)
+        some: bytes = read_some(most)
         body += some
         if not some or response.length_remaining == 0:
             response.release_conn()
