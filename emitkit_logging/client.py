@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from emitkit_logging.answers import Answer, Response, read, unanswered
-from emitkit_logging.outbox import EVENTS_PATH, IDENTIFY_PATH, Request
+from emitkit_logging.attempt import EVENTS_PATH, IDENTIFY_PATH, Request
 
 LONGEST_BODY = 64 * 1024
 """Bytes read of a response: those of EmitKit have a few hundred."""

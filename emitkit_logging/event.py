@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from emitkit_logging.contract import LONGEST_CHANNEL, LONGEST_DESCRIPTION, LONGEST_TAG, LONGEST_TITLE, MOST_TAGS
+from emitkit_logging.contract import LONGEST_CHANNEL, LONGEST_DESCRIPTION, LONGEST_TAG, LONGEST_TITLE, MOST_TAGS, waits
 from emitkit_logging.users import Person
 from emitkit_logging.values import MORE, Json, cut, shorten
 
@@ -23,6 +24,25 @@ SHRUNK_BYTES = 4 * 1024
 
 _TRACE = "stacktrace"
 _SHRINKING = ((4_000, 60), (2_000, 40), (1_000, 25), (500, 15), (200, 8), (80, 4), (40, 2))
+
+
+class Key(NamedTuple):
+    """What records have in common that fold: channel, level, and the event's name.
+
+    A plain record has its logger, message template and exception type for a name.
+    """
+
+    channel: str
+    level: int
+    kind: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name, for people."""
+        if len(self.kind) == 1:
+            return self.kind[0]
+        logger, template, raised = self.kind
+        return template.strip().partition("\n")[0] or raised or logger
 
 
 @dataclass(slots=True)
@@ -51,6 +71,13 @@ class Event:
     people: tuple[Person, ...] = ()
     kind: tuple[str, ...] = ()
     only_identifies: bool = False
+
+    @property
+    def key(self) -> Key | None:
+        """What it folds by; `None` when it never does: with an idempotency key of its own, or waiting for an answer."""
+        if self.idempotency_key is not None or (self.questions and waits(self.questions)):
+            return None
+        return Key(self.channel, self.level, self.kind)
 
     def body(self) -> dict[str, Json]:
         """Return the request's JSON object; what is absent is left out, since `null` may be refused."""

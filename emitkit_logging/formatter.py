@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import logging
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,7 @@ from emitkit_logging.contract import (
     MOST_TAGS,
     waits,
 )
-from emitkit_logging.event import LONGEST_KEY, Event
+from emitkit_logging.event import LONGEST_KEY, Event, Key
 from emitkit_logging.keys import Keys
 from emitkit_logging.redaction import REDACTED, Redactor
 from emitkit_logging.users import Person, facts_of
@@ -49,6 +50,14 @@ _QUESTIONS = {
 _NAMES = ("email", "username", "name")
 _IDENTITY = ("id", "user_id", *_NAMES, "traits", "aliases")
 _LONGEST_TRACE = 60_000
+_OWN_ICON = "🧾"
+_MOST_REMEMBERED_KEYS = 4_096
+_TELLING = frozenset(
+    ("emitkit_event", "channel", "__emitkit_channel", "extra", "context", "properties", "user", "identify")
+    + ("idempotency_key", "actions", "fields")
+)
+"""Keys with which what a record folds by takes more than a look."""
+
 _NOTHING_SAID = "(no message)"
 
 
@@ -111,6 +120,8 @@ class EmitKitFormatter(JsonFormatter):
         self._event_from_message = options.flag("event_from_message", event_from_message)
         self._redactor = Redactor(options.names("redact", redact), secrets)
         self.plain = Plain(self._redactor)
+        self._hides_kind = any(map(self._redactor.is_secret, ("event", "category", "user_id")))
+        self._keys: dict[tuple[object, ...], Key] = {}
 
     def parse(self) -> list[str]:
         """Return the record's attributes that the line carries besides the event: none unless `fmt` names them."""
@@ -185,7 +196,7 @@ class EmitKitFormatter(JsonFormatter):
         title_name = vocabulary.title_of(name) if name is not None else None
         if name is None and given_category is not None:
             name, title_name = text, vocabulary.title_of(text.strip().partition("\n")[0].strip())
-        category = given_category or self._category(name, record)
+        category = given_category or self._category(name, record.levelno, str(record.levelname))
         contexts = self._take_contexts(said)
         people, user_id = self._take_people(said, record)
         title = self._take_text(said, "title")
@@ -232,6 +243,68 @@ class EmitKitFormatter(JsonFormatter):
         generated.update(self._circumstances(record, raised, misfits))
         event.metadata = self._metadata(properties, said.rest, withheld, generated)
         return event
+
+    def key(self, captured: Mapping[str, Any]) -> Key | None:
+        """Return what a record folds by, as its event's `key` says, in a fraction of the time.
+
+        Args:
+            captured: what `record.capture` took of a record that `accepts` let through.
+
+        Returns:
+            The key, or `None` where only the event tells.
+        """
+        if not _TELLING.isdisjoint(captured) or self._hides_kind:
+            return None
+        name, category, level = captured.get("event"), captured.get("category"), captured["levelno"]
+        if type(name) is str and name:
+            known = (level, name, category if type(category) is str else None)
+            key = self._keys.get(known)
+            if key is None:
+                given = self.plain.text(category) if type(category) is str and category else None
+                name = self.plain.text(name)
+                key = Key(self._channel_of(given or self._category(name, level, ""), level), level, (name,))
+                self._remember(known, key)
+            return key
+        if type(category) is str or self._event_from_message:
+            return None
+        kind = records.plain_kind(captured)
+        if kind is None:
+            return None
+        levelname = str(captured["levelname"])
+        key = self._keys.get((level, levelname))
+        if key is None:
+            key = Key(self._channel_of(self._category(None, level, levelname), level), level, ())
+            self._remember((level, levelname), key)
+        return Key(key.channel, level, kind)
+
+    def _remember(self, known: tuple[object, ...], key: Key) -> None:
+        if len(self._keys) >= _MOST_REMEMBERED_KEYS:
+            self._keys.clear()
+        self._keys[known] = key
+
+    def own(self, channel: str | None, level: int, title: str, description: str, metadata: Mapping[str, Json]) -> Event:
+        """Return an event that stands for no single record.
+
+        Args:
+            channel: where it goes; `None`: where records of that level go.
+            level: of the most important record that it stands for.
+            title: what people see.
+            description: what they see below it.
+            metadata: what it carries besides the time.
+        """
+        now = time.time()
+        return Event(
+            channel=channel or self._channel_of("error", level),
+            title=title,
+            description=description,
+            icon=_OWN_ICON,
+            metadata={"timestamp": int(now * 1000), **metadata},
+            notify=self._notify,
+            display_as=self._display_as,
+            source=self._source,
+            level=level,
+            created=now,
+        )
 
     # What is read
 
@@ -363,11 +436,11 @@ class EmitKitFormatter(JsonFormatter):
 
     # What is decided
 
-    def _category(self, name: str | None, record: logging.LogRecord) -> str:
-        if record.levelno >= logging.ERROR:
+    def _category(self, name: str | None, level: int, levelname: str) -> str:
+        if level >= logging.ERROR:
             return "error"
         if name is None:
-            return self.plain.text(str(record.levelname).lower())
+            return self.plain.text(levelname.lower())
         return "navigation" if name == vocabulary.PAGE_VIEW else vocabulary.category_of(name)
 
     def _channel_of(self, category: str, level: int) -> str:

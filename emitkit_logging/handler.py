@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from emitkit_logging import __version__, options, process
+from emitkit_logging.event import Event, Key
 from emitkit_logging.formatter import EmitKitFormatter
 from emitkit_logging.listener import Listener, holds_logging_lock, own_threads
 from emitkit_logging.outbox import Outbox
@@ -18,6 +19,7 @@ from emitkit_logging.pace import Pace
 from emitkit_logging.record import capture, restore
 from emitkit_logging.stats import Stats
 from emitkit_logging.users import Users
+from emitkit_logging.values import Json
 
 _ONE_SHUTDOWN = 1.0
 """Seconds after a `flush` that failed within which a `close` belongs to the same shutdown."""
@@ -276,14 +278,23 @@ class EmitKitHandler(logging.Handler):
 
 
 class _Shape:
-    """Turns what was captured into events with the handler's formatter, without keeping the handler alive."""
+    """Shapes what was captured with the handler's formatter, without keeping the handler alive."""
 
     def __init__(self, handler: EmitKitHandler) -> None:
         self._handler = weakref.ref(handler)
         self._shaper = handler._own_formatter
 
-    def __call__(self, captured: dict[str, Any]) -> Any:
+    def _current(self) -> EmitKitFormatter:
         handler = self._handler()
         if handler is not None:
             self._shaper = handler._shaper
-        return self._shaper.event(restore(captured))
+        return self._shaper
+
+    def event(self, captured: dict[str, Any]) -> Event:
+        return self._current().event(restore(captured))
+
+    def key(self, captured: dict[str, Any]) -> Key | None:
+        return self._current().key(captured)
+
+    def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]) -> Event:
+        return self._current().own(channel, level, title, description, metadata)

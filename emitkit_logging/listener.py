@@ -17,7 +17,8 @@ from logging.handlers import QueueListener
 from typing import Any, Protocol
 
 from emitkit_logging.answers import Answer, unanswered
-from emitkit_logging.outbox import NEVER, Outbox, Request
+from emitkit_logging.attempt import Request
+from emitkit_logging.outbox import NEVER, Outbox
 from emitkit_logging.stats import Stats
 from emitkit_logging.users import Person
 
@@ -27,7 +28,8 @@ own_threads: set[int] = set()
 """Threads whose records are of our own work, and never become events."""
 
 _RELIEF_SHARE = 8
-_RELIEF_BATCH = 64
+_RELIEF_BATCH = 8
+_RELIEF_PATIENCE = 0.01
 _STALL = 0.25
 _ERROR_PAUSE = 1.0
 _LONGEST_SLEEP = 3_600.0
@@ -65,6 +67,7 @@ class Listener(QueueListener):
         self.wake_level: float = NEVER
         self.is_started = False
         self.relief = max(1, size // _RELIEF_SHARE)
+        self._size = size
         self._outbox = outbox
         self._client = client
         self._debug = debug
@@ -87,18 +90,21 @@ class Listener(QueueListener):
             self._bell.release()
 
     def relieve(self) -> None:
-        """Shorten a queue that has grown long, in the thread whose call found it so, unless that would have to wait.
+        """Shorten a queue that has grown long, in the thread whose call found it so.
 
-        Only by a little at a time: moving all of it would make one call in a thousand wait for a millisecond.
+        Only by a little at a time: moving all of it would make one call in a thousand wait for a millisecond. A caller
+        waits for whoever changes the outbox only when the queue is full, and then for ten milliseconds at most.
         """
-        if self._state.acquire(blocking=False):
+        if self._is_inside():
+            return
+        excess = len(self.queue) - self.relief
+        if self._state.acquire(timeout=_RELIEF_PATIENCE if len(self.queue) > self._size else 0.0):
             try:
-                if not self._is_inside():
-                    self._holder = threading.get_ident()
-                    try:
-                        self._take(_RELIEF_BATCH)
-                    finally:
-                        self._holder = 0
+                self._holder = threading.get_ident()
+                try:
+                    self._take(_RELIEF_BATCH + excess // _RELIEF_BATCH)
+                finally:
+                    self._holder = 0
             finally:
                 self._state.release()
 
@@ -141,7 +147,7 @@ class Listener(QueueListener):
             Whether all of it is settled.
         """
         with self._locked():
-            self._outbox.hurry()
+            self._outbox.hurry(max(0.0, deadline - time.monotonic()))
         return self._until(lambda: self._outbox.is_empty, deadline)
 
     def give_up(self) -> int:

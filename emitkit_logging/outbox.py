@@ -1,112 +1,51 @@
 """Outbox: what is sent next, and what becomes of it.
 
-The heart of the library, and pure: no thread, no I/O, the clock is passed in. What waits is ordered by level, then age.
-A request that was started keeps its idempotency key and its bytes until the server took it or it is given up.
-Every record that comes in is counted exactly once: delivered, pending or dropped.
+The heart of the library, and pure: no thread, no I/O, the clock is passed in. While the budget lasts each record goes
+as an event of its own, the most important first. When it does not, what waits folds; when even the folds are too many,
+the least important are digested. Every record that comes in is counted exactly once: delivered, pending or dropped.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from emitkit_logging.answers import Answer, Verdict
-from emitkit_logging.event import SHRUNK_BYTES, Event, dump
-from emitkit_logging.pace import REFUSED_PAUSE, Pace, backoff
+from emitkit_logging.attempt import Attempt, Outcome, Request
+from emitkit_logging.event import Event, Key
+from emitkit_logging.folding import Captured, Shape
+from emitkit_logging.pace import REFUSED_PAUSE, Pace
 from emitkit_logging.stats import Stats
-from emitkit_logging.users import Facts, Person, Users
-
-EVENTS_PATH = "/v1/events"
-IDENTIFY_PATH = "/v1/identify"
-
-MOST_STRIKES = 5
-"""Times that one event may be answered with 500 while others pass."""
-
-CONFLICT_PATIENCE = 10.0
-"""Seconds for which a 409 must be survived: the first request with that key may still be running."""
-
-MOST_CONFLICTS = 6
+from emitkit_logging.users import Person, Users
+from emitkit_logging.values import Json
+from emitkit_logging.waiting import ALERT, Waiting
 
 NOTICE_PAUSE = 60.0
-"""Seconds between two notices for the same reason."""
+"""Seconds between two notices for the same reason, and between two events that report drops."""
+
+REPORT_DELAY = 2.0
+"""Seconds after a drop before the event that reports it: others may follow."""
 
 NEVER = math.inf
 
-# An identify is never an alert: it must not use the room that is kept for them.
-_HIGHEST_IDENTIFY = logging.ERROR - 1
-_YIELDING = -1
+_HOPELESS = 100
+"""Windows that a backlog would fill one by one: more than that folds before the first of them is used up."""
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request: the same key and the same bytes at every try.
-
-    Attributes:
-        path: below the base URL.
-        success: the status that a success has.
-        body: JSON, UTF-8.
-        key: the `Idempotency-Key`, or `None` for an identify.
-    """
-
-    path: str
-    success: int
-    body: bytes
-    key: str | None
-
-
-class _Entry:
-    """What waits: an event, or an identify."""
-
-    __slots__ = (
-        "age",
-        "conflicts",
-        "event",
-        "facts",
-        "first_conflict",
-        "level",
-        "records",
-        "request",
-        "rests_until",
-        "shrunk",
-        "strikes",
-        "successes",
-        "tries",
-    )
-
-    def __init__(self, level: int, age: float, *, event: Event | None = None, facts: Facts | None = None) -> None:
-        self.level = level
-        self.age = age
-        self.event = event
-        self.facts = facts
-        self.records = 1 if event is not None else 0
-        self.request: Request | None = None
-        self.rests_until = -math.inf
-        self.tries = 0
-        self.strikes = 0
-        self.successes = -1
-        self.conflicts = 0
-        self.first_conflict = 0.0
-        self.shrunk = False
-
-    @property
-    def rank(self) -> tuple[int, float]:
-        return (-self.level, self.age)
+_REPORT_LEVEL = ALERT - 1
+_FOLDED_FOR_ONE = 2
+_SMOOTHING = 0.2
 
 
 class Outbox:
     """Holds what waits, and decides.
 
     Args:
-        size: records held; beyond it the least important, of them the oldest, are dropped.
+        size: records held in memory; beyond it they fold, and the least important are digested.
         pace: says when a request may start.
         users: says which identify requests are due.
-        shape: turns what was captured of a record into its event.
+        shape: turns what was captured of records into events.
         clock: returns seconds on a monotonic clock.
     """
 
@@ -116,20 +55,21 @@ class Outbox:
         size: int,
         pace: Pace,
         users: Users,
-        shape: Callable[[dict[str, Any]], Event],
+        shape: Shape,
         clock: Callable[[], float],
     ) -> None:
         self._size = size
         self._pace = pace
         self._users = users
-        self._shape = shape
+        self._shape = _Shape(shape)
         self._clock = clock
         self._newest = 0
-        self._waiting: dict[int, deque[tuple[int, dict[str, Any]]]] = {}
-        self._count = 0
-        self._chosen: list[_Entry] = []
-        self._identifies: dict[str, _Entry] = {}
-        self._under_way: _Entry | None = None
+        self._waiting = Waiting(self._shape)
+        self._begun: list[Attempt] = []
+        self._identifies: dict[str, Attempt] = {}
+        self._under_way: Attempt | None = None
+        self._is_scarce = False
+        self._was_spent = {False: False, True: False}  # for alerts or not
         self._delivered = 0
         self._dropped: Counter[str] = Counter()
         self._events = 0
@@ -137,18 +77,25 @@ class Outbox:
         self._requests = 0
         self._retries = 0
         self._successes = 0
+        self._started_at = 0.0
+        self._seconds_each = 0.0
+        self._exit_at = 0.0
         self._identifies_rest_until = -math.inf
         self._is_stop_told = False
         self._notices: list[str] = []
         self._said: dict[str, float] = {}
+        self._unreported: Counter[str] = Counter()
+        self._dropped_at = 0.0
+        self._reported_at = -math.inf
+        self._report_at = NEVER
         self.closed = False
 
     # What comes in
 
-    def take(self, queue: deque[dict[str, Any]], most: int | None = None) -> None:
+    def take(self, queue: deque[Captured], most: int | None = None) -> None:
         """Move what `queue` holds in, at most `most` of it: what was captured of records, oldest first.
 
-        When that is too much the least important go, counted as `overflow`.
+        When that is too much, older ones fold, about twice as many as came in, so that a caller seldom pays for many.
         """
         arrived = len(queue) if most is None else min(len(queue), most)
         if self.closed:
@@ -156,19 +103,26 @@ class Outbox:
             for _ in range(arrived):
                 queue.popleft()
             return
-        pop, waiting = queue.popleft, self._waiting
-        for age in range(self._newest + 1, self._newest + arrived + 1):
-            captured = pop()
-            level = captured["levelno"]
-            lane = waiting.get(level)
-            if lane is None:
-                lane = waiting[level] = deque()
-            lane.append((age, captured))
+        pop, put, age = queue.popleft, self._waiting.put, self._newest
         self._newest += arrived
-        self._count += arrived
-        excess = self._count + len(self._chosen) - self._size
-        if excess > 0:
-            self._drop_least(min(excess, self._count))
+        for number in range(age + 1, age + arrived + 1):
+            put(number, pop())
+        if self._held > self._size:
+            self._make_room(_FOLDED_FOR_ONE * arrived)
+
+    @property
+    def _held(self) -> int:
+        return self._waiting.held + len(self._begun)
+
+    def _make_room(self, most: int) -> None:
+        while self._held > self._size and self._waiting.singles():
+            self._fold(most=most)
+        room = max(self._size - len(self._begun), 1)
+        if self._waiting.held > room:
+            self._waiting.condense(room)
+            lost = self._waiting.drop(room)
+            if lost:
+                self._drop("overflow", lost, "more were logged than can be sent")
 
     def refuse(self) -> None:
         """Count a record that came too late to be taken in."""
@@ -180,23 +134,6 @@ class Outbox:
             self._newest += 1
             self._learn(person, logging.INFO, self._newest)
 
-    def _drop_least(self, excess: int) -> None:
-        self._count -= excess
-        self._dropped["overflow"] += excess
-        for level in sorted(self._waiting):
-            lane = self._waiting[level]
-            fewer = min(excess, len(lane))
-            for _ in range(fewer):
-                lane.popleft()
-            if not lane:
-                del self._waiting[level]
-            excess -= fewer
-            if not excess:
-                break
-        self._say(
-            "overflow", f"{self._dropped['overflow']} records were dropped so far: more were logged than can be sent"
-        )
-
     # What goes out
 
     def next(self) -> Request | float:
@@ -204,196 +141,207 @@ class Outbox:
 
         The request is then under way until `settle` is called.
         """
+        self._report()
+        step = self._next()
+        self._was_spent = {alert: self._pace.is_spent(alert=alert) for alert in (False, True)}
+        return step
+
+    def _next(self) -> Request | float:
         while True:
+            self._join()
             now = self._clock()
-            entry = self._best(now)
-            if entry is None:
-                return self._rest(now)
-            wait = self._pace.wait(alert=entry.level >= logging.ERROR)
+            chosen = self._best(now)
+            if chosen is None:
+                # once the budget is back, new records are to be looked at when they come in
+                back = self._pace.wait(alert=False)
+                return min(back if back > 0 else NEVER, self._rest(now))
+            level = chosen.level if isinstance(chosen, Attempt) else -chosen[0]
+            wait = self._pace.wait(alert=level >= ALERT, spread=self._is_scarce)
             if wait > 0:
                 return min(wait, self._rest(now))
-            if entry.event is not None and entry.event.only_identifies:
-                self._chosen.remove(entry)
-                self._identify_only(entry)
-                continue
-            if entry.facts is None and self._introduce(entry):
-                continue
-            self._start(entry)
-            assert entry.request is not None  # noqa: S101 - made by _start
-            return entry.request
+            attempt = chosen if isinstance(chosen, Attempt) else self._begin()
+            if attempt is not None:
+                return self._start(attempt, now)
 
-    def _best(self, now: float) -> _Entry | None:
-        best: _Entry | None = None
-        rested = [entry for entry in self._chosen if entry.rests_until <= now]
-        if rested:
-            best = min(rested, key=lambda entry: entry.rank)
-        level = max(self._waiting, default=None)
-        if level is not None:
-            age = self._waiting[level][0][0]
-            if best is None or (-level, age) < best.rank:
-                best = self._choose(level) or self._best(now)
+    def _join(self) -> None:
+        """Fold what cannot go by itself, digest what cannot go as a fold."""
+        waiting, pace = self._waiting, self._pace
+        if pace.closing:
+            self._join_for_exit()
+            return
+        lesser = waiting.events(below=ALERT)
+        room = pace.capacity(alert=False)
+        if not lesser:
+            self._is_scarce = False
+        elif self._is_spent(alert=False) or lesser > _HOPELESS * room:
+            self._is_scarce = True
+        if self._is_scarce:
+            self._fold(below=ALERT)
+            waiting.digest(room, below=ALERT)
+        if waiting.singles() > waiting.singles(below=ALERT) and self._is_spent(alert=True):
+            self._fold()
+            waiting.digest(pace.capacity(alert=True))
+
+    def _is_spent(self, *, alert: bool) -> bool:
+        # what came in since the last look waited for the budget, even if that is back by now
+        was_spent, self._was_spent[alert] = self._was_spent[alert], False
+        return was_spent or self._pace.is_spent(alert=alert)
+
+    def _join_for_exit(self) -> None:
+        room = self._pace.room(alert=True) or self._pace.capacity(alert=True)
+        if self._seconds_each:
+            room = min(room, max(1.0, self._exit_at - self._clock()) / self._seconds_each)
+        if self._waiting.events() > room - len(self._begun):
+            self._fold()
+            self._waiting.digest(max(room - len(self._begun), 1))
+
+    def _fold(self, below: float = math.inf, most: float = math.inf) -> None:
+        for level, age, event in self._waiting.fold(below, most):
+            if event is None:
+                self._misshapen(1)
+            elif event.only_identifies:
+                self._identify_only(event, level, age)
+            else:
+                self._introduce(event, level, age)
+
+    def _best(self, now: float) -> Attempt | tuple[float, float] | None:
+        """Return the attempt to go on with, or the place in the line of the record to begin with."""
+        begun = min((attempt for attempt in self._begun if attempt.rests_until <= now), key=_rank, default=None)
+        rank = self._waiting.rank()
+        best = begun if rank is None or (begun is not None and begun.rank < rank) else rank
         identify = min(
-            (entry for entry in self._identifies.values() if entry.rests_until <= now),
-            key=lambda entry: entry.rank,
-            default=None,
+            (attempt for attempt in self._identifies.values() if attempt.rests_until <= now), key=_rank, default=None
         )
         if identify is None or now < self._identifies_rest_until:
             return best
-        if best is None or (identify.rank < best.rank and self._pace.wait(alert=False, requests=2) <= 0):
+        if best is None:
             return identify
-        return best
+        is_earlier = identify.rank < (best.rank if isinstance(best, Attempt) else best)
+        # before its event only while that delays no event
+        events = self._waiting.events() + len(self._begun)
+        return identify if is_earlier and self._pace.room(alert=False) > events else best
 
-    def _choose(self, level: int) -> _Entry | None:
-        lane = self._waiting[level]
-        age, captured = lane.popleft()
-        if not lane:
-            del self._waiting[level]
-        self._count -= 1
-        try:
-            entry = _Entry(level, age, event=self._shape(captured))
-            entry.request = _request(entry)
-        except Exception as error:  # a formatter of the application's own can raise anything
-            self._dropped["rejected"] += 1
-            self._say("rejected", f"a record could not be made an event: {type(error).__name__}")
+    def _begin(self) -> Attempt | None:
+        """Make an event of what goes first; `None` where something else has to be looked at before."""
+        level, age, records, event = self._waiting.pop()
+        if event is None:
+            self._misshapen(records)
             return None
-        self._chosen.append(entry)
-        return entry
+        if event.only_identifies:
+            self._identify_only(event, level, age)
+            return None
+        attempt = Attempt(level, age, event=event, records=records)
+        try:
+            attempt.prepare()
+        except Exception as error:  # what a formatter of the application's own made of it is no JSON
+            self._shape.error = error
+            self._misshapen(records)
+            return None
+        self._begun.append(attempt)
+        return None if self._introduce(event, level, age) else attempt
 
-    def _introduce(self, entry: _Entry) -> bool:
-        """Learn what the event tells of users; true when that put something new in line."""
-        assert entry.event is not None  # noqa: S101 - only events tell of users
-        people, entry.event.people = entry.event.people, ()
-        for person in people:
-            # half an age before its event, so that the identify comes first among equals
-            self._learn(person, entry.level, entry.age - 0.5)
-        return bool(people)
+    def _introduce(self, event: Event, level: int, age: float) -> bool:
+        """Learn what an event tells of users; true when that put something in line."""
+        people, event.people = event.people, ()
+        # half an age before its event, so that the identify comes first among equals
+        learned = [self._learn(person, level, age - 0.5) for person in people]
+        return any(learned)
 
-    def _learn(self, person: Person, level: int, age: float) -> _Entry | None:
+    def _learn(self, person: Person, level: int, age: float) -> Attempt | None:
         facts = self._users.learn(person)
         if facts is None:
             return None
-        entry = self._identifies.get(facts.user_id)
-        if entry is None or entry is self._under_way:
-            entry = _Entry(min(level, _HIGHEST_IDENTIFY), age, facts=facts)
-            self._identifies[facts.user_id] = entry
+        attempt = self._identifies.get(facts.user_id)
+        if attempt is None or attempt is self._under_way:
+            attempt = self._identifies[facts.user_id] = Attempt(level, age, facts=facts)
             if len(self._identifies) > self._size:
                 self._forget_oldest_identify()
         else:
-            entry.facts = facts
-            entry.request = None
-        return entry
+            attempt.facts = facts
+            attempt.request = None
+        return attempt
 
     def _forget_oldest_identify(self) -> None:
         oldest = self._identifies.pop(next(iter(self._identifies)))
-        self._dropped["overflow"] += oldest.records
+        if oldest.records:
+            self._drop("overflow", oldest.records, "more users were named than can be identified")
 
-    def _identify_only(self, entry: _Entry) -> None:
-        assert entry.event is not None  # noqa: S101 - its caller looked
-        due = [self._learn(person, entry.level, entry.age) for person in entry.event.people]
+    def _identify_only(self, event: Event, level: int, age: float) -> None:
+        due = [self._learn(person, level, age) for person in event.people]
         waiting = next((identify for identify in due if identify is not None), None)
         if waiting is None:
-            self._delivered += entry.records  # the server has these facts already
+            self._delivered += 1  # the server has these facts already
         else:
-            waiting.records += entry.records
+            waiting.records += 1
 
-    def _start(self, entry: _Entry) -> None:
-        if entry.request is None:
-            entry.request = _request(entry)
+    def _start(self, attempt: Attempt, now: float) -> Request:
         self._requests += 1
-        self._retries += entry.tries > 0
-        entry.tries += 1
-        self._under_way = entry
+        self._retries += attempt.tries > 0
+        self._under_way = attempt
+        self._started_at = now
         self._pace.started()
+        return attempt.start()
 
     def _rest(self, now: float) -> float:
-        resting = [entry.rests_until for entry in self._chosen]
-        resting += [max(entry.rests_until, self._identifies_rest_until) for entry in self._identifies.values()]
+        resting = [attempt.rests_until for attempt in self._begun]
+        resting += [max(attempt.rests_until, self._identifies_rest_until) for attempt in self._identifies.values()]
+        resting.append(self._report_at)
         return min((until for until in resting if until > now), default=NEVER) - now
 
-    def _entries(self) -> Iterator[_Entry]:
-        yield from self._chosen
+    def _attempts(self) -> Iterator[Attempt]:
+        yield from self._begun
         yield from self._identifies.values()
+        facts = None if self._under_way is None else self._under_way.facts
+        if self._under_way is not None and facts and self._identifies.get(facts.user_id) is not self._under_way:
+            yield self._under_way  # newer facts have taken its place in line
 
     # What became of it
 
     def wake_level(self) -> float:
         """Return the level from which on a new record may be sendable before the time that `next` returned."""
-        for level, alert in ((logging.NOTSET, False), (logging.ERROR, True)):
-            if self._pace.wait(alert=alert) <= 0:
+        for level, alert in ((logging.NOTSET, False), (ALERT, True)):
+            if self._pace.wait(alert=alert, spread=self._is_scarce) <= 0:
                 return level
         return NEVER
 
     def settle(self, answer: Answer) -> None:
         """Take the answer to the request under way."""
-        entry, self._under_way = self._under_way, None
-        if entry is None:
+        attempt, self._under_way = self._under_way, None
+        if attempt is None:
             return  # given up in the meantime, and counted
         now = self._clock()
-        verdict = answer.verdict
-        if verdict is Verdict.REFUSED and entry.facts is not None:
+        took = now - self._started_at
+        self._seconds_each += (took - self._seconds_each) * (_SMOOTHING if self._seconds_each else 1.0)
+        if answer.verdict is Verdict.REFUSED and attempt.facts is not None:
             # a key without the scope, or a server without the endpoint: events may pass all the same
             self._identifies_rest_until = now + REFUSED_PAUSE
             self._say("identify", f"users cannot be identified: {answer.detail}; trying again now and then")
             return
         self._pace.answered(answer)
-        if verdict is Verdict.ACCEPTED:
-            self._accepted(entry, answer)
-        elif verdict is Verdict.INVALID:
-            self._reject(entry, answer)
-        elif verdict is Verdict.TOO_LARGE:
-            self._shrink(entry, answer)
-        elif verdict is Verdict.CONFLICT:
-            self._conflicted(entry, answer, now)
-        elif verdict is Verdict.FAILED:
-            self._failed(entry, answer, now)
-        else:
+        outcome = attempt.settle(answer, now, self._successes)
+        if outcome is Outcome.DONE:
+            self._accepted(attempt, answer, now)
+        elif outcome is Outcome.REJECTED:
+            self._remove(attempt)
+            what = "an identify" if attempt.event is None else f"the event {attempt.event.title!r}"
+            self._drop("rejected", attempt.records, f"{what} was rejected: {answer.detail}")
+        elif answer.verdict in (Verdict.REFUSED, Verdict.DISGUISED):
             self._stopped(answer)
 
-    def _accepted(self, entry: _Entry, answer: Answer) -> None:
+    def _accepted(self, attempt: Attempt, answer: Answer, now: float) -> None:
         self._successes += 1
         self._is_stop_told = False
-        self._delivered += entry.records
-        self._remove(entry)
-        if entry.facts is None:
+        self._delivered += attempt.records
+        self._remove(attempt)
+        if self._unreported and self._report_at == NEVER:
+            self._report_at = max(self._dropped_at + REPORT_DELAY, self._reported_at + NOTICE_PAUSE, now)
+        if attempt.facts is None:
             self._events += 1
             return
         self._identified += 1
-        self._users.succeeded(entry.facts, answer.failed_aliases)
+        self._users.succeeded(attempt.facts, answer.failed_aliases)
         if answer.failed_aliases:
             self._say("aliases", f"the server could not register {len(answer.failed_aliases)} of a user's aliases")
-
-    def _shrink(self, entry: _Entry, answer: Answer) -> None:
-        if entry.shrunk or entry.event is None:
-            self._reject(entry, answer)
-        else:
-            entry.shrunk = True
-            entry.request = None
-
-    def _conflicted(self, entry: _Entry, answer: Answer, now: float) -> None:
-        entry.first_conflict = entry.first_conflict if entry.conflicts else now
-        entry.conflicts += 1
-        if entry.conflicts >= MOST_CONFLICTS and now - entry.first_conflict >= CONFLICT_PATIENCE:
-            self._reject(entry, answer)
-        else:
-            entry.rests_until = now + max(backoff(entry.conflicts, 4.0), answer.retry_after or 0.0)
-
-    def _failed(self, entry: _Entry, answer: Answer, now: float) -> None:
-        if answer.is_event_at_fault:
-            if entry.strikes == 0 or self._successes > entry.successes:
-                entry.strikes += 1
-            entry.successes = self._successes
-            if entry.strikes >= MOST_STRIKES:
-                self._reject(entry, answer)
-                return
-        entry.rests_until = now + backoff(entry.tries)
-        if entry.facts is not None:
-            entry.level = _YIELDING  # it has had its turn before its event; one that hangs must not cost a second one
-
-    def _reject(self, entry: _Entry, answer: Answer) -> None:
-        self._dropped["rejected"] += entry.records
-        self._remove(entry)
-        what = "an identify" if entry.event is None else f"the event {entry.event.title!r}"
-        self._say("rejected", f"{what} was rejected: {answer.detail}")
 
     def _stopped(self, answer: Answer) -> None:
         if self._is_stop_told:
@@ -402,12 +350,33 @@ class Outbox:
             text = (
                 f"nothing can be sent, the API key or the address is wrong: {answer.detail}; trying again now and then"
             )
-        elif answer.verdict is Verdict.DISGUISED and self._pace.is_key_in_doubt:
+        elif self._pace.is_key_in_doubt:
             text = f"nothing can be sent, the API key is wrong or its rate limit is used up: {answer.detail}"
         else:
             return
         self._is_stop_told = True
         self._notices.append(text)
+
+    def _remove(self, attempt: Attempt) -> None:
+        if attempt.facts is None:
+            self._begun.remove(attempt)
+        elif self._identifies.get(attempt.facts.user_id) is attempt:
+            del self._identifies[attempt.facts.user_id]
+
+    # What is lost
+
+    def _misshapen(self, records: int) -> None:
+        self._drop("rejected", records, f"it could not be made an event: {type(self._shape.error).__name__}")
+
+    def _drop(self, reason: str, records: int, text: str) -> None:
+        self._dropped[reason] += records
+        if records:
+            if not self._unreported:
+                self._dropped_at = self._clock()
+            self._unreported[reason] += records
+        self._say(
+            reason, f"{self._dropped[reason]} log records were dropped so far ({reason}), the last because {text}"
+        )
 
     def _say(self, reason: str, text: str) -> None:
         now = self._clock()
@@ -415,11 +384,17 @@ class Outbox:
             self._said[reason] = now
             self._notices.append(text)
 
-    def _remove(self, entry: _Entry) -> None:
-        if entry.facts is None:
-            self._chosen.remove(entry)
-        elif self._identifies.get(entry.facts.user_id) is entry:
-            del self._identifies[entry.facts.user_id]
+    def _report(self) -> None:
+        """Put the event in line that tells of drops, when it is due."""
+        now = self._clock()
+        if now < self._report_at or self.closed:
+            return
+        lost, self._unreported = self._unreported, Counter()
+        self._report_at, self._reported_at = NEVER, now
+        told: dict[str, Json] = {"occurrences": 0, "dropped": dict(lost)}
+        reasons = ", ".join(f"{reason} {count}" for reason, count in lost.items())
+        event = self._shape.own(None, ALERT, f"{lost.total()} log records were dropped", reasons, told)
+        self._begun.append(Attempt(_REPORT_LEVEL, self._newest, event=event))
 
     # What there is
 
@@ -428,12 +403,17 @@ class Outbox:
         said, self._notices = self._notices, []
         return said
 
-    def hurry(self) -> None:
-        """Prepare for the exit: the reserve is for all, and what waits only because of our own guesses is tried now."""
+    def hurry(self, seconds: float) -> None:
+        """Prepare for the exit: the reserve is for all, and what waits only because of our own guesses is tried now.
+
+        Args:
+            seconds: how long there is; what cannot go one by one in that time is folded.
+        """
+        self._exit_at = self._clock() + seconds
         self._pace.closing = True
         self._pace.retry_now()
-        for entry in self._entries():
-            entry.rests_until = -math.inf
+        for attempt in self._attempts():
+            attempt.rests_until = -math.inf
         self._identifies_rest_until = -math.inf
 
     @property
@@ -443,32 +423,26 @@ class Outbox:
 
     def is_settled(self, age: int) -> bool:
         """Tell whether nothing that came in up to `age` still waits."""
-        return all(lane[0][0] > age for lane in self._waiting.values()) and all(
-            entry.age > age for entry in (*self._entries(), *filter(None, (self._under_way,)))
-        )
+        return self._waiting.is_after(age) and all(attempt.age > age for attempt in self._attempts())
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits."""
-        return not (self._count or self._chosen or self._identifies or self._under_way)
+        return self._waiting.rank() is None and not any(True for _ in self._attempts())
 
     @property
     def pending(self) -> int:
         """Log records that wait."""
-        entries = list(self._entries())
-        if self._under_way is not None and self._under_way not in entries:
-            entries.append(self._under_way)  # an identify that newer facts have replaced meanwhile
-        return self._count + sum(entry.records for entry in entries)
+        return len(self._waiting) + sum(attempt.records for attempt in self._attempts())
 
     def give_up(self, reason: str) -> int:
         """Drop all that waits, counted under `reason`, and whatever comes in later; return how many records it were."""
         lost = self.pending
         self._dropped[reason] += lost
         self._waiting.clear()
-        self._chosen.clear()
+        self._begun.clear()
         self._identifies.clear()
         self._under_way = None
-        self._count = 0
         self.closed = True
         return lost
 
@@ -488,13 +462,27 @@ class Outbox:
         )
 
 
-def _request(entry: _Entry) -> Request:
-    if entry.facts is not None:
-        return Request(IDENTIFY_PATH, 200, dump(entry.facts.body()), None)
-    assert entry.event is not None  # noqa: S101 - an entry is one or the other
-    if not entry.shrunk:
-        return Request(EVENTS_PATH, 201, entry.event.encode(), entry.event.idempotency_key or uuid.uuid4().hex)
-    key = entry.event.idempotency_key
-    # another body is another request: a given key is derived from, so that it still tells doubles
-    shrunk_key = hashlib.sha256(f"{key} shrunk".encode()).hexdigest() if key else uuid.uuid4().hex
-    return Request(EVENTS_PATH, 201, entry.event.encode(SHRUNK_BYTES), shrunk_key)
+class _Shape:
+    """Keeps a formatter of the application's own, which can raise anything, from doing so."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self.own = shape.own
+        self.error: Exception | None = None
+
+    def event(self, captured: Captured) -> Event | None:
+        try:
+            return self._shape.event(captured)
+        except Exception as error:
+            self.error = error
+            return None
+
+    def key(self, captured: Captured) -> Key | None:
+        try:
+            return self._shape.key(captured)
+        except Exception:  # its event is asked next, and raises again
+            return None
+
+
+def _rank(attempt: Attempt) -> tuple[float, float]:
+    return attempt.rank

@@ -58,44 +58,89 @@ class Pace:
         self._last_start = -math.inf
         self._paused_until = -math.inf
         self._pause_is_ours = False
+        self._is_limited = False
         self._failures = 0
         self._disguised = 0
         self._limited = 0
         self._succeeded = False
         self.closing = False
 
-    def wait(self, *, alert: bool, requests: int = 1) -> float:
-        """Return the seconds until `requests` may start; 0 means now.
+    def wait(self, *, alert: bool, spread: bool = False) -> float:
+        """Return the seconds until a request may start; 0 means now.
 
         Args:
-            alert: whether they may use the reserve; at exit anything may.
-            requests: how many are to fit.
+            alert: whether it may use the reserve; at exit anything may.
+            spread: whether lesser requests are to be spread over the window, so that alerts find room at any time.
         """
         now = self._clock()
-        paused = self._paused_until - now
-        if self._fixed == 0:
-            return max(paused, 0.0)
-        return max(paused, self._window_wait(now, requests, reserve_too=alert or self.closing), 0.0)
+        waits = [0.0, self._paused_until - now]
+        if self._fixed != 0:
+            is_alert = alert or self.closing
+            waits.append(self._window_wait(now, reserve_too=is_alert))
+            if spread and not is_alert:
+                waits.append(self._spacing(now))
+        return max(waits)
 
-    def _window_wait(self, now: float, requests: int, *, reserve_too: bool) -> float:
-        waits = [0.0]
+    def is_spent(self, *, alert: bool) -> bool:
+        """Tell whether the budget, and not a failure, is what has to be waited for."""
+        now = self._clock()
+        is_refused = self._is_limited and now < self._paused_until
+        return is_refused or (self._fixed != 0 and self._window_wait(now, reserve_too=alert or self.closing) > 0)
+
+    def capacity(self, *, alert: bool) -> float:
+        """Return how many requests a whole window has for alerts, or for what is less."""
+        return math.inf if self._fixed == 0 else self._limit - self._kept(self._limit, reserve_too=alert)
+
+    def room(self, *, alert: bool) -> float:
+        """Return how many requests may start before anything has to be waited for."""
+        now = self._clock()
+        if now < self._paused_until:
+            return 0
+        return math.inf if self._fixed == 0 else self._room(now, reserve_too=alert or self.closing)
+
+    def _room(self, now: float, *, reserve_too: bool) -> float:
+        rooms = []
         if self._quota is not None:
-            if now < self._quota_ends and self._quota.remaining - self._kept(self._quota.limit, reserve_too) < requests:
+            if now < self._quota_ends:
+                rooms.append(self._quota.remaining - self._kept(self._quota.limit, reserve_too=reserve_too))
+            if self._fixed is None:
+                return rooms[0] if rooms else self._limit - self._kept(self._limit, reserve_too=reserve_too)
+        room = self._limit - self._kept(self._limit, reserve_too=reserve_too)
+        if self._headers_lie and now - self._last_start <= WINDOW:
+            rooms.append(room - self._since_silence)
+        while self._starts and now - self._starts[0] >= WINDOW:
+            self._starts.popleft()
+        rooms.append(room - len(self._starts))
+        return min(rooms)
+
+    def _window_wait(self, now: float, *, reserve_too: bool) -> float:
+        if self._room(now, reserve_too=reserve_too) >= 1:
+            return 0.0
+        waits = [0.0]
+        if self._quota is not None and now < self._quota_ends:
+            if self._quota.remaining - self._kept(self._quota.limit, reserve_too=reserve_too) < 1:
                 waits.append(self._quota_ends - now)
             if self._fixed is None:
                 return waits[-1]
-        room = self._limit - self._kept(self._limit, reserve_too)
-        is_silent = now - self._last_start > WINDOW
-        if self._headers_lie and not is_silent and self._since_silence + requests > room:
+        room = self._limit - self._kept(self._limit, reserve_too=reserve_too)
+        if self._headers_lie and self._since_silence >= room:
             waits.append(self._last_start + WINDOW - now)
-        while self._starts and now - self._starts[0] >= WINDOW:
-            self._starts.popleft()
-        excess = len(self._starts) + requests - room
+        excess = len(self._starts) + 1 - room
         if excess > 0:
             waits.append(self._starts[min(excess, len(self._starts)) - 1] + WINDOW - now if self._starts else 0.0)
         return max(waits)
 
-    def _kept(self, limit: int, reserve_too: bool) -> int:  # noqa: FBT001
+    def _spacing(self, now: float) -> float:
+        if self._headers_lie:
+            return 0.0  # only silence ends that server's block: it is reached the sooner the faster the window is used
+        length, room = WINDOW, self.capacity(alert=False)
+        if self._quota is not None and self._fixed is None:
+            if now >= self._quota_ends:
+                return 0.0
+            length, room = self._quota_ends - now, self._room(now, reserve_too=False)
+        return self._last_start + length / max(room, 1.0) - now
+
+    def _kept(self, limit: int, *, reserve_too: bool) -> int:
         if reserve_too:
             return 0
         return min(math.ceil(limit * self._reserve_share), limit - 1)
@@ -133,6 +178,7 @@ class Pace:
         self._failures = self._failures + 1 if verdict is Verdict.FAILED else 0
         self._disguised = self._disguised + 1 if verdict is Verdict.DISGUISED else 0
         self._limited = self._limited + 1 if verdict is Verdict.LIMITED else 0
+        self._is_limited = verdict in (Verdict.LIMITED, Verdict.DISGUISED)
         if verdict is Verdict.ACCEPTED:
             self._succeeded = True
         elif verdict is Verdict.FAILED:

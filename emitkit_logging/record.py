@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -118,6 +119,15 @@ def message(record: logging.LogRecord) -> tuple[str, object]:
         return record.getMessage(), None
     except Exception:  # `%` raises whatever the arguments raise
         return _text(record.msg), record.args
+
+
+def plain_kind(captured: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Return logger, message template and exception type of what was captured; `None` where only the record tells."""
+    said = captured["msg"]
+    if type(said) is not str or captured["exc_text"] is not None:
+        return None
+    error = captured.get(_RAISED)
+    return str(captured["name"]), said, "" if error is None else error.type
 
 
 def template(record: logging.LogRecord) -> str:

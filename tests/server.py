@@ -119,3 +119,15 @@ class Server:
     @property
     def titles(self) -> list[str]:
         return [seen.body["title"] for seen in self.requests if seen.path.endswith("/events")]
+
+    def occurrences(self, name: str | None = None) -> int:
+        """How many log records the events stand for; with a name, only those of that name."""
+        return sum(occurrences(seen.body, name) for seen in self.requests if seen.path.endswith("/events"))
+
+
+def occurrences(event: dict[str, Any], name: str | None = None) -> int:
+    """How many log records an event stands for; with a name, only those of that name."""
+    metadata = event["metadata"]
+    if name is not None and "digest" in metadata:
+        return metadata["digest"].get(name, 0)
+    return metadata.get("occurrences", 1) if name in (None, metadata.get("event")) else 0

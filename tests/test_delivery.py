@@ -19,7 +19,7 @@ from emitkit_logging import EmitKitFormatter, EmitKitHandler, pace
 from emitkit_logging.inbox import Inbox
 
 from .conftest import KEY
-from .server import Reply, Server
+from .server import Reply, Server, occurrences
 
 EVENT = {"event": "user_signed_up"}
 
@@ -146,7 +146,8 @@ def test_against_the_inbox(monkeypatch, logger):
             logger.error("it broke")
             inbox.wait_for(title="it broke", timeout=1.0)
             assert made.flush(15)
-            assert len(inbox.events) == 16
+            assert sum(map(occurrences, inbox.events)) == 16
+            assert len(inbox.events) >= 10
             assert sum(seen["status"] in (401, 429) for seen in inbox.requests) == 0
             made.close()
         logger.handlers.clear()
@@ -195,9 +196,8 @@ def test_slow_server_does_not_slow_the_call(server, handler, logger):
 
     assert asyncio.run(main()) < 2
     stats = made.stats
-    assert (stats.accepted, stats.pending) == (2_000, 100 + stats.pending - 100)
-    assert stats.pending <= 101
-    assert balanced(stats)
+    assert (stats.accepted, stats.pending, stats.dropped) == (2_000, 2_000, {})
+    assert made._listener._outbox._held <= 100
 
 
 def test_dripping_answer(handler, logger):
@@ -240,7 +240,7 @@ def test_stats_always_balance(server, handler, logger):
     assert made.flush(10)
     stats = made.stats
     assert (stats.accepted, stats.pending) == (1_500, 0)
-    assert stats.delivered == len(server.requests)
+    assert stats.delivered == server.occurrences() == 1_500
 
 
 def test_own_records(server, handler):

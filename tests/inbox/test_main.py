@@ -24,6 +24,8 @@ def test_runs_until_it_is_interrupted(ending):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        # a shell in the background has its children ignore the interrupt
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     try:
