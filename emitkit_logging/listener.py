@@ -76,6 +76,7 @@ class Listener(QueueListener):
         self._state = threading.Condition(threading.RLock())
         self._starting = threading.Lock()
         self._holder = 0
+        self._claims: deque[None] = deque()
         self._ending = False
         self._steps = 0
         self._next_at = 0.0
@@ -93,12 +94,15 @@ class Listener(QueueListener):
         """Shorten a queue that has grown long, in the thread whose call found it so.
 
         Only by a little at a time: moving all of it would make one call in a thousand wait for a millisecond. A caller
-        waits for whoever changes the outbox only when the queue is full, and then for ten milliseconds at most.
+        waits for whoever changes the outbox only when the queue has twice that length, and for ten milliseconds at most.
         """
         if self._is_inside():
             return
         excess = len(self.queue) - self.relief
-        if self._state.acquire(timeout=_RELIEF_PATIENCE if len(self.queue) > self._size else 0.0):
+        is_overfull = excess > self.relief
+        if self._claims and not is_overfull:
+            return  # locks are not fair: whoever waits for this one would go on to wait
+        if self._state.acquire(timeout=_RELIEF_PATIENCE if is_overfull else 0.0):
             try:
                 self._holder = threading.get_ident()
                 try:
@@ -179,7 +183,9 @@ class Listener(QueueListener):
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
+        self._claims.append(None)
         with self._state:
+            self._claims.pop()
             if self._is_inside():
                 yield  # the collector or a signal handler, in the middle of a change of ours: look, do not touch
                 return
