@@ -94,7 +94,7 @@ class Listener(QueueListener):
         """Shorten a queue that has grown long, in the thread whose call found it so.
 
         Only by a little at a time: moving all of it would make one call in a thousand wait for a millisecond. A caller
-        waits for whoever changes the outbox only when the queue has twice that length, and for ten milliseconds at most.
+        waits for whoever changes the outbox only when the queue has twice that length, for ten milliseconds at most.
         """
         if self._is_inside():
             return
