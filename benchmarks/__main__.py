@@ -15,13 +15,17 @@ TARGETS = {
     "cpu": ("delivery: CPU, × Session().post", 0.55, True),
     "import": ("import, × requests", 0.5, True),
     "memory": ("memory: MB more", 150.0, True),
+    "alert": ("scarcity: latest alert, seconds", 1.0, True),
+    "storm memory": ("scarcity: MB more", 64.0, True),
+    "refused": ("scarcity: requests refused", 2.0, True),
+    "drain": ("scarcity: records/s folded", 150_000.0, False),
 }
 
 
 def main() -> None:
     """Measure in a process each, so that none disturbs another, and print a table."""
     measured: dict[str, float] = {}
-    for name in ("memory", "imports", "delivery", "producer"):
+    for name in ("memory", "imports", "delivery", "producer", "scarcity"):
         print(name, flush=True)
         # ended without exit hooks: those of the peers would wait for servers that are not there
         code = f"import json, os, benchmarks.{name} as b; print(json.dumps(b.main()), flush=True); os._exit(0)"

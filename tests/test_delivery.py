@@ -485,3 +485,30 @@ def test_tls(logger, tmp_path, monkeypatch):
         logger.info("x", extra=EVENT)
         distrusting.close()
         assert [seen.headers["authorization"] for seen in server.requests] == [f"Bearer {KEY}"]
+
+
+def test_flood(logger):
+    """However much else is logged, alerts arrive within a second, and in the end every record is counted."""
+    with Inbox(rate_limit=10, window=2.0) as inbox:
+        made = EmitKitHandler(inbox.api_key, base_url=inbox.url)
+        logger.addHandler(made)
+
+        def flood(thread: int) -> None:
+            for number in range(5_000):
+                logger.info("x", extra={"event": f"name_{(number + thread) % 50}"})
+
+        threads = [threading.Thread(target=flood, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        logger.error("it broke")
+        inbox.wait_for(title="it broke", timeout=1.0)
+        for thread in threads:
+            thread.join()
+        assert made.flush(30)
+        stats = made.stats
+        assert (stats.accepted, stats.delivered, stats.dropped) == (20_001, 20_001, {})
+        assert sum(map(occurrences, inbox.events)) == 20_001
+        for name in range(50):
+            assert sum(occurrences(event, f"name_{name}") for event in inbox.events) == 400
+        assert sum(seen["status"] != 201 for seen in inbox.requests) <= 2
+        made.close()

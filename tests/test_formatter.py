@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitkit_logging import EmitKitFormatter
+from emitkit_logging.record import capture, restore
 from emitkit_logging.users import Person
 
 from .records import event, make
@@ -529,3 +530,36 @@ def test_dict_config(capsys):
     with pytest.raises(ValueError, match="events") as caught:
         logging.config.dictConfig(config)
     assert "display_as" in str(caught.value.__cause__)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "event": st.sampled_from(["", "user_signed_up", "page_view", "emitkit_0123456789abcdef0", 5]),
+            "category": st.sampled_from(["", "user", "billing", 5]),
+            "emitkit_event": st.just("other"),
+            "channel": st.just("special"),
+            "user_id": st.sampled_from(["u", 5]),
+            "extra": st.just({"event": "inner"}),
+            "idempotency_key": st.just("key"),
+        },
+    ),
+    st.sampled_from(["x", "user %s", "two\nlines", "snake_case"]),
+    st.sampled_from([10, 20, 35, 40, 50]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_key(extra, message, level, raises, from_message):
+    """What a record folds by is the same whether its event was made or not."""
+    made = EmitKitFormatter(
+        category_channel_map={"user": "people", "warning": "odd"}, plain_level=0, event_from_message=from_message
+    )
+    error = ValueError("no")
+    info = (ValueError, error, None) if raises else None
+    record = make(message, *(["a"] if "%" in message else []), level=level, exc_info=info, **extra)
+    captured = capture(record, made.plain)
+    key = made.key(captured)
+    assert key is None or key == made.event(restore(captured)).key
+    if not extra:
+        assert key is not None or from_message

@@ -1,0 +1,128 @@
+"""A flood against a server that takes ten requests in two seconds: when alerts arrive, and what it costs."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import requests
+
+from emitkit_logging import EmitKitFormatter, EmitKitHandler
+from emitkit_logging.answers import Answer, Verdict
+from emitkit_logging.attempt import Request
+from emitkit_logging.handler import _Shape
+from emitkit_logging.outbox import Outbox
+from emitkit_logging.pace import Pace
+from emitkit_logging.record import capture
+from emitkit_logging.users import Users
+
+RECORDS = 1_000_000
+THREADS = 4
+ALERTS = 5
+NAMES = 50
+DRAINED = 20_000
+
+
+def resident() -> float:
+    """Return this process's resident memory in MB."""
+    return int(pathlib.Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 1e6
+
+
+def flood(logger: logging.Logger, thread: int, logged: dict[str, float]) -> None:
+    """Log a thread's share: names in turn, and now and then an alert."""
+    share = RECORDS // THREADS
+    for number in range(share):
+        logger.info("x", extra={"event": f"name_{(number + thread) % NAMES}", "number": number})
+        if number % (share // ALERTS) == share // ALERTS // 2:
+            which = f"{thread}-{number}"
+            logged[which] = time.time()
+            logger.error("it failed", extra={"event": f"failure_{thread}", "which": which})
+
+
+def storm() -> dict[str, float]:
+    """Flood a server on loopback from four threads; return the latest alert, the most memory, and the refused."""
+    command = [sys.executable, "-m", "emitkit_logging.inbox", "--port", "0", "--rate-limit", "10", "--window", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as inbox:
+        assert inbox.stdout is not None
+        url = inbox.stdout.readline().split()[-1]
+        key = [inbox.stdout.readline() for _ in range(2)][-1].strip().rpartition("=")[2]
+        reader = threading.Thread(target=lambda: deque(inbox.stdout or (), maxlen=0), daemon=True)
+        reader.start()
+        handler = EmitKitHandler(key, base_url=url)
+        logger = logging.getLogger("benchmark.scarcity")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.handlers[:] = [handler]
+        before = most = resident()
+        logged: dict[str, float] = {}
+        threads = [threading.Thread(target=flood, args=(logger, number, logged)) for number in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(0.05)
+            most = max(most, resident())
+        assert handler.flush(60)
+        stats = handler.stats
+        events: list[dict[str, Any]] = requests.get(f"{url}/_inbox/events", timeout=10).json()
+        handler.close()
+        inbox.terminate()
+    counted = sum(event["metadata"].get("occurrences", 1) for event in events)
+    assert counted == stats.accepted == RECORDS + THREADS * ALERTS, (counted, stats)
+    latest = 0.0
+    for event in events:
+        if event["channelName"] == "alerts":
+            arrived = datetime.datetime.fromisoformat(event["createdAt"].replace("Z", "+00:00")).timestamp()
+            for sample in event["metadata"].get("samples", [event["metadata"]]):
+                latest = max(latest, arrived - logged[sample["which"]])
+    return {"alert": latest, "storm memory": most - before, "refused": float(stats.requests - len(events))}
+
+
+def drain() -> float:
+    """Return records a second that the outbox folds while nothing can be sent."""
+    formatter, clock = EmitKitFormatter(), time.monotonic
+    handler = EmitKitHandler(enabled=False)
+    outbox = Outbox(
+        size=10_000,
+        pace=Pace(rate_limit=1, alert_reserve=0.0, clock=clock),
+        users=Users(ttl=3_600.0, size=100, clock=clock),
+        shape=_Shape(handler),
+        clock=clock,
+    )
+    logger = logging.getLogger("benchmark.scarcity")
+
+    def taken(number: int) -> dict[str, Any]:
+        extra = {"event": f"name_{number % NAMES}", "number": number}
+        record = logger.makeRecord("app", logging.INFO, __file__, 1, "x", (), None, "drain", extra)
+        return capture(record, formatter.plain)
+
+    outbox.take(deque([taken(0)]))
+    assert isinstance(outbox.next(), Request)
+    outbox.settle(Answer(Verdict.ACCEPTED))
+    outbox.next()
+    rates = []
+    for _ in range(5):
+        queue = deque(taken(number) for number in range(DRAINED))
+        began = time.perf_counter()
+        while queue:
+            outbox.take(queue, 1_000)
+            outbox.next()
+        rates.append(DRAINED / (time.perf_counter() - began))
+    return sorted(rates)[2]
+
+
+def main() -> dict[str, float]:
+    """Print and return the figures."""
+    measured = {**storm(), "drain": drain()}
+    print(
+        f"  {RECORDS:,} records and {THREADS * ALERTS} alerts, all counted: the latest alert after "
+        f"{measured['alert']:.2f} s, {measured['storm memory']:.0f} MB more, {measured['refused']:.0f} refused; "
+        f"{measured['drain']:,.0f} records/s folded"
+    )
+    return measured
