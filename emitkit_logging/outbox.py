@@ -98,6 +98,8 @@ class Outbox:
         When that is too much, older ones fold, about twice as many as came in, so that a caller seldom pays for many.
         """
         arrived = len(queue) if most is None else min(len(queue), most)
+        if not arrived:
+            return
         if self.closed:
             self._dropped["shutdown"] += arrived
             for _ in range(arrived):
@@ -143,7 +145,8 @@ class Outbox:
         """
         self._report()
         step = self._next()
-        self._was_spent = {alert: self._pace.is_spent(alert=alert) for alert in (False, True)}
+        if not isinstance(step, Request):
+            self._was_spent = {alert: self._pace.is_spent(alert=alert) for alert in (False, True)}
         return step
 
     def _next(self) -> Request | float:
