@@ -18,6 +18,7 @@ TARGETS = {
     "alert": ("scarcity: latest alert, seconds", 1.0, True),
     "storm memory": ("scarcity: MB more", 64.0, True),
     "refused": ("scarcity: requests refused", 2.0, True),
+    "hang": ("scarcity: p99 of a call, × when answered", 2.0, True),
     "drain": ("scarcity: records/s folded", 150_000.0, False),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import contextlib
 import datetime
 import logging
 import pathlib
@@ -14,6 +16,7 @@ from typing import Any
 
 import requests
 
+from benchmarks import sink
 from emitkit_logging import EmitKitFormatter, EmitKitHandler
 from emitkit_logging.answers import Answer, Verdict
 from emitkit_logging.attempt import Request
@@ -28,6 +31,8 @@ THREADS = 4
 ALERTS = 5
 NAMES = 50
 DRAINED = 20_000
+LONG = 30.0
+KEY = "emitkit_0123456789abcdef"
 
 
 def resident() -> float:
@@ -117,12 +122,35 @@ def drain() -> float:
     return sorted(rates)[2]
 
 
+def p99(url: str) -> float:
+    """Log at full speed for half a minute, and return the 99th percentile of a call, in seconds."""
+    handler = EmitKitHandler(KEY, base_url=url, rate_limit=0, timeout=60.0, shutdown_timeout=0.0)
+    logger = logging.getLogger("benchmark.scarcity")
+    logger.handlers[:] = [handler]
+    took = array.array("d")
+    ends = time.perf_counter() + LONG
+    while (began := time.perf_counter()) < ends:
+        logger.info("x", extra={"event": f"name_{len(took) % NAMES}", "number": len(took)})
+        took.append(time.perf_counter() - began)
+    stats = handler.stats
+    assert stats.accepted == len(took) == stats.delivered + stats.pending, stats
+    with contextlib.redirect_stderr(None):
+        handler.close()
+    return sorted(took)[int(len(took) * 0.99)]
+
+
+def hang() -> dict[str, float]:
+    """Return how much longer a call takes while the server accepts connections and never answers."""
+    with sink.running() as fast, sink.running(3_600.0) as never:
+        return {"hang": p99(never) / p99(fast)}
+
+
 def main() -> dict[str, float]:
     """Print and return the figures."""
-    measured = {**storm(), "drain": drain()}
+    measured = {**storm(), "drain": drain(), **hang()}
     print(
         f"  {RECORDS:,} records and {THREADS * ALERTS} alerts, all counted: the latest alert after "
         f"{measured['alert']:.2f} s, {measured['storm memory']:.0f} MB more, {measured['refused']:.0f} refused; "
-        f"{measured['drain']:,.0f} records/s folded"
+        f"{measured['drain']:,.0f} records/s folded; p99 of a call x {measured['hang']:.2f} when the server hangs"
     )
     return measured

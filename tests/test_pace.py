@@ -183,3 +183,39 @@ def test_failed(clock):
     assert paced.wait(alert=True) == pytest.approx(120.0)
     send(paced)
     assert paced.wait(alert=True) <= 0
+
+
+def test_room(clock):
+    """How much may start now, what a whole window holds, and whether it is the budget that is lacking."""
+    paced = pace(clock, 10)
+    assert (paced.capacity(alert=False), paced.capacity(alert=True)) == (9, 10)
+    assert (paced.room(alert=False), paced.room(alert=True)) == (9, 10)
+    burst(paced, alert=False)
+    assert (paced.room(alert=False), paced.room(alert=True)) == (0, 1)
+    assert (paced.is_spent(alert=False), paced.is_spent(alert=True)) == (True, False)
+    send(paced, Answer(Verdict.LIMITED, retry_after=5.0))
+    assert paced.is_spent(alert=True)
+    assert paced.room(alert=True) == 0
+    clock.now += WINDOW
+    send(paced, FAILED)
+    send(paced, FAILED)
+    assert not paced.is_spent(alert=True)
+    assert pace(clock, 0).capacity(alert=False) == pace(clock, 0).room(alert=False) == float("inf")
+
+
+def test_spread(clock):
+    """What is less than an alert is spread over what is left of the window, and uses it up."""
+    paced, left = pace(clock), 10
+    send(paced, Answer(Verdict.ACCEPTED, quota=Quota(10, left := left - 1, 2.0)))
+    ends, sent = clock.now + 2.0, 0
+    while (wait := paced.wait(alert=False, spread=True)) < ends - clock.now:
+        assert paced.wait(alert=True, spread=True) == 0
+        clock.now += wait
+        send(paced, Answer(Verdict.ACCEPTED, quota=Quota(10, left := left - 1, ends - clock.now)))
+        sent += 1
+    assert sent == 8
+    paced = pace(clock, 10)
+    send(paced)
+    assert paced.wait(alert=False, spread=True) == pytest.approx(WINDOW / 10)
+    paced.closing = True
+    assert paced.wait(alert=False, spread=True) == 0
