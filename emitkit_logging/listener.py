@@ -29,6 +29,7 @@ own_threads: set[int] = set()
 
 _RELIEF_SHARE = 8
 _RELIEF_BATCH = 8
+_RELIEF_SLOPE = 64
 _RELIEF_PATIENCE = 0.01
 _STALL = 0.25
 _ERROR_PAUSE = 1.0
@@ -106,7 +107,7 @@ class Listener(QueueListener):
             try:
                 self._holder = threading.get_ident()
                 try:
-                    self._take(_RELIEF_BATCH + excess // _RELIEF_BATCH)
+                    self._take(_RELIEF_BATCH + excess // _RELIEF_SLOPE)
                 finally:
                     self._holder = 0
             finally:

@@ -26,6 +26,7 @@ WRONG_KEY_PAUSE = 600.0
 """Seconds between two tries once a 401 without `code` has outlasted three silences."""
 
 _PATIENCE = 3
+_TOLERANCE = 0.1
 _SHORTEST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 60.0
 
@@ -106,7 +107,7 @@ class Pace:
             if self._fixed is None:
                 return rooms[0] if rooms else self._limit - self._kept(self._limit, reserve_too=reserve_too)
         room = self._limit - self._kept(self._limit, reserve_too=reserve_too)
-        if self._headers_lie and now - self._last_start <= WINDOW:
+        if self._headers_lie and not self._is_silent(now):
             rooms.append(room - self._since_silence)
         while self._starts and now - self._starts[0] >= WINDOW:
             self._starts.popleft()
@@ -129,6 +130,10 @@ class Pace:
         if excess > 0:
             waits.append(self._starts[min(excess, len(self._starts)) - 1] + WINDOW - now if self._starts else 0.0)
         return max(waits)
+
+    def _is_silent(self, now: float) -> bool:
+        # a little less than what `wait` asks for, since seconds do not add up exactly
+        return now - self._last_start > WINDOW - _TOLERANCE
 
     def _spacing(self, now: float) -> float:
         if self._headers_lie:
@@ -153,7 +158,7 @@ class Pace:
     def started(self) -> None:
         """Count a request that starts now."""
         now = self._clock()
-        if now - self._last_start > WINDOW:
+        if self._is_silent(now):
             self._since_silence = 0
         self._since_silence += 1
         self._last_start = now
