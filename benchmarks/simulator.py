@@ -245,7 +245,7 @@ def picture(results: dict[str, tuple[Result, Result]]) -> str:
                 bars.append(f'<text x="{196 + width:.0f}" y="{y + 10}">{_spelled(seconds)}</text>')
                 y += 15
         y += 24
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="820" height="{y}" font-family="sans-serif" font-size="11">'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="{y}" font-family="sans-serif" font-size="11">'
     title = '<text x="10" y="18" font-size="14">99 of 100 records of a day arrive within …</text>'
     return "\n".join([head, '<rect width="100%" height="100%" fill="#ffffff"/>', title, *bars, "</svg>", ""])
 

@@ -143,7 +143,7 @@ class Pace:
             if now >= self._quota_ends:
                 return 0.0
             length, room = self._quota_ends - now, self._room(now, reserve_too=False)
-        return self._last_start + length / (room + 1) - now  # one more, so that the last is still within
+        return self._last_start + length / (max(room, 0) + 1) - now  # one more: the last is within
 
     def _kept(self, limit: int, *, reserve_too: bool) -> int:
         if reserve_too:

@@ -219,3 +219,10 @@ def test_spread(clock):
     assert paced.wait(alert=False, spread=True) == pytest.approx(WINDOW / 10)
     paced.closing = True
     assert paced.wait(alert=False, spread=True) == 0
+
+
+def test_spread_over_nothing(clock):
+    """Where others have used the reserve, too, there is nothing to spread."""
+    paced = pace(clock)
+    send(paced, Answer(Verdict.ACCEPTED, quota=Quota(10, 0, 2.0)))
+    assert paced.wait(alert=False, spread=True) == pytest.approx(2.0)
