@@ -75,7 +75,7 @@ def storm() -> dict[str, float]:
             most = max(most, resident())
         assert handler.flush(60)
         stats = handler.stats
-        events: list[dict[str, Any]] = requests.get(f"{url}/_inbox/events", timeout=10).json()
+        events: list[dict[str, Any]] = requests.get(f"{url}/_inbox/events", timeout=10).json()["events"]
         handler.close()
         inbox.terminate()
     counted = sum(event["metadata"].get("occurrences", 1) for event in events)
