@@ -6,6 +6,10 @@ background thread can be caught by a fork.
 
 from __future__ import annotations
 
+import http.client
+import io
+import math
+import socket
 import time
 from typing import Any
 
@@ -32,7 +36,6 @@ class Client:
     """
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float, user_agent: str) -> None:
-        self._timeout = timeout
         self._api_key = api_key
         self._headers = {
             "Authorization": f"Bearer {api_key}",
@@ -60,6 +63,7 @@ class Client:
         else:  # requests before 2.32
             pool = self._adapter.get_connection(url, proxies)
         self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+        pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
         for path in (EVENTS_PATH, IDENTIFY_PATH):
             self._targets[path] = self._adapter.request_url(_prepared(url + path), proxies)
         return pool
@@ -72,7 +76,6 @@ class Client:
             network does, and no redirect is followed.
         """
         headers = self._headers if request.key is None else {**self._headers, "Idempotency-Key": request.key}
-        deadline = time.monotonic() + self._timeout
         try:
             if self._pool is None:
                 self._pool = self._connect()
@@ -87,7 +90,7 @@ class Client:
                 timeout=self._limit,
                 preload_content=False,
             )
-            body = _read(response, deadline)
+            body = _body(response)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             return unanswered(self._reason(error))
         received = {name.lower(): value for name, value in response.headers.items()}
@@ -102,20 +105,75 @@ class Client:
         self._pool = None
 
 
+class _PunctualReader(io.RawIOBase):
+    """Reads from a socket until a deadline: the socket's own timeout starts anew with each byte that drips in."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._timeout = sock.gettimeout()
+        self._deadline = math.inf if self._timeout is None else time.monotonic() + self._timeout
+        self._is_first = True
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._is_first:
+            self._is_first = False
+        elif self._timeout is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _PunctualResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp: Any = io.BufferedReader(_PunctualReader(self.fp.detach(), sock))
+
+
+class _Connection:
+    """Mixed into a connection of urllib3.
+
+    A request leaves in one write, where http.client needs two: a write costs more than making what is written, and a
+    server would wake twice. A response arrives within the time that urllib3 sets for reading from it.
+    """
+
+    response_class = _PunctualResponse
+    _pieces: list[bytes] | None = None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        pieces: list[bytes] = []
+        self._pieces = pieces
+        try:
+            super().request(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self._pieces = None
+        self.send(b"".join(pieces))
+
+    def send(self, data: bytes) -> None:
+        if self._pieces is None:
+            super().send(data)  # type: ignore[misc]
+        else:
+            self._pieces.append(data)
+
+
+def _body(response: Any) -> bytes:
+    try:
+        body: bytes = response.read(LONGEST_BODY)
+    except (HTTPError, OSError):
+        body = b""  # a status and headers have come, and they say what to do next
+    if not response.closed:
+        response.close()  # what is left of it would stand in the way of the next response
+    return body
+
+
 def _prepared(url: str) -> requests.PreparedRequest:
     return requests.Request("POST", url).prepare()
-
-
-def _read(response: Any, deadline: float) -> bytes:
-    # a response that drips must not outlast the deadline: read1 returns what has come; in urllib3 1, which lacks it, a
-    # read waits for all that it was asked for
-    read_some, most = (response.read1, LONGEST_BODY) if hasattr(response, "read1") else (response.read, 1)
-    body = b""
-    while len(body) < LONGEST_BODY and time.monotonic() < deadline:
-        some: bytes = read_some(most)
-        body += some
-        if not some or response.length_remaining == 0:
-            response.release_conn()
-            return body
-    response.close()  # what is left of it would stand in the way of the next response
-    return body

@@ -200,8 +200,10 @@ def test_slow_server_does_not_slow_the_call(server, handler, logger):
     assert made._listener._outbox._held <= 100
 
 
-def test_dripping_answer(handler, logger):
+@pytest.mark.parametrize("dripping", ["body", "headers"])
+def test_dripping_answer(handler, logger, dripping):
     """An answer that comes byte by byte does not outlast the timeout."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n"
     with socket.create_server(("127.0.0.1", 0)) as listening:
         stopped = threading.Event()
 
@@ -209,14 +211,14 @@ def test_dripping_answer(handler, logger):
             connection, _ = listening.accept()
             with connection:
                 connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+                connection.sendall(head + (b"\r\n" if dripping == "body" else b"X-Slow: "))
                 while not stopped.wait(0.05):
                     try:
-                        connection.sendall(b" ")
+                        connection.sendall(b"x")
                     except OSError:
                         return
 
-        thread = threading.Thread(target=drip)
+        thread = threading.Thread(target=drip, daemon=True)
         thread.start()
         made = handler(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.5)
         logger.addHandler(made)
