@@ -5,6 +5,7 @@ Pure. A fold counts every record and keeps a few of them; a digest keeps names a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 from emitkit_logging.contract import LONGEST_TITLE
@@ -28,8 +29,9 @@ class Shape(Protocol):
     def event(self, captured: Captured) -> Event | None:
         """Return a record's event, or `None` when none could be made."""
 
-    def key(self, captured: Captured) -> Key | None:
-        """Return what a record folds by, or `None` when only its event tells."""
+    @property
+    def key(self) -> Callable[[Captured], Key | None]:
+        """Returns what a record folds by, or `None` when only its event tells."""
 
     def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]) -> Event:
         """Return an event that stands for no single record; without a channel, where such a level goes."""

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from emitkit_logging import __version__, options, process
@@ -293,8 +293,9 @@ class _Shape:
     def event(self, captured: dict[str, Any]) -> Event:
         return self._current().event(restore(captured))
 
-    def key(self, captured: dict[str, Any]) -> Key | None:
-        return self._current().key(captured)
+    @property
+    def key(self) -> Callable[[dict[str, Any]], Key | None]:
+        return self._current().key
 
     def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]) -> Event:
         return self._current().own(channel, level, title, description, metadata)

@@ -34,7 +34,6 @@ _HOPELESS = 100
 """Windows that a backlog would fill one by one: more than that folds before the first of them is used up."""
 
 _REPORT_LEVEL = ALERT - 1
-_FOLDED_FOR_ONE = 2
 _SMOOTHING = 0.2
 
 
@@ -95,7 +94,7 @@ class Outbox:
     def take(self, queue: deque[Captured], most: int | None = None) -> None:
         """Move what `queue` holds in, at most `most` of it: what was captured of records, oldest first.
 
-        When that is too much, older ones fold, about twice as many as came in, so that a caller seldom pays for many.
+        When that is too much, as many older ones fold: a caller pays for about as much as it brought.
         """
         arrived = len(queue) if most is None else min(len(queue), most)
         if not arrived:
@@ -109,16 +108,17 @@ class Outbox:
         self._newest += arrived
         for number in range(age + 1, age + arrived + 1):
             put(number, pop())
-        if self._held > self._size:
-            self._make_room(_FOLDED_FOR_ONE * arrived)
+        self._make_room(arrived)
 
     @property
     def _held(self) -> int:
         return self._waiting.held + len(self._begun)
 
     def _make_room(self, most: int) -> None:
-        while self._held > self._size and self._waiting.singles():
+        while (held := self._held) > self._size and self._waiting.singles():
             self._fold(most=most)
+        if held <= self._size:
+            return
         room = max(self._size - len(self._begun), 1)
         if self._waiting.held > room:
             self._waiting.condense(room)
@@ -480,11 +480,9 @@ class _Shape:
             self.error = error
             return None
 
-    def key(self, captured: Captured) -> Key | None:
-        try:
-            return self._shape.key(captured)
-        except Exception:  # its event is asked next, and raises again
-            return None
+    @property
+    def key(self) -> Callable[[Captured], Key | None]:
+        return self._shape.key
 
 
 def _rank(attempt: Attempt) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeAlias, TypeVar
 
 from emitkit_logging.event import Event
@@ -17,7 +17,6 @@ from emitkit_logging.folding import Captured, Digest, Fold, Shape
 
 ALERT = logging.ERROR
 """The level from which on a record is an alert (design, *Delivery*)."""
-
 
 _Held = TypeVar("_Held")
 
@@ -62,10 +61,10 @@ class Waiting:
     def singles(self, below: float = math.inf) -> int:
         """Count the records of levels under `below` that wait by themselves."""
         # counted anew each time: what interrupts a change of the lanes cannot make it wrong
-        return sum(len(lane) for level, lane in self._lanes.items() if level < below)
+        return _count(self._lanes, below)
 
     def _never_folding(self, below: float = math.inf) -> int:
-        return sum(len(lane) for level, lane in self._alone.items() if level < below)
+        return _count(self._alone, below)
 
     @property
     def held(self) -> int:
@@ -134,7 +133,10 @@ class Waiting:
             most -= number
             for _ in range(number):
                 age, captured = lane.popleft()
-                key = key_of(captured)
+                try:
+                    key = key_of(captured)
+                except Exception:  # a formatter of the application's own; its event is asked next, and raises again
+                    key = None
                 if key is None:
                     self._fold_event(level, age, captured, met)
                     continue
@@ -220,8 +222,10 @@ def _last_first(joined: Fold | Digest) -> tuple[int, float]:
     return (-level, -age)
 
 
-def _oldest(level: int) -> Callable[[dict[int, deque[tuple[float, Any]]]], float]:
-    return lambda lanes: lanes[level][0][0]
+def _count(lanes: dict[int, deque[_Held]], below: float) -> int:
+    if below == math.inf:
+        return sum(map(len, lanes.values()))
+    return sum([len(lane) for level, lane in lanes.items() if level < below])
 
 
 def _head(lanes: dict[int, deque[tuple[float, _Held]]]) -> tuple[float, float] | None:
