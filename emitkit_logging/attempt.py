@@ -68,6 +68,7 @@ class Attempt:
         event: what is sent, or
         facts: who is identified.
         records: how many log records it stands for.
+        place: where they waited.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Attempt:
         "facts",
         "first_conflict",
         "level",
+        "place",
         "records",
         "request",
         "rests_until",
@@ -87,10 +89,18 @@ class Attempt:
     )
 
     def __init__(
-        self, level: int, age: float, *, event: Event | None = None, facts: Facts | None = None, records: int = 0
+        self,
+        level: int,
+        age: float,
+        *,
+        place: int,
+        event: Event | None = None,
+        facts: Facts | None = None,
+        records: int = 0,
     ) -> None:
         self.level = level if facts is None else min(level, _HIGHEST_IDENTIFY)
         self.age = age
+        self.place = place
         self.event = event
         self.facts = facts
         self.records = records
@@ -105,7 +115,7 @@ class Attempt:
 
     @property
     def rank(self) -> tuple[int, float]:
-        """Its place in the line: less is earlier."""
+        """When its turn is: less is earlier."""
         return (-self.level, self.age)
 
     def prepare(self) -> Request:

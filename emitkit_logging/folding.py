@@ -47,7 +47,7 @@ class Fold:
 
     __slots__ = ("age", "count", "first_seen", "is_of_one_user", "kept", "key", "last_seen", "user")
 
-    def __init__(self, key: Key, age: float) -> None:
+    def __init__(self, key: Key, age: int) -> None:
         self.key = key
         self.age = age
         self.count = 0
@@ -58,9 +58,28 @@ class Fold:
         self.is_of_one_user = True
 
     @property
+    def place(self) -> int:
+        """Where it waits: where the first of its records did."""
+        return self.age
+
+    @property
     def rank(self) -> tuple[int, float]:
-        """Its place in the line: less is earlier."""
+        """When its turn is: less is earlier."""
         return (-self.key.level, self.age)
+
+    def state(self) -> dict[str, Any]:
+        """Return all there is to it, for `of`."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "key"} | {"key": list(self.key)}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Fold:
+        """Return the fold that `state` told of."""
+        channel, level, kind = state["key"]
+        fold = cls(Key(channel, level, tuple(kind)), state["age"])
+        for name in cls.__slots__:
+            if name != "key":
+                setattr(fold, name, state[name])
+        return fold
 
     def add(self, captured: Captured, user: object) -> int:
         """Count a record; return by how many the kept ones became more.
@@ -115,12 +134,14 @@ class Digest:
 
     Args:
         channel: that they go to.
+        place: of the first of them.
     """
 
-    __slots__ = ("age", "channel", "count", "first_seen", "last_seen", "level", "names")
+    __slots__ = ("age", "channel", "count", "first_seen", "last_seen", "level", "names", "place")
 
-    def __init__(self, channel: str) -> None:
+    def __init__(self, channel: str, place: int) -> None:
         self.channel = channel
+        self.place = place
         self.level = 0
         self.age = 0.0
         self.count = 0
@@ -130,8 +151,20 @@ class Digest:
 
     @property
     def rank(self) -> tuple[int, float]:
-        """Its place in the line: that of the most important fold in it."""
+        """When its turn is: that of the most important fold in it."""
         return (-self.level, self.age)
+
+    def state(self) -> dict[str, Any]:
+        """Return all there is to it, for `of`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Digest:
+        """Return the digest that `state` told of."""
+        digest = cls(state["channel"], state["place"])
+        for name in cls.__slots__:
+            setattr(digest, name, state[name])
+        return digest
 
     def add(self, fold: Fold) -> None:
         """Count a fold."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from emitkit_logging import __version__, options, process
 from emitkit_logging.event import Event, Key
 from emitkit_logging.formatter import EmitKitFormatter
+from emitkit_logging.ledger import Ledger
 from emitkit_logging.listener import Listener, holds_logging_lock, own_threads
 from emitkit_logging.outbox import Outbox
 from emitkit_logging.pace import Pace
@@ -52,6 +55,10 @@ class EmitKitHandler(logging.Handler):
         shutdown_timeout: seconds that `close` and the interpreter's exit may take to deliver what waits.
         rate_limit: requests a minute; `None`: learned from the server; 0: no limit.
         alert_reserve: share (0 to 1) of each rate-limit window that only ERROR and above may use.
+        spool: path of a durable queue: what is accepted survives the process, and is delivered by the next that opens
+            it; processes of one machine may share it.
+        spool_size: bytes that may wait in it.
+        spool_ttl: seconds for which anything may wait in it.
         redact: key names, besides the built-in list, whose values never leave the process.
         debug: whether each request is logged, at DEBUG, on the logger `emitkit_logging`.
         enabled: `False`: no thread, no queue, no cost; the options are checked all the same.
@@ -83,6 +90,9 @@ class EmitKitHandler(logging.Handler):
         shutdown_timeout: float = 5.0,
         rate_limit: int | None = None,
         alert_reserve: float = 0.1,
+        spool: str | os.PathLike[str] | None = None,
+        spool_size: int = 64 * 1024 * 1024,
+        spool_ttl: float = 7 * 86_400.0,
         redact: Iterable[str] | None = None,
         debug: bool = False,
         enabled: bool = True,
@@ -97,6 +107,9 @@ class EmitKitHandler(logging.Handler):
         self._shutdown_timeout = options.number("shutdown_timeout", shutdown_timeout)
         self._rate_limit = None if rate_limit is None else options.count("rate_limit", rate_limit, least=0)
         self._alert_reserve = options.number("alert_reserve", alert_reserve, most=1.0)
+        self._spool = options.spool(spool)
+        self._spool_size = options.count("spool_size", spool_size, least=1)
+        self._spool_ttl = options.number("spool_ttl", spool_ttl, above=True)
         self._debug = options.flag("debug", debug)
         self._own_formatter = EmitKitFormatter(
             channel_name=channel_name,
@@ -133,8 +146,10 @@ class EmitKitHandler(logging.Handler):
                 )
 
             self._connect = connect
-            self._listen()
+            listener = self._listen()
             process.watch(self)
+            if listener.waits():
+                self._start(listener)
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
         """Create no lock: what `emit` does needs none, and one would make every logging thread wait for the others."""
@@ -177,11 +192,10 @@ class EmitKitHandler(logging.Handler):
         if self._is_closed:
             listener.refuse()
             return
-        queue = listener.queue
-        queue.append(capture(record, self._plain))
+        listener.append(capture(record, self._plain))
         if level >= listener.wake_level:
             listener.wake()
-        if len(queue) > listener.relief:
+        if len(listener.queue) > listener.relief:
             listener.relieve()
         if not listener.is_started:
             self._start(listener)
@@ -203,10 +217,7 @@ class EmitKitHandler(logging.Handler):
         listener = self._listener
         if listener is None or self._is_closed:
             return
-        listener.people.append(person)
-        listener.wake()
-        if len(listener.people) > listener.relief:
-            listener.relieve()
+        listener.tell(person)
         if not listener.is_started:
             self._start(listener)
 
@@ -254,18 +265,51 @@ class EmitKitHandler(logging.Handler):
         """What became of the records so far."""
         return Stats() if self._listener is None else self._listener.stats()
 
+    def before_fork(self) -> None:
+        """Prepare for a fork."""
+        if self._listener is not None:
+            self._listener.before_fork()
+
+    def after_fork(self) -> None:
+        """Go on in the parent after a fork."""
+        if self._listener is not None:
+            self._listener.after_fork()
+
     def start_anew(self) -> None:
         """Begin again in a forked child: an empty queue, a thread and a connection of its own, no inherited lock."""
         if self._listener is not None:
             self._listen()
 
-    def _listen(self) -> None:
-        clock = time.monotonic
-        pace = Pace(rate_limit=self._rate_limit, alert_reserve=self._alert_reserve, clock=clock)
-        users = Users(ttl=self._alias_ttl, size=self._alias_cache_size, clock=clock)
-        outbox = Outbox(size=self._queue_size, pace=pace, users=users, shape=_Shape(self), clock=clock)
-        self._listener = Listener(outbox, self._connect(), size=self._queue_size, debug=self._debug)
+    def _listen(self) -> Listener:
+        shape = _Shape(self)
+
+        def make_outbox(ledger: Ledger | None = None) -> Outbox:
+            clock = time.monotonic
+            pace = Pace(rate_limit=self._rate_limit, alert_reserve=self._alert_reserve, clock=clock)
+            users = Users(ttl=self._alias_ttl, size=self._alias_cache_size, clock=clock)
+            return Outbox(size=self._queue_size, pace=pace, users=users, shape=shape, clock=clock, ledger=ledger)
+
+        self._listener = None if self._spool is None else self._share(self._spool, make_outbox, shape)
+        if self._listener is None:
+            self._listener = Listener(make_outbox(), self._connect(), size=self._queue_size, debug=self._debug)
         weakref.finalize(self, self._listener.end).atexit = False
+        return self._listener
+
+    def _share(self, path: Path, make_outbox: Callable[[Ledger], Outbox], shape: _Shape) -> Listener | None:
+        from emitkit_logging import sharing  # noqa: PLC0415 - sqlite3 is for those who want a spool
+
+        return sharing.open_spool(
+            path,
+            make_outbox,
+            shape,
+            self._connect(),
+            plain=self._plain,
+            size=self._queue_size,
+            spool_size=self._spool_size,
+            ttl=self._spool_ttl,
+            timeout=self._timeout,
+            debug=self._debug,
+        )
 
     def _start(self, listener: Listener) -> None:
         process.prepare_exit()

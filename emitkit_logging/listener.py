@@ -56,7 +56,8 @@ class Listener(QueueListener):
         debug: whether each request is logged, at DEBUG, on the logger `emitkit_logging`.
 
     Attributes:
-        queue: a deque of what was captured of records; producers append to it.
+        queue: a deque of what was captured of records.
+        append: puts what was captured of a record in line; producers call it.
         wake_level: the level from which on a new record needs the thread's attention.
     """
 
@@ -64,6 +65,7 @@ class Listener(QueueListener):
         queue: deque[dict[str, Any]] = deque()
         super().__init__(queue)  # type: ignore[arg-type]
         self.queue: Any = queue
+        self.append: Callable[[dict[str, Any]], object] = queue.append
         self.people: deque[Person] = deque()
         self.wake_level: float = NEVER
         self.is_started = False
@@ -90,6 +92,13 @@ class Listener(QueueListener):
         self.wake_level = NEVER
         with contextlib.suppress(RuntimeError):  # it rings already
             self._bell.release()
+
+    def tell(self, person: Person) -> None:
+        """Put what is known of a user in line."""
+        self.people.append(person)
+        self.wake()
+        if len(self.people) > self.relief:
+            self.relieve()
 
     def relieve(self) -> None:
         """Shorten a queue that has grown long, in the thread whose call found it so.
@@ -139,8 +148,12 @@ class Listener(QueueListener):
             Whether nothing of it waits any more.
         """
         with self._locked():
-            target = self._outbox.newest
-        return self._until(lambda: self._outbox.is_settled(target), deadline)
+            is_settled = self._settled()
+        return self._until(is_settled, deadline)
+
+    def _settled(self) -> Callable[[], bool]:
+        newest = self._outbox.newest
+        return lambda: self._outbox.is_settled(newest)
 
     def finish(self, deadline: float) -> bool:
         """Deliver what waits, most important first, with the reserve and without our own pauses.
@@ -166,6 +179,16 @@ class Listener(QueueListener):
         """Count a record that came after `close`."""
         with self._locked():
             self._outbox.refuse()
+
+    def waits(self) -> bool:
+        """Tell whether there is something to deliver already."""
+        return False
+
+    def before_fork(self) -> None:
+        """Prepare for a fork, whose child must find nothing half done."""
+
+    def after_fork(self) -> None:
+        """Go on in the parent after a fork."""
 
     def end(self) -> None:
         """Let the thread end as soon as nothing waits."""
@@ -274,20 +297,21 @@ class Listener(QueueListener):
                 step = _ERROR_PAUSE
             if isinstance(step, Request):
                 return step
-            if self._ending and self._outbox.is_empty:
+            if self._ending and self._is_over():
                 own_threads.discard(threading.get_ident())
-                self._client.close()
+                self._leave()
                 return self._sentinel  # type: ignore[attr-defined]
             self._bell.acquire(timeout=min(step, _LONGEST_SLEEP))
 
+    def _is_over(self) -> bool:
+        return self._outbox.is_empty
+
+    def _leave(self) -> None:
+        self._client.close()
+
     def _next(self) -> Request | float:
         with self._locked():
-            step = self._outbox.next()
-            if not isinstance(step, Request):
-                # armed first, looked once more after: whatever comes in later rings the bell by itself
-                self.wake_level = self._outbox.wake_level()
-                self._take()
-                step = self._outbox.next()
+            step = self._decide()
             if isinstance(step, Request):
                 self.wake_level = NEVER
                 self._next_at = 0.0
@@ -297,6 +321,15 @@ class Listener(QueueListener):
             self._stepped(pauses=not isinstance(step, Request))
         for text in notices:
             LOGGER.warning("%s", text)
+        return step
+
+    def _decide(self) -> Request | float:
+        step = self._outbox.next()
+        if not isinstance(step, Request):
+            # armed first, looked once more after: whatever comes in later rings the bell by itself
+            self.wake_level = self._outbox.wake_level()
+            self._take()
+            step = self._outbox.next()
         return step
 
     def handle(self, record: Any) -> None:
@@ -311,10 +344,13 @@ class Listener(QueueListener):
         except Exception as error:  # ours or the HTTP library's: for the outbox it is one more failure
             answer = unanswered(type(error).__name__)
         with self._locked():
-            self._outbox.settle(answer)
+            self._settle(answer)
             self._stepped()
         if self._debug:
             LOGGER.debug("%s %s: %s %s", request.path, request.key, answer.verdict.value, answer.detail)
+
+    def _settle(self, answer: Answer) -> None:
+        self._outbox.settle(answer)
 
     def enqueue_sentinel(self) -> None:
         """Do nothing: `dequeue` knows when to end."""

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from emitkit_logging.contract import LONGEST_CHANNEL
@@ -181,3 +182,15 @@ def warn_unusual_key(key: str) -> None:
         logging.getLogger("emitkit_logging").warning(
             "api_key: does not start with 'emitkit_'; is it the key of an EmitKit project?"
         )
+
+
+def spool(value: object) -> Path | None:
+    """Return the path of a spool; where that is not possible, memory is used, which is no error (design, *Spool*)."""
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"spool: must be a path, not {value!r}")
+    name = os.fspath(value)
+    if not isinstance(name, str) or not name.strip() or "\x00" in name:
+        raise ValueError("spool: must be the path of a file")
+    return Path(name).expanduser().absolute()

@@ -10,15 +10,17 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from emitkit_logging.answers import Answer, Verdict
 from emitkit_logging.attempt import Attempt, Outcome, Request
 from emitkit_logging.event import Event, Key
-from emitkit_logging.folding import Captured, Shape
+from emitkit_logging.folding import Captured, Digest, Fold, Shape
+from emitkit_logging.ledger import Ledger
 from emitkit_logging.pace import REFUSED_PAUSE, Pace
 from emitkit_logging.stats import Stats
-from emitkit_logging.users import Person, Users
+from emitkit_logging.users import Facts, Person, Users
 from emitkit_logging.values import Json
 from emitkit_logging.waiting import ALERT, Waiting
 
@@ -46,6 +48,7 @@ class Outbox:
         users: says which identify requests are due.
         shape: turns what was captured of records into events.
         clock: returns seconds on a monotonic clock.
+        ledger: is told where each record is, if anybody wants to know.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Outbox:
         users: Users,
         shape: Shape,
         clock: Callable[[], float],
+        ledger: Ledger | None = None,
     ) -> None:
         self._size = size
         self._pace = pace
@@ -63,7 +67,8 @@ class Outbox:
         self._shape = _Shape(shape)
         self._clock = clock
         self._newest = 0
-        self._waiting = Waiting(self._shape)
+        self._ledger = ledger
+        self._waiting = Waiting(self._shape, ledger)
         self._begun: list[Attempt] = []
         self._identifies: dict[str, Attempt] = {}
         self._under_way: Attempt | None = None
@@ -108,23 +113,40 @@ class Outbox:
         self._newest += arrived
         for number in range(age + 1, age + arrived + 1):
             put(number, pop())
-        self._make_room(arrived)
+        self._make_room(self._size, arrived)
 
     @property
     def _held(self) -> int:
         return self._waiting.held + len(self._begun)
 
-    def _make_room(self, most: int) -> None:
-        while (held := self._held) > self._size and self._waiting.singles():
+    def halve(self) -> bool:
+        """Hold half as much of what waits: fold it, digest it, give up the least important.
+
+        Returns:
+            Whether anything was left to do so with.
+        """
+        held = self._waiting.held
+        if held:
+            self._make_room(held // 2 + len(self._begun))
+        return held > 1
+
+    def _make_room(self, size: int, most: float = math.inf) -> None:
+        while (held := self._held) > size and self._waiting.singles():
             self._fold(most=most)
-        if held <= self._size:
+        if held <= size:
             return
-        room = max(self._size - len(self._begun), 1)
+        room = max(size - len(self._begun), 1)
         if self._waiting.held > room:
             self._waiting.condense(room)
             lost = self._waiting.drop(room)
             if lost:
                 self._drop("overflow", lost, "more were logged than can be sent")
+
+    def expire(self, oldest: float) -> None:
+        """Give up what was logged before `oldest`, in epoch seconds; what was started is still tried."""
+        lost = self._waiting.expire(oldest)
+        if lost:
+            self._drop("expired", lost, "it waited too long")
 
     def refuse(self) -> None:
         """Count a record that came too late to be taken in."""
@@ -135,6 +157,51 @@ class Outbox:
         if not self.closed:
             self._newest += 1
             self._learn(person, logging.INFO, self._newest)
+
+    def budget(self) -> dict[str, Any]:
+        """Return what is known of the budget, as JSON values."""
+        return self._pace.state()
+
+    def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
+        """Go on behind the place where another outbox ended, with the budget that it left."""
+        self._newest = newest
+        self._pace.resume(budget)
+
+    def remember(self, facts: Facts, age: float) -> None:
+        """Take over what another outbox told the server of a user, `age` seconds ago."""
+        self._users.remember(facts, age)
+
+    def resume(
+        self,
+        place: int,
+        entry: Captured | Fold | Digest | Facts,
+        *,
+        level: int = 0,
+        age: float = 0.0,
+        records: int = 0,
+        request: Request | None = None,
+    ) -> None:
+        """Take back what waited when another outbox ended, in the order of places; the ledger knows of it.
+
+        Args:
+            place: where it waits; later ones are greater.
+            entry: what waits there.
+            level, age, records: of the attempt that it is, if it identifies or its request was started.
+            request: that request, which stays the same to the byte.
+        """
+        self._newest = max(self._newest, place)
+        if isinstance(entry, Facts):
+            attempt = Attempt(level, age, place=place, facts=entry, records=records)
+            self._identifies[entry.user_id] = attempt
+        elif request is None:
+            self._waiting.resume(place, entry)
+            return
+        else:
+            event = entry.event(self._shape) if isinstance(entry, Fold | Digest) else self._shape.event(entry)
+            attempt = Attempt(level, age, place=place, event=event, records=records)
+            self._begun.append(attempt)
+        attempt.request = request
+        attempt.tries = int(request is not None)
 
     # What goes out
 
@@ -201,7 +268,7 @@ class Outbox:
     def _fold(self, below: float = math.inf, most: float = math.inf) -> None:
         for level, age, event in self._waiting.fold(below, most):
             if event is None:
-                self._misshapen(1)
+                self._misshapen(age, 1)
             elif event.only_identifies:
                 self._identify_only(event, level, age)
             else:
@@ -226,19 +293,19 @@ class Outbox:
 
     def _begin(self) -> Attempt | None:
         """Make an event of what goes first; `None` where something else has to be looked at before."""
-        level, age, records, event = self._waiting.pop()
+        level, age, place, records, event = self._waiting.pop()
         if event is None:
-            self._misshapen(records)
+            self._misshapen(place, records)
             return None
         if event.only_identifies:
-            self._identify_only(event, level, age)
+            self._identify_only(event, level, place)
             return None
-        attempt = Attempt(level, age, event=event, records=records)
+        attempt = Attempt(level, age, place=place, event=event, records=records)
         try:
             attempt.prepare()
         except Exception as error:  # what a formatter of the application's own made of it is no JSON
             self._shape.error = error
-            self._misshapen(records)
+            self._misshapen(place, records)
             return None
         self._begun.append(attempt)
         return None if self._introduce(event, level, age) else attempt
@@ -256,26 +323,36 @@ class Outbox:
             return None
         attempt = self._identifies.get(facts.user_id)
         if attempt is None or attempt is self._under_way:
-            attempt = self._identifies[facts.user_id] = Attempt(level, age, facts=facts)
+            self._newest += 1
+            attempt = self._identifies[facts.user_id] = Attempt(level, age, place=self._newest, facts=facts)
             if len(self._identifies) > self._size:
                 self._forget_oldest_identify()
         else:
             attempt.facts = facts
             attempt.request = None
+        if self._ledger is not None:
+            self._ledger.attempted(attempt)
         return attempt
 
     def _forget_oldest_identify(self) -> None:
         oldest = self._identifies.pop(next(iter(self._identifies)))
+        if self._ledger is not None:
+            self._ledger.ended(oldest.place, "overflow")
         if oldest.records:
             self._drop("overflow", oldest.records, "more users were named than can be identified")
 
-    def _identify_only(self, event: Event, level: int, age: float) -> None:
-        due = [self._learn(person, level, age) for person in event.people]
+    def _identify_only(self, event: Event, level: int, place: int) -> None:
+        due = [self._learn(person, level, place) for person in event.people]
         waiting = next((identify for identify in due if identify is not None), None)
         if waiting is None:
             self._delivered += 1  # the server has these facts already
         else:
             waiting.records += 1
+        if self._ledger is not None:
+            if waiting is None:
+                self._ledger.ended(place)
+            else:
+                self._ledger.joined(place, waiting.place)
 
     def _start(self, attempt: Attempt, now: float) -> Request:
         self._requests += 1
@@ -283,7 +360,10 @@ class Outbox:
         self._under_way = attempt
         self._started_at = now
         self._pace.started()
-        return attempt.start()
+        request = attempt.start()
+        if self._ledger is not None:
+            self._ledger.attempted(attempt)
+        return request
 
     def _rest(self, now: float) -> float:
         resting = [attempt.rests_until for attempt in self._begun]
@@ -326,6 +406,8 @@ class Outbox:
             self._accepted(attempt, answer, now)
         elif outcome is Outcome.REJECTED:
             self._remove(attempt)
+            if self._ledger is not None:
+                self._ledger.ended(attempt.place, "rejected", answer.detail)
             what = "an identify" if attempt.event is None else f"the event {attempt.event.title!r}"
             self._drop("rejected", attempt.records, f"{what} was rejected: {answer.detail}")
         elif answer.verdict in (Verdict.REFUSED, Verdict.DISGUISED):
@@ -336,6 +418,8 @@ class Outbox:
         self._is_stop_told = False
         self._delivered += attempt.records
         self._remove(attempt)
+        if self._ledger is not None:
+            self._ledger.ended(attempt.place)
         if self._unreported and self._report_at == NEVER:
             self._report_at = max(self._dropped_at + REPORT_DELAY, self._reported_at + NOTICE_PAUSE, now)
         if attempt.facts is None:
@@ -368,7 +452,9 @@ class Outbox:
 
     # What is lost
 
-    def _misshapen(self, records: int) -> None:
+    def _misshapen(self, place: int, records: int) -> None:
+        if self._ledger is not None:
+            self._ledger.ended(place, "rejected", type(self._shape.error).__name__)
         self._drop("rejected", records, f"it could not be made an event: {type(self._shape.error).__name__}")
 
     def _drop(self, reason: str, records: int, text: str) -> None:
@@ -397,7 +483,8 @@ class Outbox:
         told: dict[str, Json] = {"occurrences": 0, "dropped": dict(lost)}
         reasons = ", ".join(f"{reason} {count}" for reason, count in lost.items())
         event = self._shape.own(None, ALERT, f"{lost.total()} log records were dropped", reasons, told)
-        self._begun.append(Attempt(_REPORT_LEVEL, self._newest, event=event))
+        self._newest += 1
+        self._begun.append(Attempt(_REPORT_LEVEL, self._newest, place=self._newest, event=event))
 
     # What there is
 

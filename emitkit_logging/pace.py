@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from emitkit_logging.answers import Answer, Quota, Verdict
 
@@ -25,6 +26,15 @@ REFUSED_PAUSE = 60.0
 WRONG_KEY_PAUSE = 600.0
 """Seconds between two tries once a 401 without `code` has outlasted three silences."""
 
+_LEARNED = (
+    "_limit",
+    "_quota_ends",
+    "_full_answers",
+    "_since_silence",
+    "_last_start",
+    "_paused_until",
+    "_pause_is_ours",
+) + ("_is_limited", "_failures", "_disguised", "_limited", "_succeeded")
 _PATIENCE = 3
 _TOLERANCE = 0.1
 _SHORTEST_BACKOFF = 0.5
@@ -226,6 +236,26 @@ class Pace:
         if self._pause_is_ours:
             self._paused_until = -math.inf
             self._pause_is_ours = False
+
+    def state(self) -> dict[str, Any]:
+        """Return what was learned and counted, as JSON values, for another process of this machine to `resume`."""
+        learned = {name: getattr(self, name) for name in _LEARNED}
+        quota = None if self._quota is None else [self._quota.limit, self._quota.remaining, self._quota.reset_in]
+        return {**learned, "_starts": list(self._starts), "_quota": quota}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on where another process stopped; times are those of the machine's monotonic clock.
+
+        What is of before the machine's last start is forgotten.
+        """
+        if not state or state["_last_start"] > self._clock():
+            return
+        for name in _LEARNED:
+            setattr(self, name, state[name])
+        self._starts = deque(state["_starts"])
+        self._quota = None if state["_quota"] is None else Quota(*state["_quota"])
+        if self._fixed:
+            self._limit = int(self._fixed)
 
     @property
     def is_key_in_doubt(self) -> bool:

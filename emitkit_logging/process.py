@@ -16,6 +16,12 @@ from emitkit_logging.listener import Listener
 class Forkable(Protocol):
     """What must know when its process is forked, or ends as the child of one: a handler."""
 
+    def before_fork(self) -> None:
+        """Prepare for the fork."""
+
+    def after_fork(self) -> None:
+        """Go on in the parent."""
+
     def start_anew(self) -> None:
         """Begin again in the child."""
 
@@ -86,6 +92,16 @@ def _exiting() -> None:
     report_lost(lost)
 
 
+def _forking() -> None:
+    for handler in list(_handlers):
+        handler.before_fork()
+
+
+def _has_forked() -> None:
+    for handler in list(_handlers):
+        handler.after_fork()
+
+
 def _forked() -> None:
     global _is_forked, _is_exit_known
     _is_forked, _is_exit_known = True, False
@@ -98,4 +114,4 @@ def _forked() -> None:
 # logging registered its own hook when it was imported: this one runs before it
 atexit.register(_exiting)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_forking, after_in_parent=_has_forked, after_in_child=_forked)

@@ -96,6 +96,11 @@ def _frozen(taken: dict[str, Any], record: logging.LogRecord, plain: Plain) -> d
     return taken
 
 
+def is_simple(taken: Mapping[str, Any]) -> bool:
+    """Tell whether all of what was captured are scalars that JSON has."""
+    return _RAISED not in taken
+
+
 def restore(taken: dict[str, Any]) -> logging.LogRecord:
     """Make a record of what `capture` took."""
     record = logging.LogRecord.__new__(logging.LogRecord)

@@ -115,3 +115,9 @@ class Users:
         still = tuple(alias for alias in failed if alias in known.aliases)
         known.try_failed_at = self._clock() + FAILED_ALIAS_PAUSE if known.failed else 0.0
         known.failed = still
+
+    def remember(self, facts: Facts, age: float) -> None:
+        """Take over what another process told the server, `age` seconds ago."""
+        self._known[facts.user_id] = _Known(dict(facts.properties), dict.fromkeys(facts.aliases))
+        if age < self._sent.ttl:
+            self._sent[facts.user_id] = facts

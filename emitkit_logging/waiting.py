@@ -14,13 +14,14 @@ from typing import Any, TypeAlias, TypeVar
 
 from emitkit_logging.event import Event
 from emitkit_logging.folding import Captured, Digest, Fold, Shape
+from emitkit_logging.ledger import Ledger
 
 ALERT = logging.ERROR
 """The level from which on a record is an alert (design, *Delivery*)."""
 
 _Held = TypeVar("_Held")
 
-Met: TypeAlias = "tuple[int, float, Event | None]"
+Met: TypeAlias = "tuple[int, int, Event | None]"
 """Level, age and event of a record that tells of users; no event where none could be made."""
 
 
@@ -29,18 +30,25 @@ class Waiting:
 
     Args:
         shape: turns records into events.
+        ledger: is told where each record is, if anybody wants to know.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, ledger: Ledger | None = None) -> None:
         self._shape = shape
-        self._lanes: dict[int, deque[tuple[float, Captured]]] = {}
+        self._ledger = ledger
+        self._lanes: dict[int, deque[tuple[int, Captured]]] = {}
         self._folds: dict[Any, Fold] = {}
         self._digests: dict[str, Digest] = {}
-        self._alone: dict[int, deque[tuple[float, Event]]] = {}  # a key of their own, or an answer to wait for
+        self._alone: dict[int, deque[tuple[int, Event]]] = {}  # a key of their own, or an answer to wait for
         self._kept = 0
 
-    def put(self, age: float, captured: Captured) -> None:
-        """Take in a record; ages grow."""
+    def put(self, age: int, captured: Captured) -> None:
+        """Take in a record; ages grow, and are its place."""
+        if self._ledger is not None:
+            self._ledger.came(age, captured)
+        self._line_up(age, captured)
+
+    def _line_up(self, age: int, captured: Captured) -> None:
         level = captured["levelno"]
         lane = self._lanes.get(level)
         if lane is None:
@@ -94,20 +102,20 @@ class Waiting:
 
     # What goes
 
-    def pop(self) -> tuple[int, float, int, Event | None]:
-        """Take out what goes first: its level, age, number of records, and event, if one could be made."""
+    def pop(self) -> tuple[int, float, int, int, Event | None]:
+        """Take out what goes first: its level, age, place, number of records, and event, if one could be made."""
         rank = self.rank()
         assert rank is not None  # noqa: S101 - its caller looked
         level = -int(rank[0])
         if rank == _head(self._lanes):
             age, captured = _leave(self._lanes, level)
-            return level, age, 1, self._shape.event(captured)
+            return level, age, age, 1, self._shape.event(captured)
         if rank == _head(self._alone):
             age, event = _leave(self._alone, level)
-            return level, age, 1, event
+            return level, age, age, 1, event
         joined = next(entry for entry in self._joined() if entry.rank == rank)
         self._forget(joined)
-        return level, joined.age, joined.count, joined.event(self._shape)
+        return level, joined.age, joined.place, joined.count, joined.event(self._shape)
 
     def _forget(self, joined: Fold | Digest) -> None:
         if isinstance(joined, Digest):
@@ -126,7 +134,7 @@ class Waiting:
             and one that could not be made an event, waits no more.
         """
         met: list[Met] = []
-        lanes, folds, key_of = self._lanes, self._folds, self._shape.key
+        lanes, folds, key_of, ledger = self._lanes, self._folds, self._shape.key, self._ledger
         for level in sorted(level for level in lanes if level < below):
             lane = lanes[level]
             number = int(min(len(lane), most))
@@ -144,11 +152,14 @@ class Waiting:
                 if fold is None:
                     fold = folds[key] = Fold(key, age)
                 self._kept += fold.add(captured, captured.get("user_id"))
+                if ledger is not None:
+                    ledger.joined(age, fold.place)
+                    ledger.changed(fold)
             if not lane:
                 del lanes[level]
         return met
 
-    def _fold_event(self, level: int, age: float, captured: Captured, met: list[Met]) -> None:
+    def _fold_event(self, level: int, age: int, captured: Captured, met: list[Met]) -> None:
         event = self._shape.event(captured)
         if event is None or event.people:
             met.append((level, age, event))
@@ -163,6 +174,9 @@ class Waiting:
         if fold is None:
             fold = self._folds[key] = Fold(key, age)
         self._kept += fold.add(captured, event.user_id)
+        if self._ledger is not None:
+            self._ledger.joined(age, fold.place)
+            self._ledger.changed(fold)
 
     def digest(self, most: float, below: float = math.inf) -> None:
         """Digest the least important folds of levels under `below` until at most `most` events of them are left."""
@@ -186,27 +200,63 @@ class Waiting:
         digest = self._digests.get(fold.key.channel)
         is_new = digest is None
         if digest is None:
-            digest = self._digests[fold.key.channel] = Digest(fold.key.channel)
+            digest = self._digests[fold.key.channel] = Digest(fold.key.channel, fold.place)
         digest.add(fold)
         self._forget(fold)
+        if self._ledger is not None:
+            self._ledger.joined(fold.place, digest.place)
+            self._ledger.changed(digest)
         return is_new
 
     def drop(self, most: int) -> int:
         """Give up the least important, of them the oldest, until at most `most` are held; return how many records."""
         lost = 0
         while self.held > most:
-            lanes: tuple[dict[int, deque[tuple[float, Any]]], ...] = (self._lanes, self._alone)
-            level = min((level for each in lanes for level in each), default=math.inf)
-            joined = min(self._joined(), key=_last_first, default=None)
-            if joined is not None and -joined.rank[0] < level:
-                self._forget(joined)
-                lost += joined.count
-            else:
-                _leave(
-                    min((each for each in lanes if level in each), key=lambda each: each[int(level)][0][0]), int(level)
-                )
-                lost += 1
+            lost += self._drop_least()
         return lost
+
+    def _drop_least(self) -> int:
+        lanes: tuple[dict[int, deque[tuple[int, Any]]], ...] = (self._lanes, self._alone)
+        level = min((level for each in lanes for level in each), default=math.inf)
+        joined = min(self._joined(), key=_last_first, default=None)
+        if joined is not None and -joined.rank[0] < level:
+            self._forget(joined)
+            place, records = joined.place, joined.count
+        else:
+            lane = min((each for each in lanes if level in each), key=lambda each: each[int(level)][0][0])
+            place, records = _leave(lane, int(level))[0], 1
+        if self._ledger is not None:
+            self._ledger.ended(place, "overflow")
+        return records
+
+    def expire(self, oldest: float) -> int:
+        """Give up what was logged before `oldest`, in epoch seconds; return how many records that were."""
+        lost = 0
+        for level in list(self._lanes):
+            while level in self._lanes and self._lanes[level][0][1]["created"] < oldest:
+                lost += self._expired(_leave(self._lanes, level)[0], 1)
+        for level in list(self._alone):
+            while level in self._alone and self._alone[level][0][1].created < oldest:
+                lost += self._expired(_leave(self._alone, level)[0], 1)
+        for entry in [entry for entry in self._joined() if entry.last_seen < oldest]:
+            self._forget(entry)
+            lost += self._expired(entry.place, entry.count)
+        return lost
+
+    def _expired(self, place: int, records: int) -> int:
+        if self._ledger is not None:
+            self._ledger.ended(place, "expired")
+        return records
+
+    def resume(self, place: int, entry: Captured | Fold | Digest) -> None:
+        """Take back what waited before, in the order of places; the ledger knows of it."""
+        if isinstance(entry, Digest):
+            self._digests[entry.channel] = entry
+        elif isinstance(entry, Fold):
+            self._folds[entry.key] = entry
+            self._kept += len(entry.kept)
+        else:
+            self._line_up(place, entry)
 
     def clear(self) -> None:
         """Forget all."""
@@ -228,12 +278,12 @@ def _count(lanes: dict[int, deque[_Held]], below: float) -> int:
     return sum([len(lane) for level, lane in lanes.items() if level < below])
 
 
-def _head(lanes: dict[int, deque[tuple[float, _Held]]]) -> tuple[float, float] | None:
+def _head(lanes: dict[int, deque[tuple[int, _Held]]]) -> tuple[float, float] | None:
     level = max(lanes, default=None)
     return None if level is None else (-level, lanes[level][0][0])
 
 
-def _leave(lanes: dict[int, deque[tuple[float, _Held]]], level: int) -> tuple[float, _Held]:
+def _leave(lanes: dict[int, deque[tuple[int, _Held]]], level: int) -> tuple[int, _Held]:
     lane = lanes[level]
     first = lane.popleft()
     if not lane:
