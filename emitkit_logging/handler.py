@@ -192,7 +192,10 @@ class EmitKitHandler(logging.Handler):
         if self._is_closed:
             listener.refuse()
             return
-        listener.append(capture(record, self._plain))
+        captured = capture(record, self._plain)
+        if type(level) is not int:  # a record made of a dict without it
+            level = captured["levelno"] = int(level) if isinstance(level, int | float) else logging.NOTSET
+        listener.append(captured)
         if level >= listener.wake_level:
             listener.wake()
         if len(listener.queue) > listener.relief:

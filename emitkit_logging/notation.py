@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
-from emitkit_logging.record import Raised
+from emitkit_logging.record import Raised, is_simple
 from emitkit_logging.values import Frozen, Plain
 
 _KIND = "__emitkit_kind"
@@ -24,34 +25,71 @@ _BUILT: dict[str, Callable[[Any], object]] = {
     "frozen": Frozen,
     "raised": lambda parts: Raised(*parts),
 }
+_GIVEN = (
+    "name",
+    "msg",
+    "levelname",
+    "levelno",
+    "pathname",
+    "lineno",
+    "funcName",
+    "created",
+    "exc_text",
+    "stack_info",
+) + ("thread", "threadName", "process", "processName", "module", "filename")
+_DERIVED = {"args": (), "exc_info": None, "msecs": 0.0, "relativeCreated": 0.0}
+_KNOWN = frozenset((*_GIVEN, *_DERIVED))
+_given = itemgetter(*_GIVEN)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
 
-def write(value: dict[str, Any], plain: Plain, *, simple: bool = False) -> bytes:
+def write(value: dict[str, Any], plain: Plain) -> bytes:
     """Return a dict as one line of UTF-8 JSON, without the line's end.
 
     Args:
         value: with texts as keys.
         plain: converts what has no notation of its own, such as a date.
-        simple: whether its values are known to be scalars that JSON has.
     """
-    noted = value if simple else {key: _noted(item, plain) for key, item in value.items()}
-    return _ENCODER.encode(noted).encode("utf-8", "surrogatepass")
+    if _KIND in value:  # nothing of ours, and no key of theirs: ours begin so, and never stand in an event
+        value = {key: item for key, item in value.items() if key != _KIND}
+    return _encoded({key: _noted(item, plain) for key, item in value.items()})
+
+
+def write_record(captured: dict[str, Any], plain: Plain) -> bytes:
+    """Return what was captured of a record as `write` would, in half the time and room.
+
+    What logging itself gives a record stands first, without names; what follows from that is left out.
+    """
+    try:
+        given = _given(captured)
+        added = {key: captured[key] for key in captured if key not in _KNOWN}
+        if not is_simple(captured) or _KIND in added:
+            added = {key: _noted(item, plain) for key, item in added.items() if key != _KIND}
+        return _encoded((given, added))
+    except (KeyError, TypeError):  # a record of another making, or a message that is no text
+        return write(captured, plain)
 
 
 def read(line: bytes) -> dict[str, Any]:
-    """Return what `write` wrote.
+    """Return what `write` or `write_record` wrote.
 
     Raises:
         ValueError: for anything else.
     """
     try:
         value = json.loads(line.decode("utf-8", "surrogatepass"), object_hook=_built)
+        if isinstance(value, list):
+            given, added = value
+            value = {**dict(zip(_GIVEN, given, strict=True)), **_DERIVED, **added}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError("no notation of ours") from error
     if not isinstance(value, dict):
         raise ValueError("no notation of ours")  # noqa: TRY004 - what is on a disk has a wrong value, never a wrong type
     return value
+
+
+def _encoded(value: object) -> bytes:
+    return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
 
 
 def _noted(value: Any, plain: Plain) -> Any:

@@ -22,7 +22,6 @@ from emitkit_logging.folding import Shape
 from emitkit_logging.ledger import Ledger
 from emitkit_logging.listener import LOGGER, Listener, Transport
 from emitkit_logging.outbox import NEVER, Outbox
-from emitkit_logging.record import is_simple
 from emitkit_logging.spool import Deposed, Spool, set_aside
 from emitkit_logging.stats import Stats
 from emitkit_logging.users import Person
@@ -128,7 +127,7 @@ class SharingListener(Listener):
     # In the application's threads
 
     def _append(self, captured: dict[str, Any]) -> None:
-        if self._is_full or not self._spool.append(captured, simple=is_simple(captured)):
+        if self._is_full or not self._spool.append(captured):
             self.queue.append(captured)
         elif self._spool.journal.unread > self._size:
             self.relieve()
@@ -227,6 +226,8 @@ class SharingListener(Listener):
             self._state.release()
 
     def _settled(self) -> Callable[[], bool]:
+        if self._is_left:
+            return lambda: True
         end = self._spool.journal.end()
         return lambda: self._is_left or (not self.queue and not self.people and self._spool.is_settled(end))
 

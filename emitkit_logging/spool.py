@@ -72,15 +72,15 @@ def connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     database = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
-        # a power cut may cost what was written last, never what was there before
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
-            database.execute(f"PRAGMA {pragma}")
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise sqlite3.NotSupportedError(f"it is of version {version}, this library knows {VERSION}")  # noqa: TRY301
+        if version == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise sqlite3.DatabaseError("it is a database of something else")  # noqa: TRY301
+        # a power cut may cost what was written last, never what was there before
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
+            database.execute(f"PRAGMA {pragma}")
         if version == 0:
-            if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise sqlite3.DatabaseError("it is a database of something else")  # noqa: TRY301
             marks = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION};"
             made = f"BEGIN IMMEDIATE; {_TABLES} {marks} COMMIT"
             try:
@@ -130,6 +130,8 @@ class Spool:
         self._epoch = -1
         self._swept_at = -_SWEEP
         self._offsets: dict[str, int] = {}
+        self._sources: dict[str, journal.Source] = {}
+        self._totals: Counter[tuple[str, str]] = Counter()
         self.is_sender = False
         self.is_fresh = False
         self.is_behind = False
@@ -151,13 +153,11 @@ class Spool:
         """Set a file that cannot be read any more aside, and go on with a new one; memory still has what waits."""
         self.disconnect()
         set_aside(self.path)
+        self._counts.update(self._totals - self._counts)
+        self._is_dirty = True
         if self.is_sender:
-            self._counts.update(self._totals - self._counts)
-            self._is_dirty = True
-            with self._transaction():
-                self._database.execute(
-                    "UPDATE sender SET owner = ?, until = ?", (self.journal.origin, time.monotonic() + BUSY)
-                )
+            until = time.monotonic() + BUSY
+            self._database.execute("UPDATE sender SET owner = ?, until = ?", (self.journal.origin, until))
 
     def _forget(self) -> None:
         self._new: dict[int, dict[str, Any]] = {}
@@ -170,16 +170,14 @@ class Spool:
         self._gone: list[int] = []
         self._rejected: list[tuple[Any, ...]] = []
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._totals: Counter[tuple[str, str]] = Counter()
         self._identified: dict[str, Facts] = {}
-        self._sources: dict[str, journal.Source] = {}
         self._is_dirty = False
 
     # In the application's threads
 
-    def append(self, captured: dict[str, Any], *, simple: bool) -> bool:
+    def append(self, captured: dict[str, Any]) -> bool:
         """Write a record into this process's journal; return whether it is there."""
-        return self.journal.append(notation.write(captured, self._plain, simple=simple) + b"\n")
+        return self.journal.append(notation.write_record(captured, self._plain) + b"\n")
 
     def tell(self, person: Person) -> bool:
         """Write what is known of a user into this process's journal; return whether it is there."""
@@ -229,10 +227,14 @@ class Spool:
 
     def load(self, outbox: Outbox) -> None:
         """Hand the outbox all that waits, and the budget that is left."""
+        # what this process read while it was the sender it has read, even if the spool had to be started over since
+        read = {name: source.offset for name, source in self._sources.items()}
         for source in self._sources.values():
             source.close()
-        self._forget()
+        self._sources.clear()
         database = self._database
+        is_new = not database.execute("SELECT count(*) FROM counts").fetchone()[0]
+        self._forget()
         newest, pace = database.execute("SELECT newest, pace FROM sender").fetchone()
         outbox.begin_at(newest, json.loads(pace))
         now = time.time()
@@ -256,7 +258,9 @@ class Spool:
             path, success, key, body = request
             made = None if body is None else Request(path, success, body, key)
             outbox.resume(place, entry, level=level, age=age, records=records, request=made)
-        self._offsets = dict(database.execute("SELECT name, offset FROM journals").fetchall())
+        self._offsets = read | dict(database.execute("SELECT name, offset FROM journals").fetchall())
+        if is_new:
+            self._counts.update(self._totals)
 
     def read(self, most: int = journal.CHUNK) -> Iterator[tuple[deque[dict[str, Any]], list[Person]]]:
         """Return what is new in each journal: records and users, about `most` bytes of each; `is_behind` where more is.
@@ -293,7 +297,7 @@ class Spool:
             except (ValueError, KeyError, TypeError):
                 is_record = False
             if is_record:
-                noted["args"], noted["exc_info"], noted[_ORIGIN], noted[_LINE] = (), None, origin, line
+                noted[_ORIGIN], noted[_LINE] = origin, line
                 records.append(noted)
             elif line:
                 self._count(origin, "rejected", 1)
@@ -432,7 +436,7 @@ class Spool:
         write, plain = notation.write, self._plain
         for place, captured in self._new.items():
             if place not in self._entries:
-                data = self._lines.get(place) or write(captured, plain)
+                data = self._lines.get(place) or notation.write_record(captured, plain)
                 level, since = captured["levelno"], captured["created"]
                 shares = json.dumps(self._shares.get(place, {}))
                 yield place, "record", level, place, since, self._channel_of(captured), 1, shares, data
@@ -563,7 +567,7 @@ class _Transaction:
 
 
 _ENTRIES: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "record": lambda noted: {**noted, "args": (), "exc_info": None},
+    "record": lambda noted: noted,
     "fold": Fold.of,
     "digest": Digest.of,
     "identify": lambda noted: Facts(noted["facts"][0], noted["facts"][1], tuple(noted["facts"][2])),

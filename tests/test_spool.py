@@ -13,17 +13,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emitkit_logging import EmitKitHandler, notation
+from emitkit_logging import notation
 from emitkit_logging.record import Raised
 from emitkit_logging.redaction import Redactor
 from emitkit_logging.values import Frozen, Plain
@@ -42,6 +41,7 @@ class Account:
         self.stored: dict[str, bytes] = {}
         self.before = lambda: None
         self.after = lambda: None
+        self.waits = 0.0
 
     def __call__(self, seen: Seen) -> Reply:
         if seen.path.endswith("identify"):
@@ -50,7 +50,7 @@ class Account:
         self.before()
         assert self.stored.setdefault(seen.key, seen.raw) == seen.raw
         self.after()
-        return Reply(201, DONE)
+        return Reply(201, DONE, waits=self.waits)
 
     @property
     def events(self) -> list[dict]:
@@ -130,6 +130,7 @@ CAPTURED = st.recursive(
         | st.frozensets(HASHABLE)
         | st.dictionaries(HASHABLE, values)
     ),
+    max_leaves=6,
 )
 
 
@@ -145,11 +146,13 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-@given(st.dictionaries(st.text(), CAPTURED))
+@settings(max_examples=50)
+@given(st.dictionaries(st.text(), CAPTURED, max_size=4))
 def test_notation_keeps_types(value):
     """What is read back is what was written, of the same types, on one line."""
     line = notation.write(value, PLAIN)
     assert b"\n" not in line
+    value.pop("__emitkit_kind", None)
     assert same(notation.read(line), value)
 
 
@@ -218,6 +221,28 @@ def test_killed_at_once(account, server, handler, path):
     assert account.numbers() == {7: 1}
 
 
+def test_every_kind_of_record(account, handler, logger, path):
+    """Whatever can be in a record comes through the spool as it comes through memory."""
+    records = [
+        logging.makeLogRecord({"msg": {"event": "asked", "fields": ({"a": 1},)}, "event": "x", "lineno": {1}}),
+        logging.makeLogRecord({"msg": "%s", "args": (object,), "event": "y", "__emitkit_kind": "set", "s": {1, 2}}),
+        logging.makeLogRecord(
+            {"msg": "x" * 20_000, "event": "z", "surrogate": "\ud800", "big": 2**70, "nan": float("nan")}
+        ),
+        logging.makeLogRecord({"msg": "plain", "levelno": 40, "levelname": "ERROR", "exc_text": "E: what"}),
+    ]
+    memory, spooled = handler(rate_limit=0), handler(rate_limit=0, spool=path)
+    bodies = []
+    for made in (memory, spooled):
+        account.stored.clear()
+        for record in records:
+            made.handle(record)
+        assert made.flush(10)
+        assert made.stats.delivered == len(records)
+        bodies.append(sorted((event["title"], event) for event in account.events))
+    assert bodies[0] == bodies[1]
+
+
 LOOP = """
 start = int(os.environ["START"])
 for number in range(start, start + 60):
@@ -266,3 +291,334 @@ def test_chaos(account, server, handler, path, seed, monkeypatch):
     assert not lost
     assert set(arrived.values()) == {1}
     assert len(unknown) <= 25  # written, but killed before it could say so: at most one each
+
+
+def test_folds_survive(account, server, handler, logger, path):
+    """Folds and digests go on in the next process, and the sums are exact."""
+    made = handler(spool=path, rate_limit=4, shutdown_timeout=0.1)
+    logger.addHandler(made)
+    for number in range(3_000):
+        logger.info("x", extra={"event": f"name_{number % 7}", "channel": f"channel-{number % 2}"})
+    server.wait_for(1)
+    until(lambda: waits(path) + account.total() == 3_000)
+    made._listener.give_up()  # as if it had ended here: nothing is folded for an exit
+    again = handler(spool=path, rate_limit=0)
+    logger.handlers[:] = [again]
+    logger.info("x", extra={"event": "name_0", "channel": "channel-0"})
+    until(lambda: account.total() == 3_001)
+    until(lambda: not again._listener.waits())
+    assert (made.stats.accepted, again.stats.accepted) == (3_000, 1)
+    names: Counter = Counter()
+    for event in account.events:
+        metadata = event["metadata"]
+        names.update(metadata.get("digest") or {metadata["event"]: metadata.get("occurrences", 1)})
+    assert names == Counter(f"name_{number % 7}" for number in range(3_000)) + Counter(["name_0"])
+
+
+def test_budget_survives(account, server, handler, logger, path):
+    """The next process knows what the one before it has sent in this minute."""
+    for _ in range(3):
+        made = handler(spool=path, rate_limit=6, shutdown_timeout=0.1)
+        logger.handlers[:] = [made]
+        for number in range(10):
+            logger.info("x", extra={"event": f"name_{number}"})
+        made.flush(0.5)
+        made.close()
+    assert len(server.requests) <= 6
+
+
+def test_users_survive(server, handler, logger, path):
+    """One alias cache: the next process does not identify the same user again."""
+    for _ in range(2):
+        made = handler(spool=path, rate_limit=0)
+        logger.handlers[:] = [made]
+        logger.info("x", extra={**EVENT, "user": {"id": "ada", "email": "ada@example.com"}})
+        assert made.flush(10)
+        made.close()
+    assert [seen.path.rpartition("/")[2] for seen in server.requests] == ["identify", "events", "events"]
+
+
+ANSWERING = """
+for line in sys.stdin if False else iter(lambda: os.read(0, 1), b""):
+    if line == b"e":
+        log.error("it failed", extra={"event": "failed", "at": time.time()})
+    elif line == b"i":
+        log.info("x", extra={"event": "x"})
+    elif line == b"f":
+        handler.flush(10)
+    else:
+        continue
+    say(f"{handler.stats.accepted} {handler.stats.delivered} {handler.stats.pending}")
+"""
+
+
+class Other:
+    """Another process that logs as it is told."""
+
+    def __init__(self, server: Server, path: Path, **options) -> None:
+        environment = {
+            **os.environ,
+            "EMITKIT_API_KEY": KEY,
+            "EMITKIT_BASE_URL": server.url,
+            "SPOOL": str(path),
+            "OPTIONS": repr({"rate_limit": 0, "shutdown_timeout": 0.5, **options}),
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM + ANSWERING], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def __call__(self, what: str) -> list[int]:
+        self.process.stdin.write(what.encode())
+        self.process.stdin.flush()
+        return [int(number) for number in self.process.stdout.readline().split()]
+
+
+@pytest.fixture
+def others(server, path):
+    """Start other processes on the same spool; all are ended with the test."""
+    made: list[Other] = []
+
+    def start(**options) -> Other:
+        made.append(Other(server, path, **options))
+        made[-1]("i")  # it is up
+        return made[-1]
+
+    yield start
+    for other in made:
+        other.process.kill()
+        other.process.communicate()
+
+
+def test_alert_of_another(account, server, path, others):
+    """While one process sends and waits for the budget, the alert of another is there within a second."""
+    first, second = others(rate_limit=10), others(rate_limit=10)
+    for _ in range(40):
+        first("i")
+        second("i")
+    until(lambda: len(server.requests) == 9)
+    began = time.time()
+    second("e")
+    until(lambda: any(event["channelName"] == "alerts" for event in account.events))
+    assert time.time() - began < 1
+    assert len(server.requests) == 10
+
+
+def test_stats_of_each(account, path, others):
+    """Each process knows of its own records, whoever delivers them."""
+    first, second = others(), others()
+    for _ in range(5):
+        first("i")
+    assert second("i")[0] == 2
+    assert first("f") == [6, 6, 0]
+    assert second("f") == [2, 2, 0]
+    assert account.total() == 8
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_sender_falls_out(account, server, path, others, how):
+    """When the sender dies or stands still, in the middle of a request, another takes over; nothing is sent twice."""
+    sender = others(timeout=2.0)
+    assert sender("f")[2] == 0
+    account.waits = 1.5
+    sender("i")
+    until(lambda: account.total() == 2)
+    sender.process.send_signal(how)
+    account.waits = 0.0
+    other = others(timeout=2.0)
+    other("e")
+    until(lambda: account.total() == 4, 20)
+    sender.process.send_signal(signal.SIGCONT)
+    if how == signal.SIGSTOP:
+        assert sender("i")[0] == 3
+        assert sender("f") == [3, 3, 0]
+        assert account.total() == 5
+    assert other("f") == [2, 2, 0]
+    assert len({seen.key for seen in server.requests}) == account.total()
+
+
+def test_fork(account, handler, logger, path):
+    """A forked child has a journal of its own, and neither loses nor doubles what the parent holds."""
+    made = handler(spool=path, rate_limit=0, shutdown_timeout=5.0)
+    logger.addHandler(made)
+    context = multiprocessing.get_context("fork")
+
+    def work(first: int) -> None:
+        for number in range(first, first + 20):
+            logger.info("x", extra={**EVENT, "number": number})
+        made.close()
+
+    logger.info("x", extra={**EVENT, "number": 0})
+    children = [context.Process(target=work, args=(100 * child,)) for child in (1, 2, 3)]
+    for child in children:
+        child.start()
+        logger.info("x", extra={**EVENT, "number": child.pid * 1000})
+    for child in children:
+        child.join(20)
+        assert child.exitcode == 0
+    assert made.flush(10)
+    until(lambda: len(account.numbers()) == 64)
+    assert set(account.numbers().values()) == {1}
+    assert made.stats.accepted == 4
+
+
+def corrupt(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\0" + os.urandom(8_000))
+
+
+def truncated(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE x (y)")
+    os.truncate(path, 1_000)
+
+
+def of_something_else(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE x (y)")
+
+
+def of_the_future(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+
+
+def a_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def nowhere(path: Path) -> None:
+    path.parent.joinpath("file").touch()
+
+
+@pytest.mark.parametrize(
+    ("make", "is_set_aside"),
+    [(corrupt, True), (truncated, True), (of_something_else, True), (of_the_future, False), (a_directory, False)],
+)
+def test_trouble_at_the_start(account, handler, logger, path, caplog, make, is_set_aside):
+    """A spool that cannot be used is one warning; what is unreadable is renamed, never deleted; records arrive."""
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    logger.info("x", extra=EVENT)
+    assert made.flush(10)
+    assert account.total() == 1
+    assert [str(path) in record.getMessage() for record in caplog.records if record.name == "emitkit_logging"] == [True]
+    kept = [each for each in path.parent.iterdir() if ".unusable-" in each.name and "wal" not in each.name]
+    assert len(kept) == is_set_aside
+    if is_set_aside:
+        assert kept[0].read_bytes() == before
+
+
+def test_no_place(account, handler, logger, path, caplog):
+    """A path where nothing can be made is one warning."""
+    logger.addHandler(made := handler(spool=path / "missing" / "spool.db", rate_limit=0))
+    logger.info("x", extra=EVENT)
+    assert made.flush(10)
+    assert account.total() == 1
+    assert len(caplog.records) == 2
+
+
+def test_trouble_later(account, handler, logger, path, caplog):
+    """A spool that becomes unreadable is set aside, and nothing is lost or doubled."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    logger.info("x", extra={**EVENT, "number": 0})
+    assert made.flush(10)
+    made.before_fork()  # the file is closed
+    path.write_bytes(os.urandom(50_000))
+    made.after_fork()
+    for number in range(1, 6):
+        logger.info("x", extra={**EVENT, "number": number})
+    until(lambda: len(account.numbers()) == 6)
+    assert set(account.numbers().values()) == {1}
+    assert any("set aside" in record.getMessage() for record in caplog.records)
+
+
+def test_stuck_process(account, handler, logger, path, caplog):
+    """A process that holds the file's lock for ever holds nobody up: calls return, and it goes on when it can."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as stuck:
+        stuck.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        for number in range(100):
+            logger.info("x", extra={**EVENT, "number": number})
+        assert time.monotonic() - began < 0.5
+        until(lambda: any("cannot be used at the moment" in record.getMessage() for record in caplog.records))
+        stuck.execute("ROLLBACK")
+    assert made.flush(10)
+    assert sorted(account.numbers().items()) == [(number, 1) for number in range(100)]
+
+
+def test_full_disk(account, handler, logger, path, monkeypatch):
+    """Where the journal takes nothing any more, records go on from memory."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    monkeypatch.setattr(made._listener._spool.journal, "append", lambda _: False)
+    for number in range(10):
+        logger.info("x", extra={**EVENT, "number": number})
+    assert made.flush(10)
+    assert sorted(account.numbers().items()) == [(number, 1) for number in range(10)]
+    assert (made.stats.accepted, made.stats.delivered) == (10, 10)
+
+
+def test_size(account, handler, logger, path):
+    """More bytes than may wait fold, then the least important are given up, counted."""
+    made = handler(spool=path, base_url="http://127.0.0.1:9", spool_size=100_000, shutdown_timeout=0.1)
+    logger.addHandler(made)
+    for number in range(2_000):
+        logger.info("x", extra={"event": f"name_{number}", "channel": f"channel-{number}", "text": "x" * 200})
+    logger.error("it matters", extra={**EVENT, "number": 1})
+    until(lambda: made.stats.dropped.get("overflow", 0) > 0)
+    made.close()
+    stats = made.stats
+    assert stats.accepted == 2_001
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        size, kept = database.execute("SELECT sum(length(data)), sum(records) FROM waiting").fetchone()
+        assert database.execute("SELECT count(*) FROM waiting WHERE level = 40").fetchone()[0] == 1
+    assert size <= 100_000
+    assert kept == stats.pending
+
+
+def test_old_rows(account, handler, logger, path):
+    """What has waited longer than `spool_ttl` is given up, counted."""
+    made = handler(spool=path, base_url="http://127.0.0.1:9", shutdown_timeout=0.1)
+    logger.addHandler(made)
+    old = logger.makeRecord("app", 20, __file__, 1, "old", (), None, "f", {**EVENT, "number": 1})
+    old.created -= 100
+    made.handle(old)
+    logger.info("new", extra={**EVENT, "number": 2})
+    made.close()
+    handler(spool=path, rate_limit=0, spool_ttl=50.0)
+    until(lambda: waits(path) == 0)
+    assert account.numbers() == {2: 1}
+
+
+def test_clock_set_back(account, handler, logger, path, monkeypatch):
+    """A wall clock that jumps changes nothing of who sends, or when."""
+    now = time.time()
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    for number, shift in enumerate((0, -86_400, 86_400, -10 * 365 * 86_400)):
+        monkeypatch.setattr(time, "time", lambda shift=shift: now + shift)
+        logger.info("x", extra={**EVENT, "number": number})
+        assert made.flush(10)
+    assert len(account.numbers()) == 4
+
+
+def test_rejected_are_kept(server, handler, logger, path):
+    """An event that the server refuses is kept with its answer, and counts as dropped."""
+    server.script = [
+        Reply(400, {"success": False, "error": "Invalid", "details": [{"path": ["title"], "message": "bad"}]})
+    ]
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    logger.info("x", extra={**EVENT, "number": 1})
+    assert made.flush(10)
+    assert (made.stats.delivered, made.stats.dropped) == (0, {"rejected": 1})
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        records, body, answer = database.execute("SELECT records, body, answer FROM rejected").fetchone()
+    assert (records, json.loads(body)["metadata"]["number"]) == (1, 1)
+    assert "title: bad" in answer
+
+
+def test_not_in_the_way(server, handler, logger, path):
+    """No row, journal or thread is left behind by a process that has logged nothing."""
+    made = handler(spool=path)
+    assert not made._listener.is_started
+    made.close()
+    assert [each.name for each in path.parent.iterdir() if each.suffix == ".journal"] == []
