@@ -196,6 +196,14 @@ def origin_of(path: Path) -> str:
     return _names(path)[1]
 
 
+def size_of(path: Path) -> int:
+    """Return a journal's bytes; none where it was read and deleted in the meantime."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def exists(spool: Path, origin: str, number: int) -> bool:
     """Tell whether that file of that journal is still there."""
     return _path(spool, origin, number).exists()
@@ -209,6 +217,17 @@ def is_alive(spool: Path, origin: str) -> bool:
                 if _is_locked(file):
                     return True
     return False
+
+
+def locked(path: Path) -> FileIO | None:
+    """Return a file, locked until it is closed or the process ends; `None` where another process has it."""
+    file = FileIO(path, "r")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def _is_locked(file: FileIO) -> bool:

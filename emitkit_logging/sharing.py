@@ -114,9 +114,12 @@ class SharingListener(Listener):
         self._is_left = False
         self._is_full = False
         self._is_forking = False
+        self._is_unwritten = False
+        self._write_at = 0.0
         self._tidy_at = 0.0
         self._complained_at = -_COMPLAINT
         self._adopted = 0
+        self._has_adopted = False
         self._told = 0
         self._refused = 0
         self._overflowed = 0
@@ -228,8 +231,26 @@ class SharingListener(Listener):
     def _settled(self) -> Callable[[], bool]:
         if self._is_left:
             return lambda: True
-        end = self._spool.journal.end()
-        return lambda: self._is_left or (not self.queue and not self.people and self._spool.is_settled(end))
+        end, newest = self._spool.journal.end(), -1
+
+        def is_over() -> bool:
+            nonlocal newest
+            if self._is_left:
+                return True
+            if self.queue or self.people:
+                return False
+            if self._has_adopted and self._spool.is_sender:
+                newest = newest if newest >= 0 else self._outbox.newest
+                if not self._outbox.is_settled(newest):
+                    return False
+            return self._is_settled(end)
+
+        return is_over
+
+    def _is_settled(self, end: tuple[int, int]) -> bool:
+        if self._is_unwritten:
+            return self._outbox.is_empty and not self._spool.is_behind
+        return self._spool.is_settled(end)
 
     # In the background thread
 
@@ -242,6 +263,7 @@ class SharingListener(Listener):
                 queue.popleft()
                 self._overflowed += 1
             return
+        self._has_adopted = self._has_adopted or bool(queue or self.people)
         if queue:
             records = deque(queue.popleft() for _ in range(len(queue)))
             self._adopted += len(records)
@@ -262,13 +284,13 @@ class SharingListener(Listener):
         except Deposed:
             self._leads_until = 0.0
             return 0.0
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             return self._troubled(error)
 
     def _send_or_watch(self) -> Request | float:
         spool, now = self._spool, time.monotonic()
         if not spool.is_sender or now > self._leads_until:
-            if not spool.lead(self._lease):
+            if not self._lead():
                 self.wake_level = logging.NOTSET
                 self._is_full = spool.is_overfull()
                 return _POLL if spool.waits() else NEVER
@@ -281,15 +303,13 @@ class SharingListener(Listener):
             self._take()
         step = super()._decide()
         self._is_full = False
+        self._write()
         if isinstance(step, Request):
-            try:
-                spool.commit(self._outbox)
-            except sqlite3.Error as error:
-                self._troubled(error)  # on a full disk it is better sent than not
             return step
-        spool.commit(self._outbox)
         if spool.is_behind:
             return 0.0
+        if self._is_unwritten:
+            return min(step, _POLL)
         if now >= self._tidy_at:
             self._tidy_at = now + _TIDY
             spool.journal.turn()
@@ -302,11 +322,31 @@ class SharingListener(Listener):
             return 0.0 if spool.waits() else step
         return min(step, _POLL)
 
+    def _lead(self) -> bool:
+        try:
+            return self._spool.lead(self._lease)
+        except sqlite3.OperationalError as error:
+            if not self._spool.is_sender:
+                raise
+            self._troubled(error)
+            return True  # as long as nothing can be written, nobody else can take over either
+
+    def _write(self) -> None:
+        if self._is_unwritten and time.monotonic() < self._write_at:
+            return
+        try:
+            self._spool.commit(self._outbox)
+            self._is_unwritten = False
+        except sqlite3.OperationalError as error:
+            self._is_unwritten = True  # on a full disk it is better sent than not
+            self._write_at = time.monotonic() + _TIDY
+            self._troubled(error)
+
     def _settle(self, answer: Answer) -> None:
         if not self._is_left:
             self._outbox.settle(answer)
 
-    def _troubled(self, error: sqlite3.Error) -> float:
+    def _troubled(self, error: sqlite3.Error | OSError) -> float:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             self._complain(f"the spool {self._spool.path} cannot be read any more ({error}); it is set aside")
             self._spool.start_over()

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ _ORIGIN = "__emitkit_origin"
 _PERSON = "__emitkit_person"
 _LINE = "__emitkit_line"
 _DELIVERED = ""
+_NO_ROOM = ("full", "disk I/O")
 _SWEEP = 60.0
 _TABLES = """
 CREATE TABLE waiting (
@@ -132,6 +134,7 @@ class Spool:
         self._offsets: dict[str, int] = {}
         self._sources: dict[str, journal.Source] = {}
         self._totals: Counter[tuple[str, str]] = Counter()
+        self._substitute: FileIO | None = None
         self.is_sender = False
         self.is_fresh = False
         self.is_behind = False
@@ -195,13 +198,32 @@ class Spool:
         Raises:
             Deposed: it was, and another is now.
         """
+        try:
+            return self._take_the_lead(seconds)
+        except sqlite3.OperationalError as error:
+            if not any(cause in str(error) for cause in _NO_ROOM) or not self._stand_in():
+                raise
+            return True
+
+    def _stand_in(self) -> bool:
+        """Become the sender where the disk is too full to say so, unless another process did."""
+        owner, until = self._database.execute("SELECT owner, until FROM sender").fetchone()
+        is_free = owner in (None, self.journal.origin) or time.monotonic() >= until
+        if self.is_sender or not (is_free or not journal.is_alive(self.path, owner)):
+            return self.is_sender
+        if self._substitute is None:
+            self._substitute = journal.locked(self.path)
+        self.is_sender = self.is_fresh = self._substitute is not None
+        return self.is_sender
+
+    def _take_the_lead(self, seconds: float) -> bool:
         now = time.monotonic()
         with self._transaction():
             owner, until, epoch = self._database.execute("SELECT owner, until, epoch FROM sender").fetchone()
             if owner == self.journal.origin:
                 self._database.execute("UPDATE sender SET until = ?", (now + seconds,))
                 return True
-            if self.is_sender:
+            if self.is_sender and self._substitute is None:
                 self.is_sender = False
                 raise Deposed
             if owner is not None and now < until and journal.is_alive(self.path, owner):
@@ -209,9 +231,12 @@ class Spool:
             self._database.execute(
                 "UPDATE sender SET owner = ?, until = ?, epoch = epoch + 1", (self.journal.origin, now + seconds)
             )
+        self.is_fresh = epoch != self._epoch and not self.is_sender
         self.is_sender = True
-        self.is_fresh = epoch != self._epoch
         self._epoch = epoch + 1
+        if self._substitute is not None:
+            self._substitute.close()
+            self._substitute = None
         return True
 
     def resign(self) -> None:
@@ -385,7 +410,7 @@ class Spool:
         database, waiting = self._database, list(self._rows())
         with self._transaction():
             (owner,) = database.execute("SELECT owner FROM sender").fetchone()
-            if owner != self.journal.origin:
+            if owner != self.journal.origin and (self._substitute is None or owner is not None):
                 self.is_sender = False
                 raise Deposed
             database.executemany(
@@ -516,7 +541,7 @@ class Spool:
         if self._database.execute("SELECT 1 FROM waiting LIMIT 1").fetchone():
             return True
         offsets = dict(self._database.execute("SELECT name, offset FROM journals").fetchall())
-        return any(path.stat().st_size > offsets.get(journal.name_of(path), 0) for path in journal.paths(self.path))
+        return any(journal.size_of(path) > offsets.get(journal.name_of(path), 0) for path in journal.paths(self.path))
 
     def is_shared(self) -> bool:
         """Tell whether another process that uses the spool is alive."""
@@ -530,7 +555,7 @@ class Spool:
     def _unread(self) -> int:
         offsets = dict(self._database.execute("SELECT name, offset FROM journals").fetchall())
         own = [path for path in journal.paths(self.path) if journal.origin_of(path) == self.journal.origin]
-        return sum(path.stat().st_size - offsets.get(journal.name_of(path), 0) for path in own)
+        return sum(journal.size_of(path) - offsets.get(journal.name_of(path), 0) for path in own)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -538,6 +563,8 @@ class Spool:
         with contextlib.suppress(OSError, sqlite3.Error):
             is_read = not self._unread()
         self.journal.close(is_read=is_read)
+        if self._substitute is not None:
+            self._substitute.close()
         for source in self._sources.values():
             source.close()
         self._sources.clear()

@@ -16,6 +16,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,8 @@ def say(text):
 
 
 @contextlib.contextmanager
-def running(code: str, server: Server, path: Path, **options):
-    """Run `code` behind `PROGRAM`; killed at the end if it still runs."""
+def running(code: str, server: Server, path: Path, before: Sequence[str] = (), **options):
+    """Run `code` behind `PROGRAM`, and that behind a command; killed at the end if it still runs."""
     environment = {
         **os.environ,
         "EMITKIT_API_KEY": KEY,
@@ -97,7 +98,7 @@ def running(code: str, server: Server, path: Path, **options):
         "OPTIONS": repr({"rate_limit": 0, "shutdown_timeout": 0.5, **options}),
     }
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + code], env=environment, stdout=subprocess.PIPE, text=True
+        [*before, sys.executable, "-c", PROGRAM + code], env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process
@@ -547,15 +548,36 @@ def test_stuck_process(account, handler, logger, path, caplog):
     assert sorted(account.numbers().items()) == [(number, 1) for number in range(100)]
 
 
-def test_full_disk(account, handler, logger, path, monkeypatch):
+def test_journal_takes_nothing(account, handler, logger, path, monkeypatch):
     """Where the journal takes nothing any more, records go on from memory."""
     logger.addHandler(made := handler(spool=path, rate_limit=0))
     monkeypatch.setattr(made._listener._spool.journal, "append", lambda _: False)
     for number in range(10):
         logger.info("x", extra={**EVENT, "number": number})
+    made.identify("ada", {"plan": "pro"})
     assert made.flush(10)
     assert sorted(account.numbers().items()) == [(number, 1) for number in range(10)]
-    assert (made.stats.accepted, made.stats.delivered) == (10, 10)
+    assert (made.stats.accepted, made.stats.delivered, made.stats.identifies) == (10, 10, 1)
+
+
+FULL = """
+for number in range(1_500):
+    log.info("x", extra={"event": "x", "number": number, "text": "x" * 100})
+assert os.statvfs(os.path.dirname(os.environ["SPOOL"])).f_bavail == 0
+assert handler.flush(30)
+say(handler.stats.delivered)
+"""
+
+
+def test_full_disk(account, server, path):
+    """On a disk that is full, everything accepted is delivered once, from memory."""
+    mount = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=300k none "$0" && exec "$@"']
+    mount.append(str(path.parent))
+    if subprocess.run([*mount, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a small disk")
+    with running(FULL, server, path, before=mount) as process:
+        assert process.stdout.read() == "1500\n"
+    assert sorted(account.numbers().items()) == [(number, 1) for number in range(1_500)]
 
 
 def test_size(account, handler, logger, path):
