@@ -19,6 +19,9 @@ TARGETS = {
     "storm memory": ("scarcity: MB more", 64.0, True),
     "refused": ("scarcity: requests refused", 2.0, True),
     "hang": ("scarcity: p99 of a call, × when answered", 2.0, True),
+    "spool": ("spool: own cost, × memory", 5.0, True),
+    "spool file": ("spool: own cost, × FileHandler", 1.0, True),
+    "recovery": ("spool: 100,000 records taken over, seconds", 30.0, True),
     "drain": ("scarcity: records/s folded", 150_000.0, False),
 }
 
@@ -26,7 +29,7 @@ TARGETS = {
 def main() -> None:
     """Measure in a process each, so that none disturbs another, and print a table."""
     measured: dict[str, float] = {}
-    for name in ("memory", "imports", "delivery", "producer", "scarcity"):
+    for name in ("memory", "imports", "delivery", "producer", "spool", "scarcity"):
         print(name, flush=True)
         # ended without exit hooks: those of the peers would wait for servers that are not there
         code = f"import json, os, benchmarks.{name} as b; print(json.dumps(b.main()), flush=True); os._exit(0)"

@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TypeAlias, TypedDict
 
 Path: TypeAlias = "tuple[str | int, ...]"
 
+LONGEST_IDEMPOTENCY_KEY = 255
 LONGEST_TITLE = 500
 LONGEST_DESCRIPTION = 5_000
 LONGEST_CHANNEL = 255

@@ -14,8 +14,6 @@ from emitkit_logging.contract import LONGEST_CHANNEL, LONGEST_DESCRIPTION, LONGE
 from emitkit_logging.users import Person
 from emitkit_logging.values import MORE, Json, cut, shorten
 
-LONGEST_KEY = 255
-
 MOST_BYTES = 15 * 1024
 """Bytes of one event's JSON: a stored event has 16 KB, of which the server's own fields take some."""
 

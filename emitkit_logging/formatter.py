@@ -20,13 +20,14 @@ from emitkit_logging.contract import (
     LONGEST_CHANNEL,
     LONGEST_ICON,
     LONGEST_ID,
+    LONGEST_IDEMPOTENCY_KEY,
     LONGEST_TAG,
     LONGEST_TITLE,
     MOST_ALIASES,
     MOST_TAGS,
     waits,
 )
-from emitkit_logging.event import LONGEST_KEY, Event, Key
+from emitkit_logging.event import Event, Key
 from emitkit_logging.keys import Keys
 from emitkit_logging.redaction import REDACTED, Redactor
 from emitkit_logging.users import Person, facts_of
@@ -76,7 +77,8 @@ class EmitKitFormatter(JsonFormatter):
         notify: whether events push.
         display_as: `"notification"` or `"message"`.
         source: what events name as their origin, at most 50 characters.
-        plain_level: the level from which on a plain record is an event too; `None`: never.
+        plain_level: the level from which on `accepts` lets plain records through; `None`: never. What is formatted is
+            an event in any case.
         event_from_message: whether a snake_case message names an event.
         redact: key names, besides the built-in list, whose values are withheld.
         secrets: texts that are masked wherever they stand.
@@ -430,7 +432,9 @@ class EmitKitFormatter(JsonFormatter):
 
     def _take_idempotency_key(self, said: Keys) -> str | None:
         key = self._take_text(said, "idempotency_key")
-        if key is None or (len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() and key.strip() == key):
+        if key is None or (
+            len(key) <= LONGEST_IDEMPOTENCY_KEY and key.isascii() and key.isprintable() and key.strip() == key
+        ):
             return key
         return hashlib.sha256(key.encode()).hexdigest()  # the same key again, in the shape of a header
 
@@ -537,7 +541,11 @@ def _page_view(page: Json, created: float) -> _Default:
 
 
 def _kind(record: logging.LogRecord, raised: records.Raised | None) -> tuple[str, ...]:
-    return (str(record.name), records.template(record), raised.type if raised else "")
+    return (
+        str(record.name),
+        records.template(record),
+        raised.type if raised else "",
+    )  # `records.plain_kind` says the same
 
 
 def _first(*flags: bool | None) -> bool | None:

@@ -346,3 +346,25 @@ class _Shape:
 
     def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]) -> Event:
         return self._current().own(channel, level, title, description, metadata)
+
+
+class _LastResort(logging.Handler):
+    """Says what the library has to say on stderr where nobody else would.
+
+    An EmitKitHandler ignores the library's own records; where it is the only handler, nobody would learn that the key
+    is wrong. To silence the library, give the logger `emitkit_logging` a NullHandler.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None:
+            for handler in logger.handlers:
+                is_ours = isinstance(handler, EmitKitHandler | _LastResort)
+                if not is_ours and record.levelno >= handler.level:
+                    return
+            logger = logger.parent if logger.propagate else None
+        if logging.lastResort is not None:
+            logging.lastResort.handle(record)
+
+
+logging.getLogger("emitkit_logging").addHandler(_LastResort())

@@ -240,6 +240,8 @@ class Pace:
     def state(self) -> dict[str, Any]:
         """Return what was learned and counted, as JSON values, for another process of this machine to `resume`."""
         learned = {name: getattr(self, name) for name in _LEARNED}
+        if self._fixed is not None:
+            del learned["_limit"]  # this process's own option, not what the server said
         quota = None if self._quota is None else [self._quota.limit, self._quota.remaining, self._quota.reset_in]
         return {**learned, "_starts": list(self._starts), "_quota": quota}
 
@@ -251,7 +253,7 @@ class Pace:
         if not state or state["_last_start"] > self._clock():
             return
         for name in _LEARNED:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))
         self._starts = deque(state["_starts"])
         self._quota = None if state["_quota"] is None else Quota(*state["_quota"])
         if self._fixed:

@@ -13,7 +13,8 @@ import os
 import sqlite3
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -509,6 +510,20 @@ class Spool:
             database.execute("DELETE FROM rejected WHERE at < ?", (oldest,))
             database.execute("DELETE FROM users WHERE at < ?", (oldest,))
 
+    def requeue(self) -> int:
+        """As the sender: let what was rejected wait again, and return how many events that are."""
+        with self._transaction():
+            columns = "kind, level, age, since, channel, records, data"
+            (newest,) = self._database.execute("SELECT newest FROM sender").fetchone()
+            rejected = self._database.execute(f"SELECT {columns} FROM rejected ORDER BY place").fetchall()  # noqa: S608
+            self._database.executemany(
+                f"INSERT INTO waiting (place, {columns}, shares) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{{}}')",  # noqa: S608
+                [(newest + number, *row) for number, row in enumerate(rejected, 1)],
+            )
+            self._database.execute("UPDATE sender SET newest = ?", (newest + len(rejected),))
+            self._database.execute("DELETE FROM rejected")
+        return len(rejected)
+
     # As anybody
 
     def counts(self) -> tuple[int, dict[str, int]]:
@@ -569,6 +584,67 @@ class Spool:
             source.close()
         self._sources.clear()
         self.disconnect()
+
+
+@dataclass(frozen=True)
+class Row:
+    """What waits at one place of a spool, or was rejected.
+
+    Attributes:
+        kind: `record`, `fold`, `digest` or `identify`.
+        level: of the most important record.
+        since: when the oldest record was logged, in epoch seconds.
+        channel: where it goes; empty where only the sender's options tell.
+        records: log records that it stands for.
+        entry: what waits, or `None` where it cannot be read.
+        body: of the request that was started, or `None`.
+        answer: why it was rejected, or an empty text.
+    """
+
+    kind: str
+    level: int
+    since: float
+    channel: str
+    records: int
+    entry: dict[str, Any] | Fold | Digest | Facts | None
+    body: bytes | None = None
+    answer: str = ""
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """Return what waits in a spool, rows and what is still in the journals, and then what was rejected.
+
+    Raises:
+        OSError, sqlite3.Error: where there is no spool that can be read.
+    """
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY)) as database:
+        columns = "kind, level, since, channel, records, data, body"
+        for row in database.execute(f"SELECT {columns} FROM waiting ORDER BY level DESC, age").fetchall():  # noqa: S608
+            yield _row(*row)
+        for row in _unread(path, dict(database.execute("SELECT name, offset FROM journals").fetchall())):
+            yield row
+        for row in database.execute(f"SELECT {columns}, answer FROM rejected ORDER BY at").fetchall():  # noqa: S608
+            yield _row(*row)
+
+
+def _row(kind: str, level: int, since: float, channel: str, records: int, data: bytes, *more: Any) -> Row:
+    try:
+        entry = _ENTRIES[kind](notation.read(data))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        entry = None
+    return Row(kind, level, since, channel, records, entry, *more)
+
+
+def _unread(path: Path, offsets: Mapping[str, int]) -> Iterator[Row]:
+    for each in journal.paths(path):
+        source = journal.Source(each, offsets.get(journal.name_of(each), 0))
+        with contextlib.closing(source):
+            while lines := source.read(journal.CHUNK):
+                for line in lines:
+                    with contextlib.suppress(ValueError):
+                        noted = notation.read(line)
+                        if "levelno" in noted:
+                            yield Row("record", noted["levelno"], noted["created"], "", 1, noted)
 
 
 class _Transaction:

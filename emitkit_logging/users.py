@@ -15,7 +15,7 @@ from emitkit_logging.values import Json
 
 MOST_PROPERTIES = 100
 FAILED_ALIAS_PAUSE = 60.0
-"""Seconds between two tries of an alias that the server reported as failed."""
+"""Seconds between two tries of an alias that the server reported as failed, but for the first: that is at once."""
 
 
 @dataclass(frozen=True, slots=True)

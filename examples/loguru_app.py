@@ -8,7 +8,7 @@ from loguru import logger
 from emitkit_logging import EmitKitHandler
 
 handler = EmitKitHandler(category_channel_map={"user": "user-activity"})
-logger.add(handler, format="{message}")
+logger.add(handler, format=lambda _: "{message}")  # to a plain string loguru appends the traceback
 
 logger.bind(event="user_signed_up", user_id="user-123", plan="pro").info("Ada signed up")
 try:

@@ -164,3 +164,18 @@ def test_uwsgi_without_threads(inbox):
     log.error("a")
     """
     assert "enable-threads" in run(code, inbox.url, inbox.api_key).stderr
+
+
+def test_warnings_without_another_handler(inbox):
+    """Where the handler is the only one, the library's warnings are said on stderr."""
+    code = """
+        logging.getLogger().addHandler(handler)
+        logging.error("x")
+        handler.flush()
+    """
+    done = run(code, inbox.url, "emitkit_wrong0123456789")
+    assert "the API key" in done.stderr
+    silenced = "logging.getLogger('emitkit_logging').addHandler(logging.NullHandler())" + code.replace(
+        "\n        ", "\n"
+    )
+    assert "the API key" not in run(silenced, inbox.url, "emitkit_wrong0123456789").stderr

@@ -21,7 +21,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from emitkit_logging.contract import Invalid, Refusal
+from emitkit_logging.contract import LONGEST_IDEMPOTENCY_KEY, Invalid, Refusal
 from emitkit_logging.inbox.generations import Answer, Call, Generation, rate_headers
 from emitkit_logging.inbox.idempotency import IdempotencyKeys
 
@@ -157,8 +157,10 @@ class _Api:
         key = headers.get("idempotency-key")
         if key is None or not self._generation.keeps_idempotency:
             return await self._store(fields, key, request_id)
-        if not 1 <= len(key) <= 255:
-            raise Invalid([{"path": ["Idempotency-Key"], "message": "Must have 1 to 255 characters"}])
+        if not 1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY:
+            raise Invalid(
+                [{"path": ["Idempotency-Key"], "message": f"Must have 1 to {LONGEST_IDEMPOTENCY_KEY} characters"}]
+            )
         first = self._answered.begin(api_key, key, hashlib.sha256(body).digest(), self._clock())
         if first is not None:
             return first.with_headers({"X-Idempotent-Replay": "true"})

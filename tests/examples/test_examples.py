@@ -133,6 +133,7 @@ def test_loguru(inbox):
     ]
     event = inbox.wait_for(title="User Signed Up")
     assert (event["description"], event["metadata"]["plan"]) == ("Ada signed up", "pro")
+    assert inbox.wait_for(channel="alerts")["description"] == "ZeroDivisionError: division by zero"
 
 
 def test_structlog(inbox):
@@ -167,11 +168,19 @@ def test_uvicorn(inbox, configuration):
     assert "in charge" in inbox.wait_for(channel="alerts")["metadata"]["exception"]["stacktrace"]
 
 
-@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["workers", "preload"])
-def test_gunicorn(inbox, preload, tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--log-config-json", "logging.json"),
+        ("--log-config-json", "logging.json", "--preload"),
+        ("--log-config", "logging.ini"),
+    ],
+    ids=["workers", "preload", "ini"],
+)
+def test_gunicorn(inbox, options, tmp_path):
     """gunicorn's workers, forked from a configured parent, each deliver what they logged, once."""
-    arguments = ("gunicorn", "--bind", "127.0.0.1:0", "--workers", "2", "--chdir", "examples", *preload)
-    configured = (*arguments, "--log-config-json", "logging.json", "shop:wsgi")
+    arguments = ("gunicorn", "--bind", "127.0.0.1:0", "--workers", "2", "--chdir", "examples")
+    configured = (*arguments, *options, "shop:wsgi")
     with running(inbox, r"Listening at: (http://[\d.:]+)", *configured, HOME=str(tmp_path)) as url:
         for number in range(6):
             assert get(f"{url}/signup?user=user-{number}") == 201
