@@ -126,12 +126,13 @@ def clean_logging():
     root.setLevel(level)
 
 
-def test_readme_code(monkeypatch, clean_logging, capsys):
+def test_readme_code(monkeypatch, clean_logging, capsys, tmp_path):
     """Every block of Python in the README runs, and does what the text around it says."""
+    monkeypatch.chdir(tmp_path)
     with Inbox() as inbox:
         monkeypatch.setenv("EMITKIT_API_KEY", inbox.api_key)
         monkeypatch.setenv("EMITKIT_BASE_URL", inbox.url)
-        configure, user, choose, shape, stats = BLOCKS
+        configure, user, choose, shape, durable, stats = BLOCKS
         names: dict[str, object] = {}
         exec(configure, names)
         exec(user, names)
@@ -147,7 +148,8 @@ def test_readme_code(monkeypatch, clean_logging, capsys):
             ("general", "Plan Changed"),
         }
         assert [call["user_id"] for call in inbox.identifies] == ["user-123"]
-        for block in (choose, shape):
+        for block in (choose, shape, durable):
             logging.config.dictConfig(
                 {"version": 1, "disable_existing_loggers": False, "incremental": False, **eval(block)}
             )
+        assert (tmp_path / "emitkit.db").is_file()
