@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from emitkit_logging import journal, notation
 from emitkit_logging.attempt import Attempt, Request
@@ -225,8 +225,7 @@ class Spool:
                 self._database.execute("UPDATE sender SET until = ?", (now + seconds,))
                 return True
             if self.is_sender and self._substitute is None:
-                self.is_sender = False
-                raise Deposed
+                self._step_down()
             if owner is not None and now < until and journal.is_alive(self.path, owner):
                 return False
             self._database.execute(
@@ -239,6 +238,13 @@ class Spool:
             self._substitute.close()
             self._substitute = None
         return True
+
+    def _step_down(self) -> NoReturn:
+        # what was told since the last commit, the other process will be told again
+        self.is_sender = False
+        self._totals.subtract(self._counts)
+        self._forget()
+        raise Deposed
 
     def resign(self) -> None:
         """Let another process become the sender."""
@@ -412,8 +418,7 @@ class Spool:
         with self._transaction():
             (owner,) = database.execute("SELECT owner FROM sender").fetchone()
             if owner != self.journal.origin and (self._substitute is None or owner is not None):
-                self.is_sender = False
-                raise Deposed
+                self._step_down()
             database.executemany(
                 "INSERT OR REPLACE INTO waiting (place, kind, level, age, since, channel, records, shares, data)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -528,13 +533,14 @@ class Spool:
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """Return how many of this process's records were delivered, and dropped by reason."""
-        rows = self._database.execute(
-            "SELECT reason, records FROM counts WHERE origin = ?", (self.journal.origin,)
-        ).fetchall()
+        own = self.journal.origin
+        rows = self._database.execute("SELECT reason, records FROM counts WHERE origin = ?", (own,)).fetchall()
         counted = Counter(dict(rows))
-        for (origin, reason), records in self._counts.items():
-            if origin == self.journal.origin:
-                counted[reason] += records
+        (owner,) = self._database.execute("SELECT owner FROM sender").fetchone()
+        if owner == own or (owner is None and self._substitute is not None):  # else another counts the same
+            for (origin, reason), records in self._counts.items():
+                if origin == own:
+                    counted[reason] += records
         delivered = counted.pop(_DELIVERED, 0)
         return delivered, dict(counted)
 
