@@ -1,4 +1,4 @@
-"""``python -m emitkit_logging.inbox``: a local EmitKit in the terminal, until Ctrl-C."""
+"""``emitkit-logging inbox``, or ``python -m emitkit_logging.inbox``: a local EmitKit in the terminal, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import contextlib
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from emitkit_logging.inbox.generations import GENERATIONS
+from emitkit_logging.inbox.generations import GENERATIONS, SCOPES
 from emitkit_logging.inbox.server import Inbox
 
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     client.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m emitkit_logging.inbox", description="A local EmitKit, in memory and on loopback only."
+        prog="emitkit-logging inbox", description="A local EmitKit for development and tests, with a live page."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="a loopback address; another one needs --api-key (default: %(default)s)"
+    )
     parser.add_argument("--port", type=int, default=8025, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--db", type=Path, metavar="PATH", help="keep everything in this file (default: in memory)")
     parser.add_argument(
         "--rate-limit",
         type=int,
@@ -47,7 +51,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="current",
         help="of the server (default: %(default)s)",
     )
-    parser.add_argument("--api-key", metavar="KEY", help="the key to accept (default: a new one)")
+    parser.add_argument("--api-key", metavar="KEY", help="the key to accept (default: a new one, or that of --db)")
+    parser.add_argument(
+        "--scopes",
+        type=lambda text: [scope.strip() for scope in text.split(",") if scope.strip()],
+        default=list(SCOPES),
+        metavar="SCOPE,…",
+        help=f"what the key may do (default: {','.join(SCOPES)})",
+    )
+    parser.add_argument(
+        "--callback-secret", metavar="whsec_…", help="signs callbacks (default: a new one, or that of --db)"
+    )
+    parser.add_argument(
+        "--fault",
+        dest="faults",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help='what is to go wrong, may be given again: a status such as 503, "hang 5s", drop-request, drop-response or '
+        'html, with "every 10" or "times 3" behind it',
+    )
     options = parser.parse_args(arguments)
 
     terminal = _Terminal(sys.stdout)
@@ -61,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (ImportError, OSError) as error:
             parser.exit(1, f"{parser.prog}: {error}\n")
         with inbox:
-            terminal.write(f"EmitKit inbox ({options.generation}) listening on {inbox.url}")
+            terminal.write(f"EmitKit inbox ({options.generation}), API and page, listening on {inbox.url}")
             terminal.write(f"  export EMITKIT_BASE_URL={inbox.url}")
             terminal.write(f"  export EMITKIT_API_KEY={inbox.api_key}")
             while True:

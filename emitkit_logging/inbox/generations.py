@@ -7,6 +7,7 @@ always as it is documented. A generation says where they differ; what they share
 
 from __future__ import annotations
 
+import http
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Call = Literal["event", "identify"]
-"""What a request asks for."""
+"""What a request that stores something asks for."""
+
+SCOPES = ("events:write", "events:read", "identities:write")
+"""What an API key may be allowed."""
+
+_KEPT_BACK = frozenset(("idempotencyKey", "expiresIn", "callbackUrl"))
 
 KIB = 1024
 
@@ -55,6 +61,8 @@ class Generation(ABC):
     """How an event is shown that does not say."""
     keeps_idempotency: ClassVar[bool]
     merges_properties: ClassVar[bool]
+    only_creates: ClassVar[bool]
+    """Whether there are no endpoints but the two that store something, and no scopes."""
 
     @abstractmethod
     def limiter(self, limit: int, window: float) -> Limiter:
@@ -94,7 +102,15 @@ class Generation(ABC):
 
     def identified(self, identity: Mapping[str, Any], request_id: str) -> Answer:
         """Return the answer to the call that led to `identity`, which is as `Feed.identify` returns it."""
-        return _json(200, {"success": True, "data": identity, "requestId": request_id})
+        return self.told(identity, request_id)
+
+    def told(self, data: Mapping[str, Any], request_id: str) -> Answer:
+        """Return 200 with `data`."""
+        return _json(200, {"success": True, "data": data, "requestId": request_id})
+
+    def failing(self, status: int, request_id: str) -> Answer:
+        """Return what a server that fails with `status` answers."""
+        return _error(status, http.HTTPStatus(status).phrase, _CODES.get(status, "internal_error"), request_id)
 
     def crashed(self, call: Call, request_id: str) -> Answer:
         """Return the answer to a request that failed for a reason of the server's own."""
@@ -112,6 +128,20 @@ def rate_headers(verdict: Verdict | None) -> dict[str, str]:
     }
 
 
+def public(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the current API tells of a stored event."""
+    return {name: value for name, value in event.items() if name not in _KEPT_BACK}
+
+
+_CODES = {
+    400: "validation_error",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "idempotency_conflict",
+    413: "payload_too_large",
+    429: "rate_limited",
+}
 _FAILED: Mapping[Call, str] = {"event": "Failed to create event", "identify": "Failed to identify user"}
 _UNAUTHORIZED = {"error": "Unauthorized", "message": "Invalid or missing authentication credentials"}
 
@@ -125,6 +155,7 @@ class Current(Generation):
     display_as = "message"
     keeps_idempotency = True
     merges_properties = True
+    only_creates = False
 
     def limiter(self, limit: int, window: float) -> Limiter:
         """Make the limiter of one API key."""
@@ -161,13 +192,19 @@ class Current(Generation):
 
     def not_found(self, request_id: str) -> Answer:
         """Return 404 as JSON."""
-        return _error(404, "Not found", "not_found", request_id, message="No such endpoint")
+        return self.no_such("endpoint", request_id)
 
     def created(self, event: Mapping[str, Any], request_id: str) -> Answer:
         """Return 201 with the whole event."""
-        own = ("idempotencyKey", "expiresIn", "callbackUrl")
-        data = {name: value for name, value in event.items() if name not in own}
-        return _json(201, {"success": True, "data": data, "requestId": request_id})
+        return _json(201, {"success": True, "data": public(event), "requestId": request_id})
+
+    def forbidden(self, scope: str, request_id: str) -> Answer:
+        """Return 403: the key lacks `scope`."""
+        return _error(403, "Forbidden", "forbidden", request_id, message=f"This API key lacks the scope {scope}")
+
+    def no_such(self, what: str, request_id: str) -> Answer:
+        """Return 404 for something that an endpoint was asked for."""
+        return _error(404, "Not found", "not_found", request_id, message=f"No such {what}")
 
 
 def _error(status: int, error: str, code: str, request_id: str, **more: object) -> Answer:
@@ -191,6 +228,7 @@ class SelfHosted(Generation):
     display_as = None
     keeps_idempotency = False
     merges_properties = False
+    only_creates = True
 
     FORMS = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 

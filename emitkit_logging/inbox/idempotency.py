@@ -47,6 +47,10 @@ class IdempotencyKeys(Generic[Answer]):
             raise Conflict("This idempotency key was already used with a different request")
         return first.answer
 
+    def remember(self, api_key: str, key: str, fingerprint: bytes, at: float, answer: Answer) -> None:
+        """Take over what another process was asked at `at` (seconds) and answered; the oldest come first."""
+        self._first[api_key, key] = _First(fingerprint, at, answer)
+
     def finish(self, api_key: str, key: str, answer: Answer) -> None:
         """Remember `answer` as what the key's request got."""
         first = self._first.get((api_key, key))

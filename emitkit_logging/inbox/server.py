@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
+import sqlite3
 import string
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from emitkit_logging.inbox import terminal
+from emitkit_logging.inbox.callbacks import Courier, make_secret
+from emitkit_logging.inbox.faults import Faults
 from emitkit_logging.inbox.feed import EVENT_FIELDS, Feed, Recent
-from emitkit_logging.inbox.generations import GENERATIONS
+from emitkit_logging.inbox.generations import GENERATIONS, SCOPES, public
+from emitkit_logging.inbox.hosts import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     import uvicorn
@@ -37,17 +42,20 @@ class Inbox:
         assert inbox.wait_for(title="User Signed Up")["userId"] == "user-123"
     ```
 
-    `host` is a loopback name or address, anything else a `ValueError`; `port` 0 takes a free one. `api_key`
-    is made up when not given; `other_api_keys` are accepted too, each with its own rate limit and idempotency
-    keys. `rate_limit` is in requests for each `window` of seconds (0: no limit). `generation` is which of the
-    two servers in use it behaves as. The API is served below the path `prefix`, which `url` includes. `keep`
-    bounds the events, identify calls, identities and requests that are remembered. `echo` is called with a
-    line for each event and identify call. `clock` tells the time in Unix seconds.
+    `host` is a loopback name or address; another one needs an `api_key`, which the page then asks for. `port` 0
+    takes a free one. `api_key` is made up when not given, and may do what `scopes` says; `other_api_keys` are
+    accepted too, each with its own rate limit, idempotency keys and, in a mapping, scopes. `rate_limit` is in
+    requests for each `window` of seconds (0: no limit). `generation` is which of the two servers in use it behaves
+    as. The API is served below the path `prefix`, which `url` includes, the page at `url`. `keep` bounds the events,
+    identify calls, identities and requests that are remembered. `db` is a file to keep them in, with the key: a
+    later inbox goes on with it. `faults` are what is to go wrong, see `emitkit_logging.inbox.faults`. `callback_secret`
+    signs callbacks, as `whsec_` and base64; it is made up when not given. `echo` is
+    called with a line for each event and identify call. `clock` tells the time in Unix seconds.
 
     `latency`, an attribute that may be set at any time, is how many seconds creating an event takes; for as
-    long its idempotency key is in use.
+    long its idempotency key is in use. `faults` may be set at any time, too.
 
-    Raises `ImportError` without the extra ``inbox``, `OSError` when the port is taken.
+    Raises `ImportError` without the extra ``inbox``, `OSError` when the port is taken or the file cannot be used.
     """
 
     def __init__(
@@ -56,12 +64,16 @@ class Inbox:
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: str | None = None,
-        other_api_keys: Iterable[str] = (),
+        scopes: Iterable[str] = SCOPES,
+        other_api_keys: Iterable[str] | Mapping[str, Iterable[str]] = (),
         rate_limit: int = 100,
         window: float = 60.0,
         generation: Literal["current", "self-hosted"] = "current",
         prefix: str = "",
-        keep: int = 10_000,
+        keep: int = 100_000,
+        db: str | Path | None = None,
+        faults: Iterable[str] = (),
+        callback_secret: str | None = None,
         latency: float = 0.0,
         echo: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
@@ -69,12 +81,13 @@ class Inbox:
         try:
             import uvicorn  # noqa: PLC0415 (an extra, needed from here on)
 
-            from emitkit_logging.inbox.app import create_app, is_loopback  # noqa: PLC0415
+            from emitkit_logging.inbox.app import create_app  # noqa: PLC0415
         except ImportError as error:
             raise ImportError("the inbox needs starlette and uvicorn: pip install 'emitkit-logging[inbox]'") from error
 
-        if not is_loopback(host):
-            raise ValueError(f"host must be a loopback name or address such as 127.0.0.1, not {host!r}")
+        is_public = not is_loopback(host)
+        if is_public and not api_key:
+            raise ValueError(f"host must be a loopback name or address such as 127.0.0.1, or have an api_key: {host!r}")
         if generation not in GENERATIONS:
             raise ValueError(f"generation must be one of {', '.join(GENERATIONS)}, not {generation!r}")
         if rate_limit < 0 or window <= 0 or keep < 1:
@@ -82,25 +95,39 @@ class Inbox:
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
             raise ValueError(f"prefix must start with a slash and end without one, not {prefix!r}")
 
-        self.api_key = api_key or "emitkit_" + "".join(
-            secrets.choice(string.ascii_letters + string.digits) for _ in range(24)
-        )
+        allowed = {"scopes": scopes, **(dict(other_api_keys) if isinstance(other_api_keys, Mapping) else {})}
+        for name, each in allowed.items():
+            if unknown := sorted(set(each) - set(SCOPES)):
+                raise ValueError(f"{name} must be of {', '.join(SCOPES)}, not {', '.join(unknown)}")
+        self._faults = Faults(faults)
+        try:
+            self._feed = Feed(keep, None if db is None else Path(db))
+        except sqlite3.Error as error:
+            raise OSError(f"the file {db} cannot be used: {error}") from error
+        self.api_key = api_key or self._feed.setting("api_key", _make_key())
+        self.callback_secret = callback_secret or self._feed.setting("callback_secret", make_secret())
         self.latency = latency
-        self._keys = (self.api_key, *other_api_keys)
-        self._feed = Feed(keep)
+        others = other_api_keys if isinstance(other_api_keys, Mapping) else dict.fromkeys(other_api_keys, SCOPES)
+        keys = {**others, self.api_key: scopes}
+        self._keys = tuple(keys)
         self._requests: Recent[dict[str, Any]] = Recent(keep)
         self._noting = threading.Lock()
+        self._courier = Courier(self._feed, self.callback_secret, public, clock)
         if echo is not None:
-            self._feed.subscribe(_Echo(echo, self._keys, clock))
+            self._feed.subscribe(_Echo(echo, self._keys, self.callback_secret, clock))
 
         app = create_app(
             self._feed,
             GENERATIONS[generation],
-            api_keys=self._keys,
+            keys=keys,
             rate_limit=rate_limit,
             window=window,
             prefix=prefix,
+            is_public=is_public,
             latency=lambda: self.latency,
+            trouble=self._faults,
+            answered=self._courier.deliver,
+            is_closing=lambda: self._running.is_stopping,
             clock=clock,
             journal=self._note,
         )
@@ -113,14 +140,18 @@ class Inbox:
             loop="asyncio",
             http="h11",
             ws="none",
-            lifespan="off",
+            lifespan="on",
             date_header=False,
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )
-        listening = _listen(host, port)
+        try:
+            listening = _listen(host, port)
+        except OSError:
+            self._feed.close()
+            raise
         name = f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{listening.getsockname()[1]}{prefix}"
         self._running = _Running(uvicorn.Server(config), listening)
@@ -151,13 +182,28 @@ class Inbox:
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """Every request seen, oldest first, whatever became of it.
+        """Every request to the API, oldest first, whatever became of it.
 
         `method`, `path`, `headers` (names in lower case), `body` (bytes; one more than the body limit at
         most), `status` (`None` until it is answered) and `at` (when it arrived, of `time.monotonic()`).
         """
         with self._noting:
             return [dict(request) for request in self._requests.snapshot()]
+
+    @property
+    def faults(self) -> list[str]:
+        """What goes wrong, as it was asked for; setting it begins anew. Raises `ValueError` for what is no fault."""
+        return self._faults.texts
+
+    @faults.setter
+    def faults(self, texts: Iterable[str]) -> None:
+        self._faults.texts = texts
+
+    def clear(self) -> None:
+        """Forget all that was received, but not the requests' idempotency keys."""
+        self._feed.clear()
+        with self._noting:
+            self._requests.clear()
 
     @overload
     def wait_for(self, count: None = None, timeout: float = 5.0, **fields: object) -> dict[str, Any]: ...
@@ -179,17 +225,19 @@ class Inbox:
         if unknown:
             raise TypeError(f"an event has no field {', '.join(unknown)}; it has {', '.join(sorted(EVENT_FIELDS))}")
 
-        def matching() -> list[dict[str, Any]]:
-            return [event for event in self._feed.events if all(event[name] == wanted[name] for name in wanted)]
+        found: list[dict[str, Any]] = []
+        seen, least = 0, 1 if count is None else count
 
-        def enough() -> list[dict[str, Any]] | None:
-            found = matching()
-            return found if len(found) >= least else None
+        def enough() -> bool | None:
+            nonlocal seen
+            for seq, event in self._feed.after(seen):
+                seen = seq
+                if all(event[name] == wanted[name] for name in wanted):
+                    found.append(event)
+            return True if len(found) >= least else None
 
-        least = 1 if count is None else count
-        found = self._feed.wait(enough, timeout)
-        if found is None:
-            raise AssertionError(self._missing(least, wanted, len(matching()), timeout))
+        if self._feed.wait(enough, timeout) is None:
+            raise AssertionError(self._missing(least, wanted, len(found), timeout))
         return found[0] if count is None else found
 
     def close(self) -> None:
@@ -197,7 +245,9 @@ class Inbox:
 
         Takes a fraction of a second, or about one second while a request is still being answered.
         """
+        self._courier.close()
         self._running.stop()
+        self._feed.close()
 
     def __enter__(self) -> Self:
         return self
@@ -222,6 +272,10 @@ class Inbox:
         return _mask("\n".join(lines), self._keys)
 
 
+def _make_key() -> str:
+    return "emitkit_" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(24))
+
+
 def _mask(text: str, keys: Iterable[str]) -> str:
     for key in keys:
         text = text.replace(key, "[api key]")
@@ -231,14 +285,20 @@ def _mask(text: str, keys: Iterable[str]) -> str:
 class _Echo:
     """Turns what is stored into lines, in which no API key is ever readable."""
 
-    def __init__(self, write: Callable[[str], None], keys: Iterable[str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, write: Callable[[str], None], keys: tuple[str, ...], secret: str, clock: Callable[[], float]
+    ) -> None:
         self._write = write
-        self._keys = tuple(keys)
+        self._keys = keys
+        self._secret: str | None = secret
         self._clock = clock
 
     def __call__(self, kind: str, stored: dict[str, Any]) -> None:
         line = terminal.event_line(stored) if kind == "event" else terminal.identify_line(stored, self._clock())
         self._write(_mask(line, self._keys))
+        if self._secret is not None and stored.get("callback"):
+            self._write(f"  its callback will be signed with {self._secret}")
+            self._secret = None
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -271,6 +331,11 @@ class _Running:
         if not server.started:
             self.stop()
             raise RuntimeError("the inbox's server did not start")
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server is about to end."""
+        return self._server.should_exit
 
     def stop(self) -> None:
         """End the server and its thread."""

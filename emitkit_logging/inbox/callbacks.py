@@ -1,0 +1,133 @@
+"""Callbacks: tells an application what became of its question, signed as Standard Webhooks says.
+
+Only to this machine: a local server must not tell others what an application logs. Certificates are not checked there,
+since nobody has a real one for `localhost`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import heapq
+import hmac
+import secrets
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from emitkit_logging.contract import encode
+from emitkit_logging.inbox.feed import Feed, iso
+from emitkit_logging.inbox.hosts import is_loopback
+
+PAUSES = (1.0, 5.0, 30.0, 120.0)
+"""Seconds between two attempts; after one more than these it is given up."""
+
+_PREFIX = "whsec_"
+_TIMEOUT = 10.0
+
+
+def make_secret() -> str:
+    """Return a new secret, as Standard Webhooks writes it."""
+    return _PREFIX + base64.b64encode(secrets.token_bytes(24)).decode()
+
+
+def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]:
+    """Return the headers that sign `body`, sent at `at` (Unix seconds): HMAC-SHA256 over id, time and body."""
+    key = base64.b64decode(secret.removeprefix(_PREFIX))
+    content = f"{message_id}.{at}.".encode() + body
+    signature = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+    return {"webhook-id": message_id, "webhook-timestamp": str(at), "webhook-signature": f"v1,{signature}"}
+
+
+class Courier:
+    """Delivers callbacks from a thread of its own, which starts with the first one.
+
+    `told` makes of an event what the API tells of it.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        secret: str,
+        told: Callable[[dict[str, Any]], dict[str, Any]],
+        clock: Callable[[], float] = time.time,
+        pauses: tuple[float, ...] = PAUSES,
+    ) -> None:
+        self._feed = feed
+        self._secret = secret
+        self._told = told
+        self._clock = clock
+        self._pauses = pauses
+        self._due: list[tuple[float, str, int]] = []
+        self._news = threading.Condition()
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+
+    def deliver(self, event: dict[str, Any]) -> None:
+        """Tell the callback of an event that it waits no more, if it has one on this machine."""
+        if event["callback"] is None or not is_loopback(urlsplit(event["callback"]["url"]).hostname or ""):
+            return
+        with self._news:
+            heapq.heappush(self._due, (time.monotonic(), event["id"], 0))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="emitkit-inbox-callbacks", daemon=True)
+                self._thread.start()
+            self._news.notify_all()
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+        with self._news:
+            self._is_closed = True
+            self._news.notify_all()
+
+    def _run(self) -> None:
+        while (due := self._next()) is not None:
+            event_id, attempt = due
+            with contextlib.suppress(Exception):  # a feed that was closed in the meantime
+                if not self._attempt(event_id) and attempt < len(self._pauses):
+                    with self._news:
+                        heapq.heappush(self._due, (time.monotonic() + self._pauses[attempt], event_id, attempt + 1))
+
+    def _next(self) -> tuple[str, int] | None:
+        with self._news:
+            while not self._is_closed:
+                pause = self._due[0][0] - time.monotonic() if self._due else None
+                if pause is not None and pause <= 0:
+                    return heapq.heappop(self._due)[1:]
+                self._news.wait(pause)
+        return None
+
+    def _attempt(self, event_id: str) -> bool:
+        found = self._feed.event(event_id)
+        if found is None:
+            return True
+        event = found[1]
+        answer, callback = event["answer"], event["callback"]
+        content = {"type": f"event.{answer['status']}", "timestamp": answer["at"], "data": self._told(event)}
+        body = encode(content)
+        headers = signed(self._secret, f"msg_{event['id']}", int(self._clock()), body)
+        status = _post(callback["url"], body, {"content-type": "application/json", **headers})
+        is_delivered = status is not None and 200 <= status < 300
+        callback.update(attempts=callback["attempts"] + 1, lastStatus=status)
+        if is_delivered:
+            callback["deliveredAt"] = iso(self._clock())
+        self._feed.update(event)
+        return is_delivered
+
+
+def _post(url: str, body: bytes, headers: dict[str, str]) -> int | None:
+    import requests  # noqa: PLC0415 (only a question with a callback needs it)
+
+    session = requests.Session()
+    session.trust_env = False
+    with contextlib.closing(session), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no certificate is checked
+        with contextlib.suppress(requests.RequestException):
+            return session.post(
+                url, data=body, headers=headers, timeout=_TIMEOUT, verify=False, allow_redirects=False
+            ).status_code
+    return None

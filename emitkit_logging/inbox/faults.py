@@ -1,0 +1,94 @@
+"""Faults on demand: a bad day for the application that is tried out. Pure.
+
+Each is a line: what happens, and to which requests::
+
+    503                 this status, and nothing is stored
+    hang 5s             a pause before the request is looked at
+    drop-request        the connection is closed, and nothing is stored
+    drop-response       the request is carried out, and the connection closed without an answer
+    html                200 and a web page, as from something in between
+
+with `every 10` (the tenth request, the twentieth, …) or `times 3` (the first three) behind it, or both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+DROP_REQUEST, DROP_RESPONSE, HTML, HANG, STATUS = "drop-request", "drop-response", "html", "hang", "status"
+
+_LINE = re.compile(
+    r"(?:(?P<status>[345]\d\d)|hang\s+(?P<seconds>\d+(?:\.\d+)?)\s*(?P<unit>ms|s)?|(?P<word>drop-request|drop-response|html))"
+    r"(?:\s+every\s+(?P<every>[1-9]\d*))?(?:\s+times\s+(?P<times>[1-9]\d*))?",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Fault:
+    """One kind of trouble.
+
+    Attributes:
+        text: as it was asked for.
+        kind: one of the constants above.
+        number: the status, or seconds.
+        every: to which requests it happens: each that has this many before it and with it.
+        times: how often at most, or `None`.
+    """
+
+    text: str
+    kind: str
+    number: float = 0.0
+    every: int = 1
+    times: int | None = None
+    _seen: int = field(default=0, init=False)
+    _done: int = field(default=0, init=False)
+
+    def strikes(self) -> bool:
+        """Count a request, and say whether it is struck."""
+        self._seen += 1
+        if self._seen % self.every or (self.times is not None and self._done >= self.times):
+            return False
+        self._done += 1
+        return True
+
+
+def parse(text: str) -> Fault:
+    """Return the fault that `text` asks for; raise `ValueError`, with what would be right, for anything else."""
+    found = _LINE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(
+            f"a fault is a status from 300 up, hang SECONDS, drop-request, drop-response or html, then every N or "
+            f"times N or both; not {text!r}"
+        )
+    every, times = int(found["every"] or 1), int(found["times"]) if found["times"] else None
+    if found["status"]:
+        return Fault(text, STATUS, int(found["status"]), every, times)
+    if found["seconds"]:
+        return Fault(text, HANG, float(found["seconds"]) / (1000 if found["unit"] == "ms" else 1), every, times)
+    return Fault(text, found["word"].lower(), 0.0, every, times)
+
+
+class Faults:
+    """Those that are in force."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._faults: list[Fault] = []
+        self.texts = list(texts)
+
+    @property
+    def texts(self) -> list[str]:
+        """As they were asked for; setting them begins anew. Raises `ValueError` for what is none."""
+        return [fault.text for fault in self._faults]
+
+    @texts.setter
+    def texts(self, texts: Iterable[str]) -> None:
+        if isinstance(texts, str):
+            raise ValueError(f"faults are a list of texts, not {texts!r}")  # noqa: TRY004 - as for what is in it
+        self._faults = [parse(text) for text in texts]
+
+    def strike(self) -> list[Fault]:
+        """Count a request; return what happens to it, in the order of the list."""
+        return [fault for fault in self._faults if fault.strikes()]
