@@ -92,7 +92,7 @@ def create_app(
 
     app = Starlette(
         routes=[*api.routes(), *page.routes()],
-        exception_handlers={404: api.not_found, 405: api.not_found},
+        exception_handlers={404: api.not_found, 405: api.not_found, Exception: _crashed},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -328,6 +328,11 @@ class _Api:
             idempotency_key=key,
         )
         return self._generation.created(event, request_id)
+
+
+async def _crashed(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    traceback.print_exception(error)
+    return Response("The inbox failed; its terminal says why.\n", 500, media_type="text/plain")
 
 
 def _current(generation: Generation) -> Current:

@@ -108,9 +108,9 @@ class Generation(ABC):
         """Return 200 with `data`."""
         return _json(200, {"success": True, "data": data, "requestId": request_id})
 
+    @abstractmethod
     def failing(self, status: int, request_id: str) -> Answer:
         """Return what a server that fails with `status` answers."""
-        return _error(status, http.HTTPStatus(status).phrase, _CODES.get(status, "internal_error"), request_id)
 
     def crashed(self, call: Call, request_id: str) -> Answer:
         """Return the answer to a request that failed for a reason of the server's own."""
@@ -202,9 +202,20 @@ class Current(Generation):
         """Return 403: the key lacks `scope`."""
         return _error(403, "Forbidden", "forbidden", request_id, message=f"This API key lacks the scope {scope}")
 
+    def failing(self, status: int, request_id: str) -> Answer:
+        """Return `status` with its code."""
+        return _error(status, _phrase(status), _CODES.get(status, "internal_error"), request_id)
+
     def no_such(self, what: str, request_id: str) -> Answer:
         """Return 404 for something that an endpoint was asked for."""
         return _error(404, "Not found", "not_found", request_id, message=f"No such {what}")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"
 
 
 def _error(status: int, error: str, code: str, request_id: str, **more: object) -> Answer:
@@ -273,6 +284,10 @@ class SelfHosted(Generation):
             return _json(400, {"success": False, **details, "requestId": request_id})
         message = {"message": str(refusal)} if call == "identify" else {}
         return _json(500, {"success": False, "error": _FAILED[call], **message, "requestId": request_id})
+
+    def failing(self, status: int, request_id: str) -> Answer:
+        """Return `status` without a code."""
+        return _json(status, {"success": False, "error": _phrase(status), "requestId": request_id})
 
     def not_found(self, request_id: str) -> Answer:  # noqa: ARG002
         """Return 404 as a web page."""
