@@ -22,8 +22,19 @@ from .test_current import refusal
 BUTTONS = [{"id": "yes", "label": "Yes", "style": "primary"}, {"id": "no", "label": "No", "requires": ["why"]}]
 FIELDS = [
     {"id": "why", "type": "text", "label": "Why", "maxLength": 10},
-    {"id": "size", "type": "choice", "label": "Size", "options": [{"id": "s", "label": "S"}, {"id": "m", "label": "M"}]},
-    {"id": "also", "type": "choice", "label": "Also", "multiple": True, "options": [{"id": c, "label": c} for c in "ab"]},
+    {
+        "id": "size",
+        "type": "choice",
+        "label": "Size",
+        "options": [{"id": "s", "label": "S"}, {"id": "m", "label": "M"}],
+    },
+    {
+        "id": "also",
+        "type": "choice",
+        "label": "Also",
+        "multiple": True,
+        "options": [{"id": c, "label": c} for c in "ab"],
+    },
     {"id": "much", "type": "number", "label": "Much", "min": 1, "max": 5},
     {"id": "sure", "type": "boolean", "label": "Sure"},
 ]

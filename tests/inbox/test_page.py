@@ -71,7 +71,9 @@ def test_rows_newest_first_by_channel_level_and_text(fresh):
     """Filters go together; text is found whatever its case, and its signs mean themselves."""
     fresh.event(title="Plain", channelName="a")
     fresh.event(title="100% of_it", channelName="b", metadata=ERROR)
-    fresh.event(title="Ümlaut", channelName="b", metadata={"log": {"level": "WARNING"}, "order": "X-77"}, tags=["tagged"])
+    fresh.event(
+        title="Ümlaut", channelName="b", metadata={"log": {"level": "WARNING"}, "order": "X-77"}, tags=["tagged"]
+    )
     assert titles(fresh) == ["Ümlaut", "100% of_it", "Plain"]
     assert titles(fresh, channel="b") == ["Ümlaut", "100% of_it"]
     assert titles(fresh, level="ERROR") == ["100% of_it"]
