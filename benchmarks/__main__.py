@@ -22,6 +22,9 @@ TARGETS = {
     "spool": ("spool: own cost, × memory", 5.0, True),
     "spool file": ("spool: own cost, × FileHandler", 1.0, True),
     "recovery": ("spool: 100,000 records taken over, seconds", 30.0, True),
+    "inbox rate": ("inbox: events/s on one core, page open", 1_000.0, False),
+    "inbox paint": ("inbox: 100,000 events, seconds to the page", 1.0, True),
+    "inbox search": ("inbox: 100,000 events, seconds to search", 0.1, True),
     "drain": ("scarcity: records/s folded", 150_000.0, False),
 }
 
@@ -29,7 +32,7 @@ TARGETS = {
 def main() -> None:
     """Measure in a process each, so that none disturbs another, and print a table."""
     measured: dict[str, float] = {}
-    for name in ("memory", "imports", "delivery", "producer", "spool", "scarcity"):
+    for name in ("memory", "imports", "delivery", "producer", "spool", "inbox", "scarcity"):
         print(name, flush=True)
         # ended without exit hooks: those of the peers would wait for servers that are not there
         code = f"import json, os, benchmarks.{name} as b; print(json.dumps(b.main()), flush=True); os._exit(0)"
