@@ -83,7 +83,7 @@ def read(response: Response, *, success: int) -> Answer:
         response: what came back.
         success: the one status that can be a success: 201 for an event, 200 for an identify.
     """
-    body = _json_object(response.body)
+    body = json_object(response.body)
     status = response.status
     quota = _quota(response.headers)
     retry_after = _retry_after(response.headers)
@@ -116,7 +116,8 @@ _BY_STATUS = {
 }
 
 
-def _json_object(body: bytes) -> Mapping[str, Any]:
+def json_object(body: bytes) -> Mapping[str, Any]:
+    """Return the JSON object that a body is; an empty one when it is something else."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):

@@ -19,10 +19,13 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from emitkit_logging.answers import Answer, Response, read, unanswered
-from emitkit_logging.attempt import EVENTS_PATH, IDENTIFY_PATH, Request
+from emitkit_logging.attempt import Request
 
 LONGEST_BODY = 64 * 1024
 """Bytes read of a response: those of EmitKit have a few hundred."""
+
+FAILURES = (requests.RequestException, HTTPError, OSError, ValueError)
+"""What a network, a proxy or a certificate can raise instead of a response."""
 
 
 class Client:
@@ -64,8 +67,6 @@ class Client:
             pool = self._adapter.get_connection(url, proxies)
         self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
         pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
-        for path in (EVENTS_PATH, IDENTIFY_PATH):
-            self._targets[path] = self._adapter.request_url(_prepared(url + path), proxies)
         return pool
 
     def send(self, request: Request) -> Answer:
@@ -75,26 +76,50 @@ class Client:
             The answer; one that says why where there was no response. Nothing is raised for what a server or a
             network does, and no redirect is followed.
         """
-        headers = self._headers if request.key is None else {**self._headers, "Idempotency-Key": request.key}
         try:
-            if self._pool is None:
-                self._pool = self._connect()
-            response = self._pool.urlopen(
-                "POST",
-                self._targets[request.path],
-                body=request.body,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                assert_same_host=False,  # through a proxy the target is a whole URL, of another host than the pool's
-                timeout=self._limit,
-                preload_content=False,
-            )
-            body = _body(response)
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            response = self.exchange("POST", request.path, request.body, request.key)
+        except FAILURES as error:
             return unanswered(self._reason(error))
+        return read(response, success=request.success)
+
+    def exchange(self, method: str, path: str, body: bytes | None = None, key: str | None = None) -> Response:
+        """Send a request and return the response as it came.
+
+        Args:
+            method: of HTTP.
+            path: below the base URL.
+            body: JSON, UTF-8.
+            key: the `Idempotency-Key`.
+
+        Raises:
+            Exception: one of `FAILURES` where there was no response.
+        """
+        headers = self._headers if key is None else {**self._headers, "Idempotency-Key": key}
+        if self._pool is None:
+            self._pool = self._connect()
+        target = self._targets.get(path)
+        if target is None:
+            target = self._adapter.request_url(_prepared(self._base_url + path), self._settings[0])
+            self._targets[path] = target
+        response = self._pool.urlopen(
+            method,
+            target,
+            body=body,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,  # through a proxy the target is a whole URL, of another host than the pool's
+            timeout=self._limit,
+            preload_content=False,
+        )
+        content = _body(response)
         received = {name.lower(): value for name, value in response.headers.items()}
-        return read(Response(response.status, received, body), success=request.success)
+        return Response(response.status, received, content)
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy that the environment puts between us and the server, or `None`."""
+        return requests.utils.select_proxy(self._base_url, self._settings[0])
 
     def _reason(self, error: Exception) -> str:
         return f"{type(error).__name__}: {error}".replace(self._api_key, "[redacted]")[:300]

@@ -176,12 +176,18 @@ def _is_loopback(host: str) -> bool:
     return address.is_loopback
 
 
+def doubt(key: str) -> str:
+    """Return what is odd about a key that does not look like one of EmitKit's (seed document), else nothing."""
+    if not key or key.startswith("emitkit_"):
+        return ""
+    return "api_key: does not start with 'emitkit_'; is it the key of an EmitKit project?"
+
+
 def warn_unusual_key(key: str) -> None:
-    """Warn on the logger `emitkit_logging` about a key that does not look like one of EmitKit's (seed document)."""
-    if key and not key.startswith("emitkit_"):
-        logging.getLogger("emitkit_logging").warning(
-            "api_key: does not start with 'emitkit_'; is it the key of an EmitKit project?"
-        )
+    """Warn on the logger `emitkit_logging` about a key that does not look like one of EmitKit's."""
+    doubts = doubt(key)
+    if doubts:
+        logging.getLogger("emitkit_logging").warning(doubts)
 
 
 def spool(value: object) -> Path | None:
