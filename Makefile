@@ -8,7 +8,7 @@ WORKERS ?= 2
 .PHONY: demo test lint types suite cover lowest wheel browser bench clean
 
 demo: $(VENV)/.demo ## the main job on an embedded EmitKit: no account, no key
-	$(BIN)/python examples/demo.py
+	$(BIN)/emitkit-logging demo
 
 test: lint types cover ## all that must hold before a commit
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from emitkit_logging import EmitKitFormatter, EmitKitHandler, spool
 from emitkit_logging.event import Event
 from emitkit_logging.folding import Digest, Fold
+from emitkit_logging.options import number
 from emitkit_logging.record import restore
 from emitkit_logging.users import Facts
 
@@ -24,8 +25,50 @@ _PATIENCE = 15.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say, and return the exit status."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["inbox"]:  # its own parser knows what follows, --help included
+        from emitkit_logging.inbox.__main__ import main as inbox  # noqa: PLC0415 - an extra
+
+        return inbox(given[1:])
+    parser = _parser()
+    options = parser.parse_args(given)
+    if options.command == "check":
+        return _check(parser, options)
+    if options.command == "demo":
+        from emitkit_logging.demo import demo  # noqa: PLC0415 - an extra
+
+        return demo(keep=options.keep)
+    path = options.path.expanduser().absolute()
+    if not path.is_file():
+        parser.exit(2, f"{parser.prog}: {path} is no spool\n")
+    try:
+        if options.flush:
+            return _flush(path, options.timeout)
+        if options.requeue:
+            return _requeue(path)
+        return _export(path) if options.export else _tell(path)
+    except (OSError, ValueError, sqlite3.Error) as error:
+        parser.exit(1, f"{parser.prog}: {path}: {error}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="emitkit-logging")
     commands = parser.add_subparsers(dest="command", required=True)
+
+    checking = commands.add_parser(
+        "check",
+        help="what of the key and the address works",
+        description="Tell what works of the key and the address in EMITKIT_API_KEY and EMITKIT_BASE_URL. Exits with 0 "
+        "when the key was accepted and nothing is in the way of an event, else with 1.",
+    )
+    checking.add_argument("--send", action="store_true", help="send a test event to the channel general, too")
+    checking.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="of a request (default: %(default)s)"
+    )
+    checking.add_argument(
+        "--allow-http", action="store_true", help="plain http to other machines too: the key travels readable"
+    )
+
     waiting = commands.add_parser("spool", help="what waits in a spool", description="Tell what waits in a spool.")
     waiting.add_argument("path", type=Path, help="of the spool")
     doing = waiting.add_mutually_exclusive_group()
@@ -40,18 +83,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     waiting.add_argument(
         "--timeout", type=float, default=120.0, metavar="SECONDS", help="of --flush (default: %(default)s)"
     )
-    options = parser.parse_args(arguments)
-    path = options.path.expanduser().absolute()
-    if not path.is_file():
-        parser.exit(2, f"{parser.prog}: {path} is no spool\n")
+
+    commands.add_parser("inbox", help="a local EmitKit", add_help=False)
+    showing = commands.add_parser(
+        "demo",
+        help="uvicorn and gunicorn log to a local EmitKit",
+        description="Let uvicorn and gunicorn log to a local EmitKit and check what arrives: no account, no key.",
+    )
+    showing.add_argument("--keep", action="store_true", help="leave the local EmitKit running until Ctrl-C")
+    return parser
+
+
+def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    from emitkit_logging.check import check  # noqa: PLC0415 - it loads requests
+
     try:
-        if options.flush:
-            return _flush(path, options.timeout)
-        if options.requeue:
-            return _requeue(path)
-        return _export(path) if options.export else _tell(path)
-    except (OSError, ValueError, sqlite3.Error) as error:
-        parser.exit(1, f"{parser.prog}: {path}: {error}\n")
+        timeout = number("--timeout", given.timeout, above=True)
+    except ValueError as error:
+        parser.error(str(error))
+    return check(sends=given.send, timeout=timeout, allow_http=given.allow_http)
 
 
 def _tell(path: Path) -> int:

@@ -65,6 +65,9 @@ class Server:
             def do_POST(self) -> None:
                 outer._serve(self)
 
+            def do_GET(self) -> None:
+                outer._serve(self)
+
             def log_message(self, *_: Any) -> None:
                 pass
 
@@ -87,7 +90,7 @@ class Server:
         self._http.server_close()
 
     def _serve(self, http: BaseHTTPRequestHandler) -> None:
-        raw = http.rfile.read(int(http.headers["Content-Length"]))
+        raw = http.rfile.read(int(http.headers.get("Content-Length", 0)))
         seen = Seen(http.path, {name.lower(): value for name, value in http.headers.items()}, raw)
         with self._news:
             self.requests.append(seen)

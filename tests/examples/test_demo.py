@@ -1,0 +1,187 @@
+"""`emitkit-logging demo`: what it finds, and the whole of it, as `make demo` runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from emitkit_logging import demo
+from emitkit_logging.command import main
+
+PATIENCE = 60.0
+COMMAND = [sys.executable, "-m", "emitkit_logging.command", "demo"]
+
+
+def event(channel: str, title: str, user: str | None = None, **metadata: object) -> dict[str, object]:
+    return {"channelName": channel, "title": title, "userId": user, "metadata": metadata}
+
+
+def everything() -> list[dict[str, object]]:
+    events = []
+    for server in ("uvicorn", "gunicorn"):
+        events.append(event("general", "Page View"))
+        events += [event("user-activity", "User Signed Up", f"{server}-{name}") for name in ("ada", "bob")]
+        events.append(event("revenue", "Purchase Completed", f"{server}-ada"))
+        events.append(event("alerts", "it failed", exception={"stacktrace": "in charge"}))
+    return events
+
+
+def test_everything():
+    """What two servers' customers cause is all there, once."""
+    assert demo.problems_of(everything()) == []
+    assert demo.summary(everything(), 1.26) == [
+        "10 events in 1.3 s",
+        "       2 in alerts",
+        "       2 in general",
+        "       2 in revenue",
+        "       4 in user-activity",
+        "everything arrived, once",
+    ]
+
+
+def test_missing_and_doubled():
+    """What is missing is named, and what came twice."""
+    events = everything()
+    doubled = [*events[1:], events[1]]
+    assert demo.problems_of(doubled) == [
+        "1 × ('general', 'Page View', '') missing",
+        "1 × ('user-activity', 'User Signed Up', 'uvicorn') too many",
+    ]
+    assert demo.summary(doubled, 1)[-3:] == [
+        "PROBLEM: 1 × ('general', 'Page View', '') missing",
+        "PROBLEM: 1 × ('user-activity', 'User Signed Up', 'uvicorn') too many",
+        "something is missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("alerts", "problem"),
+    [
+        ([], "0 alerts, 0 with a traceback, instead of 2"),
+        ([event("alerts", "x")] * 2, "2 alerts, 0 with a traceback, instead of 2"),
+        ([event("alerts", "x", exception={"stacktrace": "in charge"})] * 3, "3 alerts, 3 with a traceback"),
+    ],
+)
+def test_alerts(alerts, problem):
+    """Each server has one alert, with the traceback of what the application raised."""
+    others = [each for each in everything() if each["channelName"] != "alerts"]
+    assert [each.startswith(problem) for each in demo.problems_of(others + alerts)] == [True]
+
+
+def test_hindrance():
+    """Where the demo cannot run it says why, or what to install."""
+    assert demo.hindrance("linux", []) is None
+    assert "gunicorn, which does not run on Windows" in demo.hindrance("win32", [])
+    assert demo.hindrance("linux", ["uvicorn", "gunicorn"]) == (
+        "the demo needs uvicorn, gunicorn: pip install 'emitkit-logging[demo]'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "words"),
+    [
+        ("NEEDED", ("emitkit_not_there",), "pip install 'emitkit-logging[demo]'"),
+        ("SHIPPED", Path("not", "there"), "the demo's shop is not installed"),
+    ],
+)
+def test_not_installed(monkeypatch, capsys, attribute, value, words):
+    """What is missing is said in a line, and nothing is started."""
+    monkeypatch.setattr(demo, attribute, value)
+    monkeypatch.setattr(demo, "__file__", "/nowhere/emitkit_logging/demo.py")
+    assert main(["demo"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_examples(tmp_path):
+    """The shop is beside the package in a clone, else where pip puts a wheel's data."""
+    folders = demo.installations()
+    assert folders[0].name == "examples"
+    assert Path(sysconfig.get_path("data"), "share", "emitkit-logging", "examples") in folders
+    (tmp_path / "shop.py").touch()  # some other folder of that name
+    assert demo.examples([tmp_path]) is None
+    found = demo.examples(folders)
+    assert {"shop.py", "logging.json"} <= {each.name for each in found.iterdir()}
+
+
+def test_silent_program(tmp_path, capsys):
+    """A program that ends without the line that is waited for is not waited for any longer."""
+    (tmp_path / "short.py").write_text("print('hello')")
+    program = demo._Program("short", "short", folder=tmp_path)
+    with pytest.raises(SystemExit, match="short did not say 'goodbye'"):
+        program.wait_for("goodbye")
+    program.stop()
+    assert capsys.readouterr().out == "   short | hello\n"
+
+
+def test_stubborn_program(tmp_path, monkeypatch):
+    """A program that does not heed SIGTERM is killed."""
+    monkeypatch.setattr(demo, "PATIENCE", 0.5)
+    (tmp_path / "stubborn.py").write_text(
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('(ready)')\ntime.sleep(60)"
+    )
+    program = demo._Program("stubborn", "stubborn", folder=tmp_path)
+    with monkeypatch.context() as patient:
+        patient.setattr(demo, "PATIENCE", 20.0)
+        assert program.wait_for(r"\((ready)\)") == "ready"
+    program.stop()
+    assert program.process.returncode == -signal.SIGKILL
+
+
+def test_demo(tmp_path):
+    """It ends by itself and finds everything delivered, once, from any folder and whatever proxy there is."""
+    environment = {**os.environ, "HOME": str(tmp_path), "http_proxy": "http://127.0.0.1:9"}
+    done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "everything arrived, once"
+
+
+def test_demo_that_stays(tmp_path):
+    """With `--keep` the inbox stays up, with everything in it, until Ctrl-C."""
+    process = subprocess.Popen(
+        [*COMMAND, "--keep"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        # a shell in the background has its children ignore the interrupt
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog.start()
+    with process:
+        found = next(filter(None, (re.match(r"see them at (http://\S+)", line) for line in process.stdout)))
+        with urllib.request.urlopen(found.group(1), timeout=PATIENCE) as page:
+            assert (page.status, page.headers.get_content_type()) == (200, "text/html")
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    watchdog.cancel()
+    assert (process.returncode, "Traceback" in rest) == (0, False)
+
+
+def test_interrupted(tmp_path):
+    """Whoever ends the demo ends the programs that it has started."""
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    process = subprocess.Popen(
+        COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog.start()
+    found = next(filter(None, (re.search(r"listening on (http://\S+)", line) for line in process.stdout)))
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()  # until the last of them has let go of the output
+    watchdog.cancel()
+    assert (process.returncode, errors) == (1, "interrupted\n")
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(found.group(1), timeout=PATIENCE)
