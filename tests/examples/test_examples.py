@@ -23,25 +23,19 @@ PATIENCE = 30.0
 
 
 @pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    with Inbox() as inbox:
-        yield inbox
+def inbox(emitkit_inbox: Inbox) -> Inbox:
+    """The inbox that the environment of each program names."""
+    return emitkit_inbox
 
 
-def environment(inbox: Inbox, **more: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "EMITKIT_API_KEY": inbox.api_key,
-        "EMITKIT_BASE_URL": inbox.url,
-        "PYTHONUNBUFFERED": "1",
-        **more,
-    }
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONUNBUFFERED": "1", **more}
 
 
-def run(inbox: Inbox, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
-        env=environment(inbox),
+        env=environment(),
         cwd=EXAMPLES.parent,
         capture_output=True,
         text=True,
@@ -51,11 +45,11 @@ def run(inbox: Inbox, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextlib.contextmanager
-def running(inbox: Inbox, pattern: str, *arguments: str, **more: str) -> Iterator[str]:
+def running(pattern: str, *arguments: str, **more: str) -> Iterator[str]:
     """Run a server until the block ends; the value is what `pattern` found in its output."""
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
-        env=environment(inbox, **more),
+        env=environment(**more),
         cwd=EXAMPLES.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -98,7 +92,7 @@ def seen(inbox: Inbox) -> list[tuple[str, str, str | None]]:
 
 def test_legacy_unchanged(inbox):
     """Without a configuration a program that knows nothing of EmitKit behaves as ever."""
-    done = run(inbox, "examples/legacy.py")
+    done = run("examples/legacy.py")
     assert done.stdout == "3 invoices\n"
     assert inbox.events == []
 
@@ -106,7 +100,7 @@ def test_legacy_unchanged(inbox):
 @pytest.mark.parametrize("configuration", ["examples/logging.json"])
 def test_legacy_configured(inbox, configuration):
     """With a configuration and no other change its errors are alerts; what it prints stays the same."""
-    done = run(inbox, "examples/legacy.py", configuration)
+    done = run("examples/legacy.py", configuration)
     assert done.stdout == "3 invoices\n"
     assert seen(inbox) == [("alerts", "invoice A-2 could not be collected", None)]
     exception = inbox.events[0]["metadata"]["exception"]
@@ -120,13 +114,13 @@ def test_file_config(inbox):
         "import logging, logging.config; logging.config.fileConfig('examples/logging.ini');"
         "logging.getLogger('app').info('x', extra={'event': 'user_signed_up'})"
     )
-    run(inbox, "-c", code)
+    run("-c", code)
     assert seen(inbox) == [("user-activity", "User Signed Up", None)]
 
 
 def test_loguru(inbox):
     """What is bound to a loguru logger becomes the event."""
-    run(inbox, "examples/loguru_app.py")
+    run("examples/loguru_app.py")
     assert seen(inbox) == [
         ("alerts", "the division failed", None),
         ("user-activity", "User Signed Up", "user-123"),
@@ -138,7 +132,7 @@ def test_loguru(inbox):
 
 def test_structlog(inbox):
     """structlog's dict is read: its own `event` is the message, `emitkit_event` the name."""
-    run(inbox, "examples/structlog_app.py")
+    run("examples/structlog_app.py")
     assert seen(inbox) == [
         ("alerts", "the payment provider is down", None),
         ("user-activity", "User Signed Up", "user-123"),
@@ -150,7 +144,7 @@ def test_structlog(inbox):
 
 def test_serverless(inbox):
     """A function that flushes has delivered when it returns."""
-    assert "200" in run(inbox, "examples/serverless.py").stdout
+    assert "200" in run("examples/serverless.py").stdout
     assert seen(inbox) == [("general", "File Uploaded", "user-123")]
 
 
@@ -158,7 +152,7 @@ def test_serverless(inbox):
 def test_uvicorn(inbox, configuration):
     """uvicorn needs nothing but a log configuration; what the application raises is an alert."""
     arguments = ("uvicorn", "--port", "0", "--app-dir", "examples", "--log-config", f"examples/{configuration}")
-    with running(inbox, r"running on (http://[\d.:]+)", *arguments, "shop:asgi") as url:
+    with running(r"running on (http://[\d.:]+)", *arguments, "shop:asgi") as url:
         assert get(f"{url}/signup?user=ada") == 201
         assert get(f"{url}/buy?user=ada&amount=500") == 500
     assert seen(inbox) == [
@@ -181,7 +175,7 @@ def test_gunicorn(inbox, options, tmp_path):
     """gunicorn's workers, forked from a configured parent, each deliver what they logged, once."""
     arguments = ("gunicorn", "--bind", "127.0.0.1:0", "--workers", "2", "--chdir", "examples")
     configured = (*arguments, *options, "shop:wsgi")
-    with running(inbox, r"Listening at: (http://[\d.:]+)", *configured, HOME=str(tmp_path)) as url:
+    with running(r"Listening at: (http://[\d.:]+)", *configured, HOME=str(tmp_path)) as url:
         for number in range(6):
             assert get(f"{url}/signup?user=user-{number}") == 201
         assert get(f"{url}/buy?user=ada&amount=500") == 500
@@ -201,7 +195,7 @@ def test_django(inbox):
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
-        env=environment(inbox),
+        env=environment(),
         cwd=EXAMPLES.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -224,7 +218,7 @@ def test_django(inbox):
 def test_flask(inbox):
     """What a Flask view raises is an alert."""
     arguments = ("flask", "--app", "examples/flask_app.py", "run", "--port", "0")
-    with running(inbox, r"Running on (http://[\d.:]+)", *arguments) as url:
+    with running(r"Running on (http://[\d.:]+)", *arguments) as url:
         assert get(f"{url}/signup?user=ada") == 200
         assert get(f"{url}/broken") == 500
         inbox.wait_for(count=2)  # Flask's own server does not survive a SIGTERM long enough to run exit hooks
@@ -243,14 +237,14 @@ def test_celery(inbox, tmp_path):
     )
     subprocess.run(
         [sys.executable, "-c", send],
-        env=environment(inbox, CELERY_FOLDER=str(tmp_path)),
+        env=environment(CELERY_FOLDER=str(tmp_path)),
         cwd=EXAMPLES.parent,
         check=True,
         timeout=PATIENCE,
     )
     arguments = ("celery", "--workdir", "examples", "--app", "celery_app", "worker", "--concurrency", "2")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    with running(inbox, r"(ready)\.", *arguments, *quiet, CELERY_FOLDER=str(tmp_path)):
+    with running(r"(ready)\.", *arguments, *quiet, CELERY_FOLDER=str(tmp_path)):
         inbox.wait_for(count=3, timeout=PATIENCE)
     events = seen(inbox)
     assert [event for event in events if event[0] != "alerts"] == [

@@ -1,0 +1,211 @@
+"""The plugin of pytest, in runs of pytest of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import pytest
+import requests
+
+from emitkit_logging import EmitKitHandler
+from emitkit_logging.inbox import Inbox
+from emitkit_logging.pytest_plugin import MOST_SHOWN, account
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    """Run pytest on a file of these lines, in a process of its own."""
+    for name in ("EMITKIT_API_KEY", "EMITKIT_BASE_URL", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def running(source: str, *arguments: str) -> pytest.RunResult:
+        pytester.makepyfile(source)
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+
+    return running
+
+
+def post(inbox: Inbox, body: object, *, key: str = "", path: str = "/v1/events") -> int:
+    headers = {"Authorization": f"Bearer {key or inbox.api_key}"}
+    return requests.post(inbox.url + path, json=body, headers=headers, timeout=10).status_code
+
+
+def test_environment(emitkit_inbox):
+    """Key and address are in the environment, so that the application's own configuration finds them."""
+    assert os.environ["EMITKIT_API_KEY"] == emitkit_inbox.api_key
+    assert os.environ["EMITKIT_BASE_URL"] == emitkit_inbox.url
+
+
+def test_delivery(emitkit_inbox, logger):
+    """A handler without options sends to the inbox, however much."""
+    logger.addHandler(handler := EmitKitHandler())
+    for number in range(150):
+        logger.info("x", extra={"event": "file_uploaded", "number": number})
+    assert handler.flush(10)
+    handler.close()
+    assert len(emitkit_inbox.wait_for(title="File Uploaded", count=150)) == 150
+
+
+def test_proxy(logger, monkeypatch, request):
+    """A proxy of the environment is not asked the way to loopback, and what it need not do stays as it was."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.com")
+    inbox = request.getfixturevalue("emitkit_inbox")
+    assert os.environ["no_proxy"] == "example.com,127.0.0.1"
+    logger.addHandler(handler := EmitKitHandler())
+    logger.error("it failed")
+    assert handler.flush(10)
+    handler.close()
+    assert inbox.wait_for(channel="alerts")["title"] == "it failed"
+
+
+def test_passing(run):
+    """A test that passes has no section; what the fixture set is gone after it, each test has an inbox of its own."""
+    result = run(
+        """
+import logging, os
+from emitkit_logging import EmitKitHandler
+
+def test_one(emitkit_inbox, caplog):
+    handler = EmitKitHandler()
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("app").error("it failed")
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+    assert emitkit_inbox.wait_for(title="it failed", channel="alerts", timeout=5)
+
+def test_two():
+    assert "EMITKIT_API_KEY" not in os.environ
+    assert "EMITKIT_BASE_URL" not in os.environ
+
+def test_three(emitkit_inbox):
+    assert emitkit_inbox.events == []
+""",
+        "-rA",
+    )
+    result.assert_outcomes(passed=3)
+    assert "EmitKit inbox" not in result.stdout.str()
+
+
+FAILING = """
+import logging, os
+import pytest, requests
+from emitkit_logging import EmitKitHandler
+
+def test_it(emitkit_inbox):
+    handler = EmitKitHandler(channel_name="general")
+    handler.handle(logging.makeLogRecord({"levelno": 20, "msg": "user_signed_up", "event": "user_signed_up"}))
+    handler.close()
+    key = {"Authorization": f"Bearer {emitkit_inbox.api_key}"}
+    url = f"{emitkit_inbox.url}/v1/events"
+    requests.post(url, json={"channelName": "x", "title": emitkit_inbox.api_key}, headers=key)
+    requests.post(url, json={"channelName": "x", "description": emitkit_inbox.api_key}, headers=key)
+    count = len(emitkit_inbox.events)
+    assert count == 3
+
+def test_other():
+    assert False
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_failing(run, arguments):
+    """The report of a failed test tells the events and the refused requests, without the key; others' do not."""
+    result = run(FAILING, *arguments)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*- EmitKit inbox -*", "*general  *User Signed Up*", "*  x  *[[]api key]", "refused*"])
+    said = result.stdout.str()
+    assert said.count("- EmitKit inbox -") == 1
+    assert 'refused with 400 (title: Invalid input: expected a value, received undefined): POST /v1/events {"' in said
+    assert "emitkit_" not in said.replace("emitkit_inbox", "").replace("emitkit_logging", "")
+
+
+def test_failing_beside_the_test(run):
+    """A fixture that fails after the inbox was made has the section, too; nothing arrived is said."""
+    result = run(
+        """
+import pytest
+
+@pytest.fixture
+def broken(emitkit_inbox):
+    raise RuntimeError("no")
+
+@pytest.fixture
+def breaks(emitkit_inbox):
+    yield
+    raise RuntimeError("no")
+
+def test_one(broken): pass
+def test_two(breaks): pass
+"""
+    )
+    result.assert_outcomes(errors=2, passed=1)
+    assert result.stdout.str().count("no events") == 2
+
+
+def test_without_the_extra(run):
+    """Without starlette and uvicorn the fixture names the extra, in one line."""
+    result = run(
+        """
+import sys
+
+def test_it(monkeypatch, request):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    request.getfixturevalue("emitkit_inbox")
+"""
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["emitkit_inbox: the inbox needs*pip install 'emitkit-logging[[]inbox]'"])
+
+
+def test_is_light(run):
+    """What every run of pytest loads of this library is next to nothing."""
+    result = run(
+        """
+import sys
+
+def test_it(pytestconfig):
+    assert pytestconfig.pluginmanager.has_plugin("emitkit_logging")
+    ours = sorted(name for name in sys.modules if name.partition(".")[0] == "emitkit_logging")
+    assert ours == ["emitkit_logging", "emitkit_logging.pytest_plugin"]
+    assert not sys.modules.keys() & {"requests", "starlette", "uvicorn", "urllib3"}
+""",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:hypothesispytest",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_account(emitkit_inbox):
+    """Wrong keys, paths and bodies are told with a reason, and no more than the latest of many."""
+    assert account(emitkit_inbox) == ["no events"]
+    assert post(emitkit_inbox, {"channelName": "a", "title": "b"}, key="emitkit_other") == 401
+    assert post(emitkit_inbox, {"user_id": ""}, path="/v1/identify") == 400
+    assert post(emitkit_inbox, {"title": "x" * 1000}, path=f"/v1/{emitkit_inbox.api_key}") == 404
+    said = account(emitkit_inbox)
+    assert said[0] == "no events"
+    assert said[1].startswith("refused with 401 (another key than the inbox's): POST /v1/events {")
+    assert said[2].startswith("refused with 400 (user_id: ")
+    assert said[3].startswith("refused with 404: POST /v1/[api key] {")
+    assert said[3].endswith("xxx…")
+    with requests.Session() as session:
+        for number in range(MOST_SHOWN + 2):
+            body = {"channelName": "a", "title": f"event {number}", "description": "x" * 150}
+            key = {"Authorization": f"Bearer {emitkit_inbox.api_key}"}
+            session.post(f"{emitkit_inbox.url}/v1/events", json=body, headers=key, timeout=10)
+    said = account(emitkit_inbox)
+    assert said[0] == "… 2 events before"
+    assert "event 2 " in said[1]
+    assert len(said) == 1 + MOST_SHOWN + 3
+
+
+def test_quiet(emitkit_inbox, caplog):
+    """The fixture's server logs nothing into the test's own records."""
+    with caplog.at_level(logging.DEBUG):
+        post(emitkit_inbox, {"channelName": "a", "title": "b"})
+    assert [record.name for record in caplog.records if record.name.startswith("uvicorn")] == []
