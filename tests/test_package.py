@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 import emitkit_logging
-from emitkit_logging.inbox import Inbox
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -126,30 +125,27 @@ def clean_logging():
     root.setLevel(level)
 
 
-def test_readme_code(monkeypatch, clean_logging, capsys, tmp_path):
+def test_readme_code(emitkit_inbox, monkeypatch, clean_logging, capsys, tmp_path):
     """Every block of Python in the README runs, and does what the text around it says."""
     monkeypatch.chdir(tmp_path)
-    with Inbox() as inbox:
-        monkeypatch.setenv("EMITKIT_API_KEY", inbox.api_key)
-        monkeypatch.setenv("EMITKIT_BASE_URL", inbox.url)
-        configure, user, choose, shape, durable, stats = BLOCKS
-        names: dict[str, object] = {}
-        exec(configure, names)
-        exec(user, names)
-        names["handler"] = handler = next(
-            h for h in logging.getLogger().handlers if isinstance(h, emitkit_logging.EmitKitHandler)
+    configure, user, choose, shape, durable, stats, _ = BLOCKS  # the last is a test: tests/test_pytest_plugin.py
+    names: dict[str, object] = {}
+    exec(configure, names)
+    exec(user, names)
+    names["handler"] = handler = next(
+        h for h in logging.getLogger().handlers if isinstance(h, emitkit_logging.EmitKitHandler)
+    )
+    assert handler.flush(10)
+    exec(stats, names)
+    assert "3 records accepted: 3 delivered" in capsys.readouterr().out
+    assert {(event["channelName"], event["title"]) for event in emitkit_inbox.events} == {
+        ("user-activity", "User Signed Up"),
+        ("alerts", "payment provider is down"),
+        ("general", "Plan Changed"),
+    }
+    assert [call["user_id"] for call in emitkit_inbox.identifies] == ["user-123"]
+    for block in (choose, shape, durable):
+        logging.config.dictConfig(
+            {"version": 1, "disable_existing_loggers": False, "incremental": False, **eval(block)}
         )
-        assert handler.flush(10)
-        exec(stats, names)
-        assert "3 records accepted: 3 delivered" in capsys.readouterr().out
-        assert {(event["channelName"], event["title"]) for event in inbox.events} == {
-            ("user-activity", "User Signed Up"),
-            ("alerts", "payment provider is down"),
-            ("general", "Plan Changed"),
-        }
-        assert [call["user_id"] for call in inbox.identifies] == ["user-123"]
-        for block in (choose, shape, durable):
-            logging.config.dictConfig(
-                {"version": 1, "disable_existing_loggers": False, "incremental": False, **eval(block)}
-            )
-        assert (tmp_path / "emitkit.db").is_file()
+    assert (tmp_path / "emitkit.db").is_file()

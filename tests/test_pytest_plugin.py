@@ -12,6 +12,8 @@ from emitkit_logging import EmitKitHandler
 from emitkit_logging.inbox import Inbox
 from emitkit_logging.pytest_plugin import MOST_SHOWN, account
 
+from .test_package import BLOCKS
+
 pytest_plugins = ["pytester"]
 
 
@@ -60,6 +62,11 @@ def test_proxy(logger, monkeypatch, request):
     assert handler.flush(10)
     handler.close()
     assert inbox.wait_for(channel="alerts")["title"] == "it failed"
+
+
+def test_readme(run):
+    """The README's test passes as it stands there."""
+    run(BLOCKS[-1]).assert_outcomes(passed=1)
 
 
 def test_passing(run):
