@@ -35,7 +35,12 @@ MOST_TAGS = 20
 LONGEST_SOURCE = 100
 LONGEST_ID = 255
 MOST_ALIASES = 50
+LONGEST_ANSWER = 2_000
 """Texts in UTF-16 code units, as a JavaScript server counts them."""
+
+MOST_LISTED = 100
+LISTED = 50
+"""Events in one answer: the most that may be asked for, and how many where nothing is asked for."""
 
 MAX_DEPTH = 800
 """Levels of nesting that a body may have: below what Python's own JSON parser can take on any version."""
@@ -322,8 +327,8 @@ _FIELD = _by(
         "text": _field(
             "text",
             {
-                "default": _text(0, 2000),
-                "maxLength": _number(1, 2000, whole=True),
+                "default": _text(0, LONGEST_ANSWER),
+                "maxLength": _number(1, LONGEST_ANSWER, whole=True),
                 "multiline": _flag,
                 "placeholder": _text(1, 100),
             },
