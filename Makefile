@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= 2
 
-.PHONY: demo test lint types suite cover lowest wheel browser bench clean
+.PHONY: demo test lint types suite cover lowest wheel api browser bench clean
 
 demo: $(VENV)/.demo ## the main job on an embedded EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -43,6 +43,9 @@ wheel: ## the tests against the built wheel, where the source cannot be imported
 	cp -R tests examples pyproject.toml README.md $(VENV)/elsewhere
 	cd $(VENV)/elsewhere && ../bin/pytest -n $(WORKERS)
 
+api: $(VENV)/.api ## the inbox against its OpenAPI document
+	$(BIN)/pytest tests/api
+
 browser: $(VENV)/.browser ## the inbox's page in Chromium, which has to be there
 	$(BIN)/pytest -n $(WORKERS) tests/browser
 
@@ -52,7 +55,7 @@ bench: $(VENV)/.bench ## the figures of the README
 clean:
 	rm -rf .venv* .cache build dist *.egg-info
 
-$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.browser $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
+$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable '.[$*]'
 	touch $@

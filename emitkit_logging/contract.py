@@ -1,7 +1,8 @@
 """Contract: what the body of a request may hold, as EmitKit's API contract says: each limit once, in a table.
 
 Two tables, `CURRENT` (the hosted service) and `SELF_HOSTED` (the open-source server), are read by the same
-few rules. Everything here is pure: bytes go in, the fields to store or an exception come out.
+few rules, each of which checks a value and says as JSON Schema what it checks. Everything here is pure: bytes
+go in, the fields to store or an exception come out.
 
 The exceptions are the reasons for which a server refuses a request that it has let in:
 
@@ -19,6 +20,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn, TypeAlias, TypedDict
 
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -33,7 +35,12 @@ MOST_TAGS = 20
 LONGEST_SOURCE = 100
 LONGEST_ID = 255
 MOST_ALIASES = 50
+LONGEST_ANSWER = 2_000
 """Texts in UTF-16 code units, as a JavaScript server counts them."""
+
+MOST_LISTED = 100
+LISTED = 50
+"""Events in one answer: the most that may be asked for, and how many where nothing is asked for."""
 
 MAX_DEPTH = 800
 """Levels of nesting that a body may have: below what Python's own JSON parser can take on any version."""
@@ -77,9 +84,19 @@ def _dotted(path: list[str | int]) -> str:
     return ".".join(map(str, path)) or "body"
 
 
-# Rules: each takes a value and its path, and yields what is wrong with it.
+# Rules.
 
-Rule: TypeAlias = Callable[[Any, Path], Iterator[Problem]]
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must be: `check` yields what is wrong with one, `schema` says it as JSON Schema 2020-12."""
+
+    check: Callable[[Any, Path], Iterator[Problem]]
+    schema: Mapping[str, Any]
+
+    def __call__(self, value: Any, path: Path) -> Iterator[Problem]:
+        """Yield what is wrong with `value`, which stands at `path`."""
+        return self.check(value, path)
 
 
 def _problem(path: Path, message: str) -> Problem:
@@ -107,8 +124,13 @@ def _length(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
+def _limits(**keywords: float | None) -> dict[str, float]:
+    """Return the keywords that limit anything."""
+    return {name: value for name, value in keywords.items() if value is not None}
+
+
 def _text(least: int = 0, most: int | None = None) -> Rule:
-    def rule(value: Any, path: Path) -> Iterator[Problem]:
+    def check(value: Any, path: Path) -> Iterator[Problem]:
         if type(value) is not str:
             yield _expected("string", value, path)
         elif len(value) < least:
@@ -116,62 +138,62 @@ def _text(least: int = 0, most: int | None = None) -> Rule:
         elif most is not None and _length(value) > most:
             yield _problem(path, f"Too big: expected string to have <={most} characters")
 
-    return rule
+    return Rule(check, {"type": "string", **_limits(minLength=least or None, maxLength=most)})
 
 
 def _matching(pattern: str) -> Rule:
     compiled = re.compile(pattern)
 
-    def rule(value: Any, path: Path) -> Iterator[Problem]:
+    def check(value: Any, path: Path) -> Iterator[Problem]:
         if type(value) is not str:
             yield _expected("string", value, path)
         elif not compiled.fullmatch(value):
             yield _problem(path, f"Invalid string: must match {pattern}")
 
-    return rule
+    return Rule(check, {"type": "string", "pattern": f"^{pattern}$"})
 
 
 def _one_of(*choices: str) -> Rule:
-    def rule(value: Any, path: Path) -> Iterator[Problem]:
+    def check(value: Any, path: Path) -> Iterator[Problem]:
         if type(value) is not str or value not in choices:
             yield _problem(path, f"Invalid option: expected one of {'|'.join(choices)}")
 
-    return rule
+    return Rule(check, {"type": "string", "enum": list(choices)})
 
 
-def _number(least: float = -math.inf, most: float = math.inf, *, whole: bool = False) -> Rule:
-    def rule(value: Any, path: Path) -> Iterator[Problem]:
+def _number(
+    least: float | None = None, most: float | None = None, *, above: float | None = None, whole: bool = False
+) -> Rule:
+    def check(value: Any, path: Path) -> Iterator[Problem]:
         if type(value) not in (int, float):
             yield _expected("number", value, path)
         elif whole and value != int(value):
             yield _problem(path, "Invalid input: expected int, received number")
-        elif value < least:
+        elif above is not None and value <= above:
+            yield _problem(path, f"Too small: expected number to be >{above:g}")
+        elif least is not None and value < least:
             yield _problem(path, f"Too small: expected number to be >={least:g}")
-        elif value > most:
+        elif most is not None and value > most:
             yield _problem(path, f"Too big: expected number to be <={most:g}")
 
-    return rule
+    limits = _limits(exclusiveMinimum=above, minimum=least, maximum=most)
+    return Rule(check, {"type": "integer" if whole else "number", **limits})
 
 
-def _above_zero(value: Any, path: Path) -> Iterator[Problem]:
-    if type(value) not in (int, float):
-        yield _expected("number", value, path)
-    elif value <= 0:
-        yield _problem(path, "Too small: expected number to be >0")
+def _of_type(kind: type, name: str) -> Rule:
+    def check(value: Any, path: Path) -> Iterator[Problem]:
+        if type(value) is not kind:
+            yield _expected(name, value, path)
+
+    return Rule(check, {"type": name})
 
 
-def _flag(value: Any, path: Path) -> Iterator[Problem]:
-    if type(value) is not bool:
-        yield _expected("boolean", value, path)
-
-
-def _object(value: Any, path: Path) -> Iterator[Problem]:
-    if type(value) is not dict:
-        yield _expected("object", value, path)
+_flag = _of_type(bool, "boolean")
+_object = _of_type(dict, "object")
 
 
 def _list(item: Rule, most: int | None = None, *, least: int = 0) -> Rule:
-    def rule(value: Any, path: Path) -> Iterator[Problem]:
+    def check(value: Any, path: Path) -> Iterator[Problem]:
         if type(value) is not list:
             yield _expected("array", value, path)
             return
@@ -182,21 +204,37 @@ def _list(item: Rule, most: int | None = None, *, least: int = 0) -> Rule:
         for index, each in enumerate(value):
             yield from item(each, (*path, index))
 
-    return rule
+    return Rule(check, {"type": "array", "items": item.schema, **_limits(minItems=least or None, maxItems=most)})
+
+
+def _one_or_list(item: Rule) -> Rule:
+    several = _list(item)
+
+    def check(value: Any, path: Path) -> Iterator[Problem]:
+        yield from (several if type(value) is list else item)(value, path)
+
+    return Rule(check, {"anyOf": [item.schema, several.schema]})
 
 
 def _or_null(rule: Rule) -> Rule:
-    def nullable(value: Any, path: Path) -> Iterator[Problem]:
+    def check(value: Any, path: Path) -> Iterator[Problem]:
         if value is not None:
             yield from rule(value, path)
 
-    return nullable
+    return Rule(check, or_null(rule.schema))
+
+
+def or_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the JSON Schema of what `schema` describes, or null."""
+    if isinstance(schema.get("type"), str) and "enum" not in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def _shape(fields: Mapping[str, Rule], *required: str, closed: bool = False) -> Rule:
     """Make the rule for an object with `fields`; `closed` refuses every other key instead of ignoring it."""
 
-    def rule(value: Any, path: Path) -> Iterator[Problem]:
+    def check(value: Any, path: Path) -> Iterator[Problem]:
         if type(value) is not dict:
             yield _expected("object", value, path)
             return
@@ -209,14 +247,50 @@ def _shape(fields: Mapping[str, Rule], *required: str, closed: bool = False) -> 
             elif closed:
                 yield _problem(path, f'Unrecognized key: "{name}"')
 
-    return rule
+    schema: dict[str, Any] = {"type": "object"}
+    if required:
+        schema["required"] = list(required)
+    schema["properties"] = {name: rule.schema for name, rule in fields.items()}
+    if closed:
+        schema["additionalProperties"] = False
+    return Rule(check, schema)
 
 
-def _https(value: Any, path: Path) -> Iterator[Problem]:
-    found = list(_text(1, 2000)(value, path))
+def _either(key: str, having: Rule, lacking: Rule) -> Rule:
+    """Make the rule for an object that is told from the other kind by its having `key`, which the other refuses."""
+
+    def check(value: Any, path: Path) -> Iterator[Problem]:
+        yield from (having if type(value) is dict and key in value else lacking)(value, path)
+
+    return Rule(check, {"anyOf": [having.schema, lacking.schema]})
+
+
+def _by(key: str, kinds: Mapping[str, Rule]) -> Rule:
+    """Make the rule for an object whose `key` says which of `kinds` it is."""
+    known = _one_of(*kinds)
+
+    def check(value: Any, path: Path) -> Iterator[Problem]:
+        if type(value) is not dict:
+            yield _expected("object", value, path)
+            return
+        unknown = list(known(value.get(key), (*path, key)))
+        yield from unknown or kinds[value[key]](value, path)
+
+    return Rule(check, {"oneOf": [rule.schema for rule in kinds.values()]})
+
+
+_URL = _text(1, 2000)
+_HTTPS = re.compile(r"^[Hh][Tt][Tt][Pp][Ss]://[^/\s]")
+
+
+def _check_https(value: Any, path: Path) -> Iterator[Problem]:
+    found = list(_URL(value, path))
     yield from found
-    if not found and not re.match(r"https://[^/\s]", value, re.IGNORECASE):
+    if not found and not _HTTPS.match(value):
         yield _problem(path, "Invalid URL: expected https")
+
+
+_https = Rule(_check_https, {**_URL.schema, "pattern": _HTTPS.pattern})
 
 
 # The tables.
@@ -228,69 +302,44 @@ _BUTTON = _shape(
     "label",
     closed=True,
 )
-_LINK = _shape({"label": _text(1, 40), "url": _text(1, 2000)}, "label", "url", closed=True)
+_LINK = _shape({"label": _text(1, 40), "url": _URL}, "label", "url", closed=True)
+_ACTION = _either("url", _LINK, _BUTTON)
 _FIELD_LABEL = _text(1, 100)
-_FIELD_TYPES: Mapping[str, Rule] = {
-    "choice": _shape(
-        {
-            "id": _ID,
-            "type": _text(),
-            "label": _FIELD_LABEL,
-            "multiple": _flag,
-            "options": _list(_shape({"id": _ID, "label": _FIELD_LABEL}, "id", "label", closed=True), 10, least=2),
-            "default": lambda value, path: (_list(_ID) if type(value) is list else _ID)(value, path),
-        },
-        "id",
-        "label",
-        "options",
-        closed=True,
-    ),
-    "text": _shape(
-        {
-            "id": _ID,
-            "type": _text(),
-            "label": _FIELD_LABEL,
-            "default": _text(0, 2000),
-            "maxLength": _number(1, 2000, whole=True),
-            "multiline": _flag,
-            "placeholder": _text(1, 100),
-        },
-        "id",
-        "label",
-        closed=True,
-    ),
-    "number": _shape(
-        {
-            "id": _ID,
-            "type": _text(),
-            "label": _FIELD_LABEL,
-            "default": _number(),
-            "max": _number(),
-            "min": _number(),
-            "step": _above_zero,
-            "unit": _text(1, 8),
-        },
-        "id",
-        "label",
-        closed=True,
-    ),
-    "boolean": _shape(
-        {"id": _ID, "type": _text(), "label": _FIELD_LABEL, "default": _flag}, "id", "label", closed=True
-    ),
-}
 
 
-def _action(value: Any, path: Path) -> Iterator[Problem]:
-    yield from (_LINK if type(value) is dict and "url" in value else _BUTTON)(value, path)
+def _field(kind: str, own: Mapping[str, Rule], *required: str) -> Rule:
+    fields = {"id": _ID, "type": _one_of(kind), "label": _FIELD_LABEL, **own}
+    return _shape(fields, "id", "type", "label", *required, closed=True)
 
 
-def _field(value: Any, path: Path) -> Iterator[Problem]:
-    if type(value) is not dict:
-        yield _expected("object", value, path)
-    elif type(value.get("type")) is not str or value["type"] not in _FIELD_TYPES:
-        yield _problem((*path, "type"), f"Invalid option: expected one of {'|'.join(_FIELD_TYPES)}")
-    else:
-        yield from _FIELD_TYPES[value["type"]](value, path)
+_FIELD = _by(
+    "type",
+    {
+        "choice": _field(
+            "choice",
+            {
+                "multiple": _flag,
+                "options": _list(_shape({"id": _ID, "label": _FIELD_LABEL}, "id", "label", closed=True), 10, least=2),
+                "default": _one_or_list(_ID),
+            },
+            "options",
+        ),
+        "text": _field(
+            "text",
+            {
+                "default": _text(0, LONGEST_ANSWER),
+                "maxLength": _number(1, LONGEST_ANSWER, whole=True),
+                "multiline": _flag,
+                "placeholder": _text(1, 100),
+            },
+        ),
+        "number": _field(
+            "number",
+            {"default": _number(), "max": _number(), "min": _number(), "step": _number(above=0), "unit": _text(1, 8)},
+        ),
+        "boolean": _field("boolean", {"default": _flag}),
+    },
+)
 
 
 QUESTIONS = ("actions", "fields")
@@ -302,34 +351,45 @@ def waits(event: Mapping[str, Any]) -> bool:
     return bool(event.get("fields")) or any("id" in action for action in event.get("actions") or ())
 
 
-def _question(event: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong with `event` as a whole: the rules that its OpenAPI description gives in words."""
+_WAITS: Mapping[str, Any] = {
+    "anyOf": [
+        {"required": ["fields"], "properties": {"fields": {"minItems": 1}}},
+        {"required": ["actions"], "properties": {"actions": {"contains": {"required": ["id"]}}}},
+    ]
+}
+"""`waits` as JSON Schema."""
+
+SEND = "submit"
+"""The action of the button that an event with fields has when it brings none of its own."""
+
+
+def _check_question(event: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     if not waits(event):
         for name in ONLY_WAITING:
             if name in event:
-                yield _problem((name,), "Only on an event that waits for an answer")
+                yield _problem((*path, name), "Only on an event that waits for an answer")
         return
     if event.get("notify") is False:
-        yield _problem(("notify",), "An event that waits for an answer can't set notify to false")
+        yield _problem((*path, "notify"), "An event that waits for an answer can't set notify to false")
 
     fields = {field["id"]: field for field in event.get("fields", ())}
     if len(fields) < len(event.get("fields", ())):
-        yield _problem(("fields",), "Field ids must be unique")
+        yield _problem((*path, "fields"), "Field ids must be unique")
     for index, field in enumerate(event.get("fields", ())):
         if field["type"] == "choice" and "default" in field:
-            yield from _choice_default(field, ("fields", index, "default"))
+            yield from _choice_default(field, (*path, "fields", index, "default"))
 
     buttons = [action["id"] for action in event.get("actions", ()) if "id" in action]
     if len(set(buttons)) < len(buttons):
-        yield _problem(("actions",), "Button ids must be unique")
+        yield _problem((*path, "actions"), "Button ids must be unique")
     for index, action in enumerate(event.get("actions", ())):
-        if action.get("id") == "submit":
-            yield _problem(("actions", index, "id"), "submit is reserved for the Send button")
+        if action.get("id") == SEND:
+            yield _problem((*path, "actions", index, "id"), f"{SEND} is reserved for the Send button")
         for position, name in enumerate(action.get("requires", ())):
             field = fields.get(name, {})
             if field.get("type") != "text" and not field.get("multiple"):
-                path = ("actions", index, "requires", position)
-                yield _problem(path, "Must name a text or multiple-choice field")
+                where = (*path, "actions", index, "requires", position)
+                yield _problem(where, "Must name a text or multiple-choice field")
 
 
 def _choice_default(field: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -341,16 +401,53 @@ def _choice_default(field: Mapping[str, Any], path: Path) -> Iterator[Problem]:
         yield _problem(path, "Must name the field's own options")
 
 
-def _user_id(identity: Mapping[str, Any]) -> Iterator[Problem]:
+_question = Rule(
+    _check_question,
+    {
+        "description": (
+            "An event with a button (an action with an `id`) or with `fields` waits for an answer. Lengths are in "
+            "UTF-16 code units. The ids of its buttons are unique, and so are those of its fields. A button's "
+            "`requires` name text fields or choice fields with `multiple`. The `default` of a choice field names "
+            "options of its own."
+        ),
+        "if": _WAITS,
+        "then": {"properties": {"notify": {"const": True}}},
+        "else": {"properties": dict.fromkeys(ONLY_WAITING, False)},
+        "allOf": [
+            {"properties": {"actions": {"items": {"properties": {"id": {"not": {"const": SEND}}}}}}},
+            {
+                "properties": {
+                    "fields": {
+                        "items": {
+                            "if": {"required": ["multiple"], "properties": {"multiple": {"const": True}}},
+                            "then": {"properties": {"default": {"type": "array"}}},
+                            "else": {"properties": {"default": {"not": {"type": "array"}}}},
+                        }
+                    }
+                }
+            },
+        ],
+    },
+)
+"""What holds for an event as a whole; in words where JSON Schema has none."""
+
+
+def _check_user_id(identity: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     ids = {identity[name] for name in ("userId", "user_id") if name in identity}
     if not ids:
-        yield _problem(("userId",), "Invalid input: expected string, received undefined")
+        yield _problem((*path, "userId"), "Invalid input: expected string, received undefined")
     elif len(ids) > 1:
-        yield _problem(("user_id",), "userId and user_id must match when both are sent")
+        yield _problem((*path, "user_id"), "userId and user_id must match when both are sent")
 
 
-def _nothing_more(_: Mapping[str, Any]) -> Iterator[Problem]:
-    return iter(())
+_user_id = Rule(
+    _check_user_id,
+    {
+        "description": "`userId` and `user_id` must match when both are sent. Lengths are in UTF-16 code units.",
+        "anyOf": [{"required": ["userId"]}, {"required": ["user_id"]}],
+    },
+)
+_nothing_more = Rule(lambda _value, _path: iter(()), {})
 
 
 @dataclass(frozen=True)
@@ -359,14 +456,32 @@ class Contract:
 
     event: Mapping[str, Rule]
     event_required: tuple[str, ...]
-    event_as_a_whole: Callable[[Mapping[str, Any]], Iterator[Problem]]
+    event_as_a_whole: Rule
     identify: Mapping[str, Rule]
     identify_required: tuple[str, ...]
-    identify_as_a_whole: Callable[[Mapping[str, Any]], Iterator[Problem]]
+    identify_as_a_whole: Rule
+
+    @property
+    def event_schema(self) -> dict[str, Any]:
+        """The JSON Schema of an event request; what it has no words for is in the description."""
+        return {**self._event.schema, **self.event_as_a_whole.schema}
+
+    @property
+    def identify_schema(self) -> dict[str, Any]:
+        """The JSON Schema of an identify request, likewise."""
+        return {**self._identify.schema, **self.identify_as_a_whole.schema}
+
+    @cached_property
+    def _event(self) -> Rule:
+        return _shape(self.event, *self.event_required)
+
+    @cached_property
+    def _identify(self) -> Rule:
+        return _shape(self.identify, *self.identify_required)
 
     def read_event(self, body: object) -> dict[str, Any]:
         """Return the known fields of `body`, a parsed request; raise `Invalid` for a bad one."""
-        return _read(body, self.event, self.event_required, self.event_as_a_whole)
+        return _read(body, self.event, self._event, self.event_as_a_whole)
 
     def askable(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of a question's fields that an event may carry.
@@ -375,7 +490,7 @@ class Contract:
         would be refused, or means nothing without what was left out.
         """
         asked = {name: found[name] for name in QUESTIONS if found.get(name) and self._takes(name, found[name])}
-        while refused := [problem["path"][0] for problem in self.event_as_a_whole(asked)]:
+        while refused := [problem["path"][0] for problem in self.event_as_a_whole(asked, ())]:
             del asked[str(refused[0])]
         if waits(asked):
             asked.update(
@@ -388,7 +503,7 @@ class Contract:
 
     def read_identify(self, body: object) -> dict[str, Any]:
         """Return `user_id`, `properties` and `aliases` of `body`, the last two filled in; raise `Invalid`."""
-        known = _read(body, self.identify, self.identify_required, self.identify_as_a_whole)
+        known = _read(body, self.identify, self._identify, self.identify_as_a_whole)
         return {
             "user_id": known["user_id"] if "user_id" in known else known["userId"],
             "properties": known.get("properties", {}),
@@ -396,17 +511,10 @@ class Contract:
         }
 
 
-def _read(
-    body: object,
-    fields: Mapping[str, Rule],
-    required: tuple[str, ...],
-    as_a_whole: Callable[[Mapping[str, Any]], Iterator[Problem]],
-) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise Invalid([_expected("object", body, ())])
-    problems = list(_shape(fields, *required)(body, ()))
+def _read(body: Any, fields: Mapping[str, Rule], shape: Rule, as_a_whole: Rule) -> dict[str, Any]:
+    problems = list(shape(body, ()))
     if not problems:
-        problems.extend(as_a_whole(body))
+        problems.extend(as_a_whole(body, ()))
     if problems:
         raise Invalid(problems)
     return {name: value for name, value in body.items() if name in fields}
@@ -424,8 +532,8 @@ CURRENT = Contract(
         "notify": _flag,
         "displayAs": _one_of("message", "notification"),
         "source": _text(1, LONGEST_SOURCE),
-        "actions": _list(_action, 4),
-        "fields": _list(_field, 5),
+        "actions": _list(_ACTION, 4),
+        "fields": _list(_FIELD, 5),
         "expiresIn": _number(10, 604_800, whole=True),
         "callbackUrl": _https,
         "resume": _text(0, 65_536),

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from emitkit_logging.contract import Invalid, Problem
+from emitkit_logging.contract import LONGEST_ANSWER, SEND, Invalid, Problem
 from emitkit_logging.inbox.feed import Feed, iso
-
-SEND = "submit"
-"""The action of the button that a question with fields has when it brings none of its own (API contract)."""
-
-_LONGEST_TEXT = 2_000
 
 Event = dict[str, Any]
 
@@ -97,7 +92,7 @@ def _fits(field: Mapping[str, Any], value: Any) -> bool:
             return type(value) is list and all(type(each) is str and each in options for each in value)
         return type(value) is str and value in options
     if field["type"] == "text":
-        return type(value) is str and len(value) <= field.get("maxLength", _LONGEST_TEXT)
+        return type(value) is str and len(value) <= field.get("maxLength", LONGEST_ANSWER)
     if field["type"] == "boolean":
         return type(value) is bool
     least, most = field.get("min", value), field.get("max", value)
@@ -109,7 +104,7 @@ def _wanted(field: Mapping[str, Any]) -> str:
         several = "some" if field.get("multiple") else "one"
         return f"{several} of {'|'.join(option['id'] for option in field['options'])}"
     if field["type"] == "text":
-        return f"text of at most {field.get('maxLength', _LONGEST_TEXT)} characters"
+        return f"text of at most {field.get('maxLength', LONGEST_ANSWER)} characters"
     if field["type"] == "boolean":
         return "true or false"
     bounds = [f"{name} {field[name]:g}" for name in ("min", "max") if name in field]

@@ -1,0 +1,306 @@
+"""The OpenAPI document: whether it says of requests what the validation does, and of answers what is answered."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jsonschema
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emitkit_logging.contract import CURRENT, Invalid
+from emitkit_logging.inbox import Inbox
+from emitkit_logging.inbox.openapi import document
+
+URL = "http://127.0.0.1:8000/api"
+
+WORDS = {
+    "Button ids must be unique",
+    "Field ids must be unique",
+    "Must name a text or multiple-choice field",
+    "Must name the field's own options",
+    "userId and user_id must match when both are sent",
+}
+"""What a request is refused for by a rule that the schemas have only in their descriptions."""
+
+
+def _pattern(validator, pattern, instance, schema):
+    """Match as ECMA-262 does, where `$` is the end and never the line break before it."""
+    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
+
+# Values near what a schema allows: mostly within it, now and then just outside.
+
+BMP = st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])
+TEXTS = ["a", "b", "a-b_1", "submit", "https://x.y/z", "HTTPS://é", "x" * 64]
+BAD_TEXTS = ["", "a b", "a\n", "x" * 65, "http://x", "https:///", "https:// x", "httpſ://x"]
+ANYTHING = [None, True, False, 0, 1, 1.0, 1.5, "x", [], {}, [{}], {"id": "a"}, {"url": "u"}]
+
+
+def seldom(bad, good):
+    return st.integers(0, 24).flatmap(lambda number: bad if number == 24 else good)
+
+
+def near(schema):
+    """Return what makes values near `schema`; the rules between fields are left to chance."""
+    return seldom(st.sampled_from(ANYTHING), within(schema))
+
+
+def within(schema):
+    if "type" not in schema and ("anyOf" in schema or "oneOf" in schema):
+        return st.one_of([near(each) for each in schema.get("anyOf", schema.get("oneOf"))])
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    kind = schema["type"]
+    if kind == ["string", "null"]:
+        return st.none() | within({**schema, "type": "string"})
+    return {
+        "string": _texts,
+        "integer": _numbers,
+        "number": _numbers,
+        "boolean": lambda _: st.booleans(),
+        "array": _lists,
+        "object": _objects,
+    }[kind](schema)
+
+
+def _texts(schema):
+    least, most = schema.get("minLength", 0), schema.get("maxLength", 100)
+    ends = st.builds(lambda letter, length: letter * length, BMP, st.sampled_from([least, most]))
+    over = st.builds(lambda letter: letter * (most + 1), BMP)
+    good = st.sampled_from([text for text in TEXTS if re.search(schema.get("pattern", ""), text)])
+    return seldom(over | st.sampled_from(BAD_TEXTS), good if "pattern" in schema else good | ends | st.text(BMP))
+
+
+def _numbers(schema):
+    least, most = schema.get("minimum", schema.get("exclusiveMinimum", -5)), schema.get("maximum", 10**20)
+    bad = [least - 1, least, least + 0.5, most + 1, True]
+    return seldom(st.sampled_from(bad), st.sampled_from([least + 1, float(least + 1), most]))
+
+
+def _lists(schema):
+    items, most = near(schema["items"]), schema.get("maxItems", 3)
+    over = within(schema["items"]).map(lambda each: [each] * (most + 1))
+    return seldom(over | st.just([]), st.lists(items, min_size=schema.get("minItems", 0), max_size=min(most, 3)))
+
+
+def _objects(schema):
+    if "properties" not in schema:
+        return st.dictionaries(st.text(BMP), st.integers() | st.text(BMP), max_size=2)
+    fields = {name: near(each) for name, each in schema["properties"].items()}
+    required = {name: fields.pop(name) for name in schema.get("required", ())}
+    good = st.fixed_dictionaries(required, optional=fields)
+    more = good.map(lambda value: {**value, "unknown": 1})
+    less = st.fixed_dictionaries({}, optional=required)
+    return seldom(more | less, good)
+
+
+def refused(read, body):
+    try:
+        read(body)
+    except Invalid as error:
+        return {problem["message"] for problem in error.problems}
+    return set()
+
+
+EVENT = CURRENT.event_schema
+QUESTION = {
+    **EVENT,
+    "required": ["channelName", "title", "fields"],
+    "properties": {name: EVENT["properties"][name] for name in ("channelName", "title", "notify", "actions", "fields")},
+}
+"""What makes events with few other fields, so that what holds for questions decides more often."""
+
+
+@given(near(EVENT) | near(QUESTION))
+def test_events_are_taken_as_the_schema_says(body):
+    """What the schema of an event allows is taken, but for the rules in words; what it forbids is refused."""
+    assert Validator(EVENT).is_valid(body) == (refused(CURRENT.read_event, body) <= WORDS)
+
+
+@given(near(CURRENT.identify_schema))
+def test_identifies_are_taken_as_the_schema_says(body):
+    """The same of an identify request."""
+    assert Validator(CURRENT.identify_schema).is_valid(body) == (refused(CURRENT.read_identify, body) <= WORDS)
+
+
+def test_lengths_differ_beyond_the_bmp():
+    """JSON Schema counts code points, the contract UTF-16 code units: a difference that only a description tells."""
+    body = {"channelName": "general", "title": "🚨" * 251}
+    assert Validator(EVENT).is_valid(body)
+    assert refused(CURRENT.read_event, body) == {"Too big: expected string to have <=500 characters"}
+
+
+def everything(node):
+    """Yield `node` and all that it holds."""
+    yield node
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from everything(each)
+
+
+def operations(described):
+    return {
+        operation["operationId"]: (method.upper(), path, operation)
+        for path, methods in described["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+@pytest.mark.parametrize("rate_limit", [0, 100])
+def test_holds_together(rate_limit):
+    """Schemas are JSON Schema 2020-12, references and links lead somewhere, paths and parameters agree."""
+    described = document(URL, rate_limit=rate_limit)
+    for schema in described["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    nodes = list(everything(described))
+    for reference in {node["$ref"] for node in nodes if isinstance(node, dict) and "$ref" in node}:
+        kind, name = reference.removeprefix("#/components/").split("/")
+        assert name in described["components"][kind]
+    known = operations(described)
+    for _, path, operation in known.values():
+        in_path = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "path"}
+        assert in_path == set(re.findall(r"{(\w+)}", path))
+        for response in operation["responses"].values():
+            assert known.keys() >= {each["operationId"] for each in response.get("links", {}).values()}
+
+
+def test_describes_the_api():
+    """Every operation that the API has, its scope and what may go wrong with it."""
+    described = {
+        f"{method} {path}": (*operation["security"][0]["bearerAuth"], *operation["responses"])
+        for method, path, operation in operations(document(URL, rate_limit=100)).values()
+        if operation["security"]
+    }
+    always = ("401", "403", "429", "500")
+    assert {name: tuple(sorted(answers)) for name, answers in described.items()} == {
+        "POST /v1/events": ("201", "400", "401", "403", "409", "413", "429", "500", "events:write"),
+        "GET /v1/events": ("200", "400", *always, "events:read"),
+        "GET /v1/events/{id}": ("200", "401", "403", "404", "429", "500", "events:read"),
+        "POST /v1/events/{id}/cancel": ("200", "400", "401", "403", "404", "429", "500", "events:write"),
+        "GET /v1/channels": ("200", *always, "events:read"),
+        "POST /v1/identify": ("200", "400", "401", "403", "413", "429", "500", "identities:write"),
+        "DELETE /v1/identities/{user_id}": ("200", "401", "403", "404", "429", "500", "identities:write"),
+        "GET /v1/me": ("200", "401", "429", "500"),
+    }
+
+
+def test_says_nothing_of_a_limit_where_there_is_none():
+    """Without a rate limit there is neither 429 nor its headers."""
+    text = json.dumps(document(URL, rate_limit=0))
+    assert not re.search("RateLimit|Retry-After|429", text)
+    assert document(URL, rate_limit=0)["servers"] == [{"url": URL}]
+
+
+def test_every_field_has_a_word():
+    """Of each field of a request it is said what it is for."""
+    schemas = document(URL, rate_limit=100)["components"]["schemas"]
+    for name in ("EventRequest", "IdentifyRequest"):
+        assert all(field["description"] for field in schemas[name]["properties"].values())
+
+
+def closed(node):
+    """Return a copy of a schema that refuses what it does not describe."""
+    if isinstance(node, list):
+        return [closed(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    copied = {name: closed(each) for name, each in node.items()}
+    if node.get("type") == "object" and "properties" in node:
+        copied["additionalProperties"] = False
+    return copied
+
+
+SHORT = {"channelName": "c", "title": "t"}
+FULL = {
+    "channelName": "c",
+    "title": "Deploy?",
+    "description": "d",
+    "icon": "🚀",
+    "tags": ["t"],
+    "metadata": {"a": 1},
+    "userId": "u",
+    "notify": True,
+    "displayAs": "message",
+    "source": "s",
+    "actions": [{"id": "yes", "label": "Yes", "requires": ["note"]}, {"label": "See", "url": "https://x.y"}],
+    "fields": [{"id": "note", "type": "text", "label": "Note"}],
+    "expiresIn": 60,
+    "callbackUrl": "https://127.0.0.1:9/",
+    "resume": "r",
+}
+KEY = {"Idempotency-Key": "key"}
+
+STORY = [
+    ("createEvent", {"json": SHORT, "headers": KEY}, 201),
+    ("createEvent", {"json": SHORT, "headers": KEY}, 201),
+    ("createEvent", {"json": FULL, "headers": KEY}, 409),
+    ("createEvent", {"json": FULL}, 201),
+    ("createEvent", {"json": {"title": "t"}}, 400),
+    ("createEvent", {"json": {**SHORT, "metadata": {"a": "x" * 20_000}}}, 413),
+    ("createEvent", {"json": SHORT, "headers": {"Authorization": "Bearer wrong"}}, 401),
+    ("listEvents", {"params": {"limit": 1}}, 200),
+    ("listEvents", {"params": {"since": "2020-01-01T00:00:00Z", "channel": "c"}}, 200),
+    ("listEvents", {"params": {"since": "yesterday"}}, 400),
+    ("getEvent", {}, 200),
+    ("cancelEvent", {}, 200),
+    ("cancelEvent", {}, 400),
+    ("getEvent", {}, 200),
+    ("listChannels", {}, 200),
+    ("identify", {"json": {"userId": "other"}}, 200),
+    ("identify", {"json": {"userId": "u", "aliases": ["a", "other"], "properties": {"p": 1}}}, 200),
+    ("identify", {"json": {}}, 400),
+    ("deleteIdentity", {}, 200),
+    ("deleteIdentity", {}, 404),
+    ("getMe", {}, 200),
+    ("getOpenapi", {}, 200),
+    ("getMe", {}, 429),
+]
+"""Operations one after another, what is sent to them, and the status of the answer."""
+
+COUNTED = len(STORY) - 3
+"""How many of them the rate limit counts: not the one without a good key, nor that for the document, nor the last."""
+
+
+@pytest.fixture
+def told():
+    """Call an operation of an inbox whose rate limit the story uses up; return the answer and its description."""
+    with Inbox(rate_limit=COUNTED) as inbox, requests.Session() as session:
+        session.trust_env = False
+        described = document(inbox.url, rate_limit=COUNTED)
+        ids = {"user_id": "u"}
+
+        def telling(operation_id, sent):
+            method, path, operation = operations(described)[operation_id]
+            headers = {"Authorization": f"Bearer {inbox.api_key}", **sent.get("headers", {})}
+            url = inbox.url + path.format(**ids)
+            response = session.request(method, url, timeout=10, **{**sent, "headers": headers})
+            if response.status_code == 201:
+                ids["id"] = response.json()["data"]["id"]
+            answer = operation["responses"].get(str(response.status_code), {})
+            name = answer.get("$ref", "").rpartition("/")[2]
+            answer = described["components"]["responses"].get(name, answer)
+            components = closed({"components": described["components"]})
+            return response, answer, {**components, **closed(answer["content"]["application/json"]["schema"])}
+
+        yield telling
+
+
+def test_describes_all_that_is_answered(told):
+    """Every answer of a running inbox fits its description, and has neither a field nor a header more than that."""
+    replays = []
+    for operation_id, sent, status in STORY:
+        response, answer, schema = told(operation_id, sent)
+        assert (operation_id, response.status_code) == (operation_id, status), response.text
+        Validator(schema).validate(response.json())
+        headers = {name.lower() for name in response.headers} - {"content-length", "content-type", "date"}
+        described = {name.lower() for name in answer.get("headers", {})}
+        assert headers | {"x-idempotent-replay"} == described | {"x-idempotent-replay"}
+        replays.append("x-idempotent-replay" in headers)
+    assert replays.index(True) == 1
+    assert sum(replays) == 1
