@@ -30,7 +30,7 @@ def _inbox() -> Iterator[tuple[str, str]]:
         [sys.executable, "-m", "emitkit_logging.inbox", "--port", "0", "--rate-limit", "0"],
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=_on_one_core,
+        preexec_fn=_on_one_core,  # noqa: PLW1509 - no threads yet
     )
     assert process.stdout is not None
     url = process.stdout.readline().split()[-1]
@@ -128,7 +128,9 @@ def main() -> dict[str, float]:
         paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000
         rows = page.evaluate("performance.now()") / 1000
         rare, none = _search(url, "A-4217"), _search(url, "nowhere to be found")
-    print(f"  {STORED:,} stored: first paint {paint:.2f} s, rows {rows:.2f} s, search {rare:.3f} s, in vain {none:.3f} s")
+    print(
+        f"  {STORED:,} stored: first paint {paint:.2f} s, rows {rows:.2f} s, search {rare:.3f} s, in vain {none:.3f} s"
+    )
     return {"inbox rate": rate, "inbox paint": rows, "inbox search": max(rare, none)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
 
@@ -16,16 +17,19 @@ from .test_package import BLOCKS
 
 pytest_plugins = ["pytester"]
 
+PLUGIN = "emitkit_logging.pytest_plugin"
+
 
 @pytest.fixture
 def run(pytester, monkeypatch):
     """Run pytest on a file of these lines, in a process of its own."""
     for name in ("EMITKIT_API_KEY", "EMITKIT_BASE_URL", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # whatever else is installed is slow, or in the way
 
     def running(source: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(source)
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+        return pytester.runpytest_subprocess("-p", PLUGIN, "-p", "no:cacheprovider", *arguments)
 
     return running
 
@@ -118,7 +122,7 @@ def test_other():
 """
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("arguments", [(), ("-p", "xdist", "-n", "1")], ids=["alone", "xdist"])
 def test_failing(run, arguments):
     """The report of a failed test tells the events and the refused requests, without the key; others' do not."""
     result = run(FAILING, *arguments)
@@ -175,17 +179,19 @@ def test_is_light(run):
 import sys
 
 def test_it(pytestconfig):
-    assert pytestconfig.pluginmanager.has_plugin("emitkit_logging")
+    assert pytestconfig.pluginmanager.has_plugin("emitkit_logging.pytest_plugin")
     ours = sorted(name for name in sys.modules if name.partition(".")[0] == "emitkit_logging")
     assert ours == ["emitkit_logging", "emitkit_logging.pytest_plugin"]
     assert not sys.modules.keys() & {"requests", "starlette", "uvicorn", "urllib3"}
-""",
-        "-p",
-        "no:xdist",
-        "-p",
-        "no:hypothesispytest",
+"""
     )
     result.assert_outcomes(passed=1)
+
+
+def test_is_found():
+    """pytest loads the plugin wherever the library is installed."""
+    (found,) = importlib.metadata.entry_points(group="pytest11", name="emitkit_logging")
+    assert found.value == PLUGIN
 
 
 def test_account(emitkit_inbox):

@@ -22,7 +22,15 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emitkit_logging.contract import LONGEST_CHANNEL, LONGEST_IDEMPOTENCY_KEY, Invalid, Problem, Refusal
+from emitkit_logging.contract import (
+    LISTED,
+    LONGEST_CHANNEL,
+    LONGEST_IDEMPOTENCY_KEY,
+    MOST_LISTED,
+    Invalid,
+    Problem,
+    Refusal,
+)
 from emitkit_logging.inbox import faults, openapi
 from emitkit_logging.inbox.faults import Faults
 from emitkit_logging.inbox.generations import SCOPES, Answer, Call, Current, Generation, public, rate_headers
@@ -41,10 +49,6 @@ if TYPE_CHECKING:
 Journal = Callable[["dict[str, Any]"], None]
 """Called with each request to the API as it arrives; its `status`, `None` at first, is set when it is answered."""
 
-MOST_LISTED = 100
-"""Events in one answer (API contract)."""
-
-_LISTED = 50
 _LOOK = 0.25
 _Handle = Callable[["Request", str], Awaitable[Answer]]
 
@@ -226,7 +230,7 @@ class _Api:
 
     def _page_of(self, query: QueryParams) -> dict[str, Any]:
         problems: list[Problem] = []
-        asked: dict[str, Any] = {"channel": query.get("channel"), "most": _LISTED}
+        asked: dict[str, Any] = {"channel": query.get("channel"), "most": LISTED}
         if asked["channel"] is not None and not 1 <= len(asked["channel"]) <= LONGEST_CHANNEL:
             problems.append({"path": ["channel"], "message": f"Must have 1 to {LONGEST_CHANNEL} characters"})
         for name, at, number in (("since", "since", "after"), ("before", "until", "before")):

@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 import uuid
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -127,6 +128,7 @@ class Feed:
         self._listeners: list[Listener] = []
         self._updates: deque[tuple[int, str]] = deque(maxlen=_MOST_CHANGES)
         self._database = _open(path)
+        weakref.finalize(self, self._database.close)
         self.is_lasting = path is not None
         self.version = 0
         self.cleared_at = 0

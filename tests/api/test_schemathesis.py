@@ -8,18 +8,17 @@ from __future__ import annotations
 import itertools
 import re
 
+import openapi_spec_validator
 import pytest
 import requests
+import schemathesis
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+from schemathesis.core.failures import AcceptedNegativeData
+from schemathesis.specs.openapi import checks
 
 from emitkit_logging.inbox import Inbox
 from emitkit_logging.inbox.openapi import document
-
-schemathesis = pytest.importorskip("schemathesis")
-openapi_spec_validator = pytest.importorskip("openapi_spec_validator")
-from schemathesis.core.failures import AcceptedNegativeData  # noqa: E402 (an extra)
-from schemathesis.specs.openapi import checks  # noqa: E402
 
 SAID_IN_WORDS = re.compile(
     "Button ids must be unique|Field ids must be unique|Must name a text or multiple-choice field"
