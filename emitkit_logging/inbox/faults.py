@@ -76,7 +76,7 @@ class Faults:
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._faults: list[Fault] = []
-        self.texts = list(texts)
+        self.texts = texts
 
     @property
     def texts(self) -> list[str]:

@@ -95,10 +95,10 @@ class Inbox:
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
             raise ValueError(f"prefix must start with a slash and end without one, not {prefix!r}")
 
-        allowed = {"scopes": scopes, **(dict(other_api_keys) if isinstance(other_api_keys, Mapping) else {})}
-        for name, each in allowed.items():
-            if unknown := sorted(set(each) - set(SCOPES)):
-                raise ValueError(f"{name} must be of {', '.join(SCOPES)}, not {', '.join(unknown)}")
+        others = other_api_keys if isinstance(other_api_keys, Mapping) else dict.fromkeys(other_api_keys, SCOPES)
+        for allowed in (scopes, *others.values()):
+            if unknown := sorted(set(allowed) - set(SCOPES)):
+                raise ValueError(f"scopes must be of {', '.join(SCOPES)}, not {', '.join(unknown)}")
         self._faults = Faults(faults)
         try:
             self._feed = Feed(keep, None if db is None else Path(db))
@@ -107,7 +107,6 @@ class Inbox:
         self.api_key = api_key or self._feed.setting("api_key", _make_key())
         self.callback_secret = callback_secret or self._feed.setting("callback_secret", make_secret())
         self.latency = latency
-        others = other_api_keys if isinstance(other_api_keys, Mapping) else dict.fromkeys(other_api_keys, SCOPES)
         keys = {**others, self.api_key: scopes}
         self._keys = tuple(keys)
         self._requests: Recent[dict[str, Any]] = Recent(keep)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import requests
@@ -49,7 +51,10 @@ def test_runs_until_it_is_interrupted(ending):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--host", "0.0.0.0"], 2, "loopback"),
+        (["--host", "0.0.0.0"], 2, "api_key"),
+        (["--scopes", "events:all"], 2, "scopes must be of events:write"),
+        (["--fault", "sometimes"], 2, "drop-response"),
+        (["--db", "/dev/null/inbox.db"], 1, "/dev/null/inbox.db"),
         (["--generation", "next"], 2, "invalid choice"),
         (["--port", "{taken}"], 1, "in use"),
     ],
@@ -65,6 +70,59 @@ def test_wrong_options_are_said_in_a_line(inbox, capsys, arguments, status, mess
         signal.signal(signal.SIGTERM, before)
     assert caught.value.code == status
     assert message in capsys.readouterr().err
+
+
+def test_every_option_is_passed_on(tmp_path):
+    """What is said on the command line is what the server does; the terminal tells what signs the first callback."""
+    arguments = [
+        "--port",
+        "0",
+        "--db",
+        str(tmp_path / "inbox.db"),
+        "--api-key",
+        "emitkit_mine",
+        "--scopes",
+        "events:write",
+    ]
+    arguments += ["--fault", "503 times 1", "--fault", "429 every 2 times 1", "--callback-secret", "whsec_c2VjcmV0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emitkit_logging.command", "inbox", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().split()[-1]
+        process.stdout.readline()
+        assert process.stdout.readline() == "  export EMITKIT_API_KEY=emitkit_mine\n"
+        question = {"fields": [{"id": "n", "type": "text", "label": "N"}], "callbackUrl": "https://localhost:9/x"}
+        statuses = []
+        for _ in range(3):
+            response = requests.post(
+                f"{url}/v1/events",
+                json={"channelName": "c", "title": "Q", **question},
+                headers={"Authorization": "Bearer emitkit_mine"},
+                timeout=10,
+            )
+            statuses.append(response.status_code)
+        assert statuses == [503, 429, 201]
+        listed = requests.get(f"{url}/v1/events", headers={"Authorization": "Bearer emitkit_mine"}, timeout=10)
+        assert listed.status_code == 403
+        assert process.stdout.readline().endswith("Q\n")
+        assert process.stdout.readline() == "  its callback will be signed with whsec_c2VjcmV0\n"
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+    assert (tmp_path / "inbox.db").is_file()
+
+
+def test_the_readme_has_every_option(capsys):
+    """Each is in its table."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert options == set(
+        re.findall(r"`(--[a-z-]+)", text.partition("## A local EmitKit")[2].partition("\n## ")[0])
+    ) - {"--keep"}
 
 
 def test_a_reader_that_went_away_does_not_stop_the_inbox():
