@@ -100,7 +100,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return _Front(app, generation=generation, trouble=trouble, clock=clock, journal=journal, api_path=f"{prefix}/v1/")
+    return _Front(app, generation=generation, trouble=trouble, clock=clock, journal=journal, prefix=prefix)
 
 
 async def _expire(questions: Questions) -> None:
@@ -371,14 +371,15 @@ class _Front:
         trouble: Faults,
         clock: Callable[[], float],
         journal: Journal,
-        api_path: str,
+        prefix: str,
     ) -> None:
         self._app = app
         self._generation = generation
         self._trouble = trouble
         self._clock = clock
         self._journal = journal
-        self._api_path = api_path
+        self._api_path = f"{prefix}/v1/"
+        self._page_path = f"{prefix}/_inbox/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -395,7 +396,7 @@ class _Front:
             "at": at,
         }
         is_api = scope["path"].startswith(self._api_path)
-        if is_api or scope["method"] != "GET":
+        if is_api or (scope["method"] != "GET" and not scope["path"].startswith(self._page_path)):
             self._journal(seen)
         if not complete:
             return

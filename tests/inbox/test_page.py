@@ -189,6 +189,7 @@ def test_other_pages_change_nothing(client):
 def test_requests_of_the_page_are_not_the_applications(fresh):
     """Only the API's are remembered."""
     get(fresh, "_inbox/feed")
+    post(fresh, "_inbox/read")
     fresh.event()
     assert [request["path"] for request in fresh.inbox.requests] == ["/v1/events"]
 
