@@ -30,6 +30,7 @@ from emitkit_logging.contract import (
     Invalid,
     Problem,
     Refusal,
+    Unstorable,
 )
 from emitkit_logging.inbox import faults, openapi
 from emitkit_logging.inbox.faults import Faults
@@ -137,6 +138,7 @@ class _Api:
         self._questions = questions
         self._prefix = prefix
         self._rate_limit = rate_limit
+        self._making: set[str] = set()
         self._answered: IdempotencyKeys[Answer] = IdempotencyKeys()
         for api_key, key, at, reply in feed.replies(clock() - LIFETIME):
             answer = Answer(reply["status"], base64.b64decode(reply["body"]))
@@ -321,9 +323,20 @@ class _Api:
         return answer
 
     async def _store(self, fields: dict[str, Any], key: str | None, request_id: str) -> Answer:
-        seconds = self._latency()
-        if seconds:
-            await asyncio.sleep(seconds)
+        channel, seconds = fields["channelName"], self._latency()
+        if self._generation.makes_channels_in and not self._feed.has_channel(channel):
+            if channel in self._making:
+                raise Unstorable("duplicate key value violates unique constraint")
+            self._making.add(channel)
+            seconds = max(seconds, self._generation.makes_channels_in)
+        try:
+            if seconds:
+                await asyncio.sleep(seconds)
+            return self._add(fields, key, request_id)
+        finally:
+            self._making.discard(channel)
+
+    def _add(self, fields: dict[str, Any], key: str | None, request_id: str) -> Answer:
         event = self._feed.add_event(
             fields,
             now=self._clock(),

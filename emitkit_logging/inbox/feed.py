@@ -319,6 +319,11 @@ class Feed:
         with self._changed:
             return sorted((channel.told for channel in self._channels.values()), key=lambda told: str(told["name"]))
 
+    def has_channel(self, name: str) -> bool:
+        """Tell whether anything was sent to that channel before."""
+        with self._changed:
+            return name in self._channels
+
     def counts(self) -> list[dict[str, Any]]:
         """Return the channels by name, each with its `events` and how many of them are `unread`."""
         with self._changed:

@@ -61,6 +61,8 @@ class Generation(ABC):
     """How an event is shown that does not say."""
     keeps_idempotency: ClassVar[bool]
     merges_properties: ClassVar[bool]
+    makes_channels_in: ClassVar[float]
+    """Seconds that a new channel takes; other first events to it fail in the meantime."""
     only_creates: ClassVar[bool]
     """Whether there are no endpoints but the two that store something, and no scopes."""
 
@@ -155,6 +157,7 @@ class Current(Generation):
     display_as = "message"
     keeps_idempotency = True
     merges_properties = True
+    makes_channels_in = 0.0
     only_creates = False
 
     def limiter(self, limit: int, window: float) -> Limiter:
@@ -239,6 +242,7 @@ class SelfHosted(Generation):
     display_as = None
     keeps_idempotency = False
     merges_properties = False
+    makes_channels_in = 0.005
     only_creates = True
 
     FORMS = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})

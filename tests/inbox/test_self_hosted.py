@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -151,3 +152,25 @@ def test_the_wrong_address_is_a_sign_in_page(connect):
         assert (followed.status_code, followed.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         assert client.session.get(f"{root}/other", timeout=10).status_code == 404
         assert len(inbox.events) == 1
+
+
+def test_first_events_race_for_a_new_channel(connect):
+    """Of those that come at the same moment some get a 500 that passes; later ones do not."""
+    with Inbox(generation="self-hosted", rate_limit=0) as inbox:
+        clients = [connect(inbox) for _ in range(6)]
+        for client in clients:
+            client.event(channelName="there")
+        ready, statuses = threading.Barrier(len(clients)), []
+
+        def send(client):
+            ready.wait()
+            statuses.append(client.event(channelName="new").status_code)
+
+        threads = [threading.Thread(target=send, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(set(statuses)) == [201, 500]
+        assert statuses.count(201) == sum(event["channelName"] == "new" for event in inbox.events)
+        assert {client.event(channelName="new").status_code for client in clients} == {201}
