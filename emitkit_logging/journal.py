@@ -171,6 +171,19 @@ class Source:
         return os.fstat(self._file.fileno()).st_size <= self.offset
 
     @property
+    def is_torn(self) -> bool:
+        """Whether there is only a part of a line, whose process was killed in the middle of writing it.
+
+        A kernel that kills may leave a write half done where a page ends.
+        """
+        return not self.is_read and self.is_abandoned
+
+    def skip(self) -> list[bytes]:
+        """Move to the end, and return no lines: the call that was writing the last one never returned."""
+        self.offset = os.fstat(self._file.fileno()).st_size
+        return []
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether nobody will append to it any more."""
         return not _is_locked(self._file)

@@ -310,6 +310,9 @@ class Spool:
                 except FileNotFoundError:
                     continue
             lines = source.read(most)
+            if not lines and source.is_torn:
+                lines = source.read(most) or source.skip()
+                self._is_dirty = True
             if lines:
                 self._is_dirty = True
                 self.is_behind = self.is_behind or not source.is_read

@@ -222,6 +222,26 @@ def test_killed_at_once(account, server, handler, path):
     assert account.numbers() == {7: 1}
 
 
+def test_killed_while_writing(account, server, handler, path):
+    """Half a line, which a process was killed in the middle of, holds up nothing; what stands before it arrives."""
+    code = """
+import signal
+log.info('x', extra={'event': 'x', 'number': 7})
+(journal,) = [name for name in os.listdir(os.path.dirname(os.environ['SPOOL'])) if name.endswith('.journal')]
+with open(os.path.join(os.path.dirname(os.environ['SPOOL']), journal), 'ab') as file:
+    file.write(b'[["app","half of a li')
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with running(code, server, path, base_url="http://127.0.0.1:9") as process:
+        assert process.wait(20) == -signal.SIGKILL
+    made = handler(spool=path, rate_limit=0)
+    server.wait_for(1)
+    until(lambda: not made._listener.waits())
+    assert account.numbers() == {7: 1}
+    made.close()
+    assert [entry.name for entry in path.parent.iterdir()] == ["spool.db"]
+
+
 def test_every_kind_of_record(account, handler, logger, path):
     """Whatever can be in a record comes through the spool as it comes through memory."""
     records = [
