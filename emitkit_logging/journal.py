@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -30,6 +31,8 @@ CHUNK = 256 * 1024
 """Bytes that are read at a time."""
 
 _SUFFIX = ".journal"
+_MAKING = ".making"
+_MADE_WITHIN = 60.0
 _LONGEST = 64 * 1024 * 1024
 
 
@@ -60,7 +63,7 @@ class Journal:
 
     def _open(self) -> FileIO:
         path = _path(self._spool, self.origin, self._number)
-        making = path.with_suffix(".making")
+        making = path.with_suffix(_MAKING)
         file = FileIO(os.open(making, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600), "a+")
         # locked before it has its name: whoever finds it unlocked may delete it
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -197,6 +200,15 @@ def paths(spool: Path) -> Iterator[Path]:
     """Return the files of all journals of a spool, the older ones of each first."""
     found = [path for path in spool.parent.iterdir() if path.name.startswith(f"{spool.name}.")]
     return iter(sorted((path for path in found if path.suffix == _SUFFIX), key=lambda path: _key(path.name)))
+
+
+def unfinished(spool: Path) -> Iterator[Path]:
+    """Return what is left of journals whose processes were killed while they made them."""
+    for path in spool.parent.iterdir():
+        if path.name.startswith(f"{spool.name}.") and path.suffix == _MAKING:
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _MADE_WITHIN:
+                    yield path
 
 
 def name_of(path: Path) -> str:

@@ -498,6 +498,8 @@ class Spool:
         self._swept_at = now
         oldest = time.time() - self._ttl
         outbox.expire(oldest)
+        for path in journal.unfinished(self.path):
+            path.unlink(missing_ok=True)
         database, names, origins = self._database, set(), set()
         for path in journal.paths(self.path):
             names.add(journal.name_of(path))

@@ -242,6 +242,18 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert [entry.name for entry in path.parent.iterdir()] == ["spool.db"]
 
 
+def test_killed_while_opening(server, handler, logger, path):
+    """What is left of a journal that was never used goes away; one that is being made does not."""
+    old, new = (path.with_name(f"spool.db.1-{name}.0.making") for name in ("old", "new"))
+    for each in (old, new):
+        each.touch()
+    os.utime(old, (0, 0))
+    logger.addHandler(handler(spool=path, rate_limit=0))
+    logger.info("x", extra=EVENT)
+    until(lambda: not old.exists())
+    assert new.exists()
+
+
 def test_every_kind_of_record(account, handler, logger, path):
     """Whatever can be in a record comes through the spool as it comes through memory."""
     records = [
