@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import re
 import time
 import traceback
 import uuid
@@ -359,7 +360,9 @@ def _current(generation: Generation) -> Current:
 
 def _moment(text: str) -> float | None:
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        # Python 3.10 reads three digits of a second or six, and no Z
+        text = re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", text.upper().replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError):
         return None

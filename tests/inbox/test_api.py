@@ -87,7 +87,8 @@ def test_lists_by_time(fresh, clock):
     assert titles(since=times[1]) == ["2", "1"]
     assert titles(before=times[1]) == ["0"]
     assert titles(since=times[1], before=times[2]) == ["1"]
-    assert titles(since="2000-01-01") == ["2", "1", "0"]
+    for moment in ("2000-01-01", "2000-01-01t00:00:00.1z", "2000-01-01T00:00:00.1234567+02:00", "2000-01-01T00:00:00"):
+        assert titles(since=moment) == ["2", "1", "0"]
 
 
 @pytest.mark.parametrize(
