@@ -13,7 +13,7 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-from emitkit_logging import keys, options, vocabulary
+from emitkit_logging import context, keys, options, vocabulary
 from emitkit_logging import record as records
 from emitkit_logging.contract import (
     CURRENT,
@@ -41,6 +41,7 @@ GENERATED = frozenset(
 
 _CONTEXTS = ("page", "device", "utm", "server")
 _WITH_ADDRESS = ("device", "server")
+_ADDRESSES = ("url", "search", "referrer")
 _QUESTIONS = {
     "actions": "actions",
     "fields": "fields",
@@ -55,7 +56,7 @@ _OWN_ICON = "🧾"
 _MOST_REMEMBERED_KEYS = 4_096
 _TELLING = frozenset(
     ("emitkit_event", "channel", "__emitkit_channel", "extra", "context", "properties", "user", "identify")
-    + ("idempotency_key", "actions", "fields")
+    + ("idempotency_key", "actions", "fields", records.GUEST)
 )
 """Keys with which what a record folds by takes more than a look."""
 
@@ -115,6 +116,9 @@ class EmitKitFormatter(JsonFormatter):
         self._level_channels = sorted(
             options.level_channel_map("level_channel_map", level_channel_map).items(), reverse=True
         )
+        self._error_channels = {channel for level, channel in self._level_channels if level >= logging.ERROR}
+        self._error_channels.add(self._category_channels.get("error", ""))
+        self._error_channels -= {self._channel, self._channel_of("", logging.INFO)}
         self._notify = options.flag("notify", notify)
         self._display_as = options.display_as("display_as", display_as)
         self._source = options.text("source", source, options.LONGEST_SOURCE)
@@ -131,6 +135,9 @@ class EmitKitFormatter(JsonFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's event as one line of JSON; a record that only identifies, as the identify request."""
+        said = context.of_record(record)
+        if said is not None:
+            record = records.restore({**record.__dict__, context.KEY: said})
         event = self.event(record)
         body: dict[str, Any] = (
             {"identify": [facts_of(person).body() for person in event.people]}
@@ -199,6 +206,8 @@ class EmitKitFormatter(JsonFormatter):
         if name is None and given_category is not None:
             name, title_name = text, vocabulary.title_of(text.strip().partition("\n")[0].strip())
         category = given_category or self._category(name, record.levelno, str(record.levelname))
+        said.rest = self._opened(said.rest, said.take("context"))
+        properties = self._stand_on(record.__dict__.get(context.KEY), said, properties)
         contexts = self._take_contexts(said)
         people, user_id = self._take_people(said, record)
         title = self._take_text(said, "title")
@@ -214,7 +223,7 @@ class EmitKitFormatter(JsonFormatter):
         icon = self._take_text(said, "icon")
         tags = [*default.tags, category, *self._take_tags(said)]
         event = Event(
-            channel=self._take_channel(said) or self._channel_of(category, record.levelno),
+            channel=self._decided_channel(self._take_channel(said), category, record),
             title=title or default.title or _NOTHING_SAID,
             description=self._take_text(said, "description") or default.description,
             icon=icon if icon is not None and units(icon) <= LONGEST_ICON else default.icon,
@@ -256,6 +265,8 @@ class EmitKitFormatter(JsonFormatter):
             The key, or `None` where only the event tells.
         """
         if not _TELLING.isdisjoint(captured) or self._hides_kind:
+            return None
+        if context.KEY in captured and not _TELLING.isdisjoint(captured[context.KEY]):
             return None
         name, category, level = captured.get("event"), captured.get("category"), captured["levelno"]
         if type(name) is str and name:
@@ -320,20 +331,35 @@ class EmitKitFormatter(JsonFormatter):
             return message
         return name
 
+    def _opened(self, found: dict[str, Any], nested: Mapping[Any, Any] | None) -> dict[str, Any]:
+        if nested is None:
+            return found
+        return keys.nested(
+            found, {key: REDACTED if self._redactor.is_secret(str(key)) else value for key, value in nested.items()}
+        )
+
+    def _stand_on(self, bound: context.Values | None, said: Keys, properties: dict[Any, Any]) -> dict[Any, Any]:
+        """Put the record's context behind what it says itself; return its properties, and what no key can be."""
+        if not bound:
+            return properties
+        bound = {key: REDACTED if self._redactor.is_secret(key) else value for key, value in bound.items()}
+        # what is not of its key's type is ordinary metadata, and says nothing about the context's value
+        odd = {key: said.rest.pop(key) for key in bound if key in said.rest and keys.is_misused(key, said.rest[key])}
+        said.rest = context.over(bound, said.rest)
+        return {**properties, **odd}
+
     def _take_contexts(self, said: Keys) -> dict[str, Json]:
-        nested = said.take("context")
-        if nested is not None:
-            said.rest = keys.nested(
-                said.rest,
-                {key: REDACTED if self._redactor.is_secret(str(key)) else value for key, value in nested.items()},
-            )
         taken: dict[str, Json] = {}
         for name in _CONTEXTS:
             values = said.take(name)
             if values is not None:
-                taken[name] = context = self.plain.items(values)
+                taken[name] = told = self.plain.items(values)
                 if name in _WITH_ADDRESS:
-                    context.pop("ip", None)
+                    told.pop("ip", None)
+                if name == "page":
+                    for address in _ADDRESSES:
+                        if isinstance(text := told.get(address), str):
+                            told[address] = self._redactor.mask_query(text)
         return taken
 
     def _take_people(self, said: Keys, record: logging.LogRecord) -> tuple[tuple[Person, ...], str | None]:
@@ -446,6 +472,12 @@ class EmitKitFormatter(JsonFormatter):
         if name is None:
             return self.plain.text(levelname.lower())
         return "navigation" if name == vocabulary.PAGE_VIEW else vocabulary.category_of(name)
+
+    def _decided_channel(self, own: str | None, category: str, record: logging.LogRecord) -> str:
+        if records.GUEST not in record.__dict__:
+            return own or self._channel_of(category, record.levelno)
+        channel = own or self._channel_of(category, logging.INFO)
+        return self._channel if channel in self._error_channels else channel
 
     def _channel_of(self, category: str, level: int) -> str:
         chosen = self._category_channels.get(category)

@@ -95,6 +95,11 @@ def get(found: Mapping[str, Any], key: str) -> Any:
     return value
 
 
+def is_misused(key: str, value: object) -> bool:
+    """Tell whether a value stands under a key of the table without being of its type, so that it is metadata."""
+    return key in _TYPES and not _TYPES[key](value)
+
+
 def event_name(found: Mapping[str, Any]) -> str | None:
     """Return the name that a record's extras give its event, or `None`; `emitkit_event` beats `event`."""
     name = get(found, "emitkit_event") or get(found, "event")

@@ -19,6 +19,7 @@ from emitkit_logging.event import Event, Key
 from emitkit_logging.folding import Captured, Digest, Fold, Shape
 from emitkit_logging.ledger import Ledger
 from emitkit_logging.pace import REFUSED_PAUSE, Pace
+from emitkit_logging.record import GUEST_LEVEL
 from emitkit_logging.stats import Stats
 from emitkit_logging.users import Facts, Person, Users
 from emitkit_logging.values import Json
@@ -323,6 +324,8 @@ class Outbox:
             return None
         attempt = self._identifies.get(facts.user_id)
         if attempt is None or attempt is self._under_way:
+            if level <= GUEST_LEVEL and len(self._identifies) >= self._size // 2:
+                return None  # strangers never push out whom the server itself names
             self._newest += 1
             attempt = self._identifies[facts.user_id] = Attempt(level, age, place=self._newest, facts=facts)
             if len(self._identifies) > self._size:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from emitkit_logging import keys
+from emitkit_logging import context, keys
 from emitkit_logging.values import LONGEST_TEXT, Frozen, Plain, clean, qualified_name
 
 _BARE_RECORD = logging.makeLogRecord({})
@@ -24,6 +24,15 @@ _STRUCTLOG_OWN = ("_logger", "_name")
 _MESSAGE = f"{keys.PRIVATE}message"
 _MISFITS = f"{keys.PRIVATE}misfits"
 _RAISED = f"{keys.PRIVATE}raised"
+GUEST = f"{keys.PRIVATE}guest"
+"""Marks a record that somebody outside said, such as a browser; its value is `GUEST_MARK`."""
+
+GUEST_MARK = ("guest",)
+"""No scalar, so that `capture` looks at the record more closely."""
+
+GUEST_LEVEL = 1
+"""The level by which a guest's record waits: behind all that the server itself says."""
+
 _FIRST_EXTRAS = len(vars(_BARE_RECORD))
 _SMALL = frozenset((int, float, bool, type(None)))
 
@@ -73,6 +82,9 @@ def capture(record: logging.LogRecord, plain: Plain) -> dict[str, Any]:
                 return _frozen(taken, record, plain)
         elif kind not in _SMALL:
             return _frozen(taken, record, plain)
+    said = context.current()
+    if said is not None:
+        taken[context.KEY] = said
     return taken
 
 
@@ -82,6 +94,11 @@ def _frozen(taken: dict[str, Any], record: logging.LogRecord, plain: Plain) -> d
             taken[key] = (
                 plain.text(value) if type(value) is str and len(value) > LONGEST_TEXT else plain.snapshot(value)
             )
+    said = context.of_record(record)
+    if said is not None:
+        taken[context.KEY] = said
+    if GUEST in taken:
+        taken["levelno"] = GUEST_LEVEL
     taken[_RAISED] = raised(record)
     taken["exc_info"] = None
     if isinstance(record.msg, dict):
@@ -98,7 +115,15 @@ def _frozen(taken: dict[str, Any], record: logging.LogRecord, plain: Plain) -> d
 
 def is_simple(taken: Mapping[str, Any]) -> bool:
     """Tell whether all of what was captured are scalars that JSON has."""
-    return _RAISED not in taken
+    return _RAISED not in taken and context.KEY not in taken
+
+
+def user_of(taken: Mapping[str, Any]) -> object:
+    """Return the user's id that what was captured names, or else its context, or `None`."""
+    user = taken.get("user_id")
+    if user is None and context.KEY in taken:
+        user = taken[context.KEY].get("user_id")
+    return user
 
 
 def restore(taken: dict[str, Any]) -> logging.LogRecord:

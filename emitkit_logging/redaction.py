@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote_plus
 
 from emitkit_logging.words import words
 
@@ -38,6 +39,7 @@ _SEPARATORS = re.compile(r"[\W_\d]+")
 _EMITKIT_KEY = re.compile(r"emitkit_[A-Za-z0-9]{16,}")
 _BEARER = re.compile(r"""(bearer\s+)(?!\[redacted\])[^\s"'<>,;)\]}]+""", re.IGNORECASE)
 # a user name may hold an @ (cloud databases); a quote ends what can be a password, else JSON would be swallowed
+_PARAMETER = re.compile(r"(?<![^?&#;])([^?&#;=]+)=([^&#;]+)")
 _URL_PASSWORD = re.compile(r"""(://[^\s/:"]*:)[^\s/"]+@""")
 
 
@@ -96,3 +98,11 @@ class Redactor:
         if "://" in text:
             text = _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)
         return text
+
+    def mask_query(self, address: str) -> str:
+        """Return a web address, or its query alone, with the values of parameters masked whose names are secret."""
+        if "=" not in address:
+            return address
+        return _PARAMETER.sub(
+            lambda found: f"{found[1]}={REDACTED}" if self.is_secret(unquote_plus(found[1])) else found[0], address
+        )

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 from emitkit_logging.event import Event
 from emitkit_logging.folding import Captured, Digest, Fold, Shape
 from emitkit_logging.ledger import Ledger
+from emitkit_logging.record import user_of
 
 ALERT = logging.ERROR
 """The level from which on a record is an alert (design, *Delivery*)."""
@@ -151,7 +152,7 @@ class Waiting:
                 fold = folds.get(key)
                 if fold is None:
                     fold = folds[key] = Fold(key, age)
-                self._kept += fold.add(captured, captured.get("user_id"))
+                self._kept += fold.add(captured, user_of(captured))
                 if ledger is not None:
                     ledger.joined(age, fold.place)
                     ledger.changed(fold)

@@ -1,0 +1,85 @@
+"""Django: the context of a request, in `MIDDLEWARE`, for synchronous and asynchronous views."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.signals import request_finished
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.functional import SimpleLazyObject
+
+from emitkit_logging import context
+from emitkit_logging.request import Told
+from emitkit_logging.request import describe as describe_request
+
+_Answer: TypeAlias = "HttpResponseBase | Awaitable[HttpResponseBase]"
+
+
+class EventContextMiddleware:
+    """Gives every record of a request its page, device, server (with the route), utm and user.
+
+    The first of `MIDDLEWARE` sees most. The user is there once something has asked for `request.user`, since that
+    question is a query of the database, which a log call must not cause.
+
+    The context stays until the response is closed: Django logs a bad status (`django.request`) after all middleware.
+
+    Args:
+        get_response: what comes next.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], _Answer]) -> None:
+        self._get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> _Answer:
+        """Answer a request."""
+        told = _Told(lambda: describe(request), lambda: _known(request))
+        told.outer = context.push(told)
+        return self._get_response(request)
+
+
+class _Told(Told):
+    """The context of one request, and what was current outside of it."""
+
+    outer: Any = None
+
+
+def _leave(**_: Any) -> None:
+    told = context.base()
+    if isinstance(told, _Told):
+        context.pull(told.outer)
+
+
+request_finished.connect(_leave, dispatch_uid="emitkit_logging")
+
+
+def describe(asked: HttpRequest) -> dict[str, dict[str, Any]]:
+    """Return what a request to Django tells."""
+    return describe_request(
+        method=asked.method or "",
+        scheme=asked.scheme or "http",
+        host=asked.META.get("HTTP_HOST") or asked.META.get("SERVER_NAME", ""),
+        path=asked.path,
+        query=asked.META.get("QUERY_STRING", ""),
+        header=asked.headers.get,
+    )
+
+
+def _known(asked: HttpRequest) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    match = asked.resolver_match
+    if match is not None:
+        known["route"] = match.route
+    user: Any = asked.__dict__.get("user")
+    if type(user) is SimpleLazyObject:
+        found = asked.__dict__
+        user = found.get("_cached_user") or found.get("_acached_user")
+    if user is not None and user.is_authenticated:
+        known["user_id"] = user.pk if isinstance(user.pk, str | int) else str(user.pk)
+    return known

@@ -1,0 +1,32 @@
+"""Flask: the context of a request, and of the user that Flask-Login has loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import flask
+
+from emitkit_logging.middleware.wsgi import EventContextMiddleware
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+def install(app: flask.Flask) -> None:
+    """Give every record of a request to `app` its page, device, server (with the route), utm and user.
+
+    The user is there once something has asked for Flask-Login's `current_user`.
+    """
+    app.wsgi_app = EventContextMiddleware(app.wsgi_app, _known)  # type: ignore[method-assign]
+
+
+def _known(_: WSGIEnvironment) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    if not flask.has_request_context():
+        return known
+    if flask.request.url_rule is not None:
+        known["route"] = flask.request.url_rule.rule
+    user = flask.g.get("_login_user")  # where Flask-Login keeps whom it has loaded
+    if user is not None and user.is_authenticated:
+        known["user_id"] = user.get_id()
+    return known

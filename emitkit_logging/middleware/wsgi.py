@@ -1,0 +1,83 @@
+"""WSGI: the context of a request to any WSGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from emitkit_logging import context, request
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class EventContextMiddleware:
+    """Gives every record of a request its page, device, server and utm.
+
+    Args:
+        app: the application.
+        know: returns, from the environ, what is known of the request by now: `route` and `user_id`, either or none. It
+            is called at each record, and must neither log nor wait.
+    """
+
+    def __init__(self, app: WSGIApplication, know: Callable[[WSGIEnvironment], dict[str, Any]] | None = None) -> None:
+        self._app = app
+        self._know = know
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        know = self._know
+        told = request.Told(lambda: describe(environ), None if know is None else lambda: know(environ))
+        with context.within(told):
+            body = self._app(environ, start_response)
+        if isinstance(body, list | tuple):
+            return body
+        return _Body(body, told)
+
+
+def describe(environ: WSGIEnvironment) -> dict[str, dict[str, Any]]:
+    """Return what a WSGI request tells (PEP 3333: texts are bytes read as Latin-1)."""
+
+    def header(name: str) -> str | None:
+        value: str | None = environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+        return value
+
+    host = environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
+    path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+    return request.describe(
+        method=environ.get("REQUEST_METHOD", ""),
+        scheme=environ.get("wsgi.url_scheme", "http"),
+        host=host,
+        path=path.encode("latin-1", "replace").decode("utf-8", "replace"),
+        query=environ.get("QUERY_STRING", ""),
+        header=header,
+    )
+
+
+class _Body:
+    """An answer that is made while it is sent: what is logged then belongs to the request, too."""
+
+    def __init__(self, body: Iterable[bytes], told: request.Told) -> None:
+        self._body = body
+        self._chunks: Iterator[bytes] | None = None
+        self._told = told
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        with context.within(self._told):
+            if self._chunks is None:
+                self._chunks = iter(self._body)
+            try:
+                return next(self._chunks)
+            except StopIteration:
+                pass
+        raise StopIteration
+
+    def close(self) -> None:
+        """Tell the application that its answer was sent, or is not wanted any more."""
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            with context.within(self._told):
+                close()
