@@ -50,7 +50,9 @@ def of_record(record: logging.LogRecord) -> Values | None:
 
 def _brought(record: logging.LogRecord) -> Values | None:
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    found = None if error is None else getattr(error, "__dict__", {}).get(KEY)
+    found = None
+    with suppress(Exception):  # an exception whose attributes cannot be read brings nothing
+        found = error.__dict__.get(KEY)
     return found if type(found) is dict else None
 
 

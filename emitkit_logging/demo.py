@@ -152,8 +152,8 @@ def _run(folder: Path, *, keep: bool) -> int:
             inbox.stop()
         print("", *summary(events, seconds), sep="\n", flush=True)
         if keep:
-            print(f"\nsee them at {url}/ until Ctrl-C", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
+                print(f"\nsee them at {url}/ until Ctrl-C", flush=True)
                 inbox.process.wait()
     return 1 if problems_of(events) else 0
 

@@ -118,7 +118,8 @@ class EmitKitFormatter(JsonFormatter):
         )
         self._error_channels = {channel for level, channel in self._level_channels if level >= logging.ERROR}
         self._error_channels.add(self._category_channels.get("error", ""))
-        self._error_channels -= {self._channel, self._channel_of("", logging.INFO)}
+        self._ordinary_channel = self._channel_of("", logging.INFO)
+        self._error_channels -= {self._channel, self._ordinary_channel}
         self._notify = options.flag("notify", notify)
         self._display_as = options.display_as("display_as", display_as)
         self._source = options.text("source", source, options.LONGEST_SOURCE)
@@ -476,8 +477,9 @@ class EmitKitFormatter(JsonFormatter):
     def _decided_channel(self, own: str | None, category: str, record: logging.LogRecord) -> str:
         if records.GUEST not in record.__dict__:
             return own or self._channel_of(category, record.levelno)
+        # strangers fill no channel of errors, whatever they name and whoever allowed it
         channel = own or self._channel_of(category, logging.INFO)
-        return self._channel if channel in self._error_channels else channel
+        return self._ordinary_channel if channel in self._error_channels else channel
 
     def _channel_of(self, category: str, level: int) -> str:
         chosen = self._category_channels.get(category)

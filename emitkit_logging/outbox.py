@@ -314,6 +314,8 @@ class Outbox:
     def _introduce(self, event: Event, level: int, age: float) -> bool:
         """Learn what an event tells of users; true when that put something in line."""
         people, event.people = event.people, ()
+        if self._is_crowded(level):
+            return False
         # half an age before its event, so that the identify comes first among equals
         learned = [self._learn(person, level, age - 0.5) for person in people]
         return any(learned)
@@ -324,8 +326,6 @@ class Outbox:
             return None
         attempt = self._identifies.get(facts.user_id)
         if attempt is None or attempt is self._under_way:
-            if level <= GUEST_LEVEL and len(self._identifies) >= self._size // 2:
-                return None  # strangers never push out whom the server itself names
             self._newest += 1
             attempt = self._identifies[facts.user_id] = Attempt(level, age, place=self._newest, facts=facts)
             if len(self._identifies) > self._size:
@@ -344,7 +344,16 @@ class Outbox:
         if oldest.records:
             self._drop("overflow", oldest.records, "more users were named than can be identified")
 
+    def _is_crowded(self, level: int) -> bool:
+        """Tell whether a user must wait outside: strangers never push out whom the server itself names."""
+        return level <= GUEST_LEVEL and len(self._identifies) >= self._size // 2
+
     def _identify_only(self, event: Event, level: int, place: int) -> None:
+        if self._is_crowded(level):
+            if self._ledger is not None:
+                self._ledger.ended(place, "overflow")
+            self._drop("overflow", 1, "browsers name more users than can be identified")
+            return
         due = [self._learn(person, level, place) for person in event.people]
         waiting = next((identify for identify in due if identify is not None), None)
         if waiting is None:

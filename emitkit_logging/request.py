@@ -77,38 +77,43 @@ class Told:
 
     Args:
         describe: returns what the request tells; called once.
-        know: returns what the framework has found out by now: `route`, and `user_id`.
+        know: returns what the framework has found out by now: `route` and `user_id`, either or none.
     """
 
-    __slots__ = ("_describe", "_know", "_known", "_told")
+    __slots__ = ("_base", "_describe", "_know", "_known", "_told")
 
     def __init__(
         self, describe: Callable[[], dict[str, dict[str, Any]]], know: Callable[[], dict[str, Any]] | None = None
     ) -> None:
         self._describe = describe
         self._know = know
+        self._base: dict[str, dict[str, Any]] | None = None
         self._known: dict[str, Any] = {}
-        self._told: dict[str, Any] | None = None
+        self._told: dict[str, Any] = {}
 
     def __call__(self) -> dict[str, Any]:
         """Return the context of this moment; what goes wrong with a request is no reason not to log."""
-        if self._told is None:
-            try:
-                self._told = self._describe()
-            except Exception:
-                self._told = {}
-        if self._know is None:
-            return self._told
-        try:
-            known = self._know()
-        except Exception:
-            return self._told
-        if known != self._known:
-            self._known = known
-            said = {name: value for name, value in known.items() if value is not None}
-            route = said.pop("route", None)
-            server = {**self._told.get("server", {})}
-            if route:
-                server["route"] = str(route)
-            self._told = {**self._told, **said, "server": server}
+        if self._base is None:
+            self._base = self._told = _tried(self._describe)
+        if self._know is not None:
+            known = _tried(self._know)
+            if known != self._known:
+                self._known = known
+                self._told = _with(self._base, **known)
         return self._told
+
+
+def _with(told: dict[str, Any], *, route: object = None, user_id: object = None) -> dict[str, Any]:
+    result = dict(told)
+    if route:
+        result["server"] = {**told.get("server", {}), "route": str(route)}
+    if user_id is not None:
+        result["user_id"] = user_id
+    return result
+
+
+def _tried(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return ask()
+    except Exception:
+        return {}
