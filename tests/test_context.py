@@ -277,7 +277,7 @@ def test_an_exception_brings_it_along():
     assert str(revived) == "broken"
 
 
-class Slotted(Exception):
+class Slotted(Exception):  # noqa: N818
     @property
     def __dict__(self):
         raise RuntimeError("none of your business")
