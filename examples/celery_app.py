@@ -1,6 +1,7 @@
 """Celery takes over the root logger of its workers: hand it the configuration instead.
 
 celery --workdir examples --app celery_app worker
+python examples/celery_app.py                       sends three tasks, one of which fails
 """
 
 import json
@@ -11,15 +12,18 @@ from pathlib import Path
 from celery import Celery
 from celery.signals import setup_logging
 
+from emitkit_logging import event_context
+from emitkit_logging.middleware.celery import install
+
 folder = os.environ.get("CELERY_FOLDER", "/tmp")
-app = Celery(
-    broker="filesystem://",
-    broker_transport_options={
-        "data_folder_in": folder,
-        "data_folder_out": folder,
-        "control_folder": os.path.join(folder, "control"),
-    },
-)
+options = {
+    "data_folder_in": folder,
+    "data_folder_out": folder,
+    "control_folder": os.path.join(folder, "control"),
+}
+broker = os.environ.get("CELERY_BROKER", "filesystem://")
+app = Celery("celery_app", broker=broker, broker_transport_options=options if broker == "filesystem://" else {})
+install()
 logger = logging.getLogger("tasks")
 
 
@@ -36,3 +40,10 @@ def welcome(user):
 @app.task
 def fail():
     raise RuntimeError("the task is broken")
+
+
+if __name__ == "__main__":
+    with event_context(user_id="ada", session_id="s-1", tenant="acme"):
+        welcome.delay("ada")
+        fail.delay()
+    welcome.delay("bob")

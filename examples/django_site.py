@@ -1,15 +1,20 @@
-"""A Django site in one file whose LOGGING sends events, and the exceptions of its views, to EmitKit.
+"""A Django site in one file; its LOGGING sends events, and the exceptions of its views, to EmitKit with their request.
 
 python examples/django_site.py runserver --noreload
+gunicorn --chdir examples django_site:application
 """
 
 import logging
 import sys
+from pathlib import Path
 
 from django.conf import settings
 from django.core.management import execute_from_command_line
+from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse
 from django.urls import path
+
+from emitkit_logging.proxy import django_view
 
 if not settings.configured:
     settings.configure(
@@ -17,6 +22,10 @@ if not settings.configured:
         SECRET_KEY="only-an-example",
         ALLOWED_HOSTS=["127.0.0.1", "localhost"],
         ROOT_URLCONF=__name__,
+        MIDDLEWARE=[
+            "emitkit_logging.middleware.django.EventContextMiddleware",
+            "django.middleware.csrf.CsrfViewMiddleware",
+        ],
         LOGGING={
             "version": 1,
             "disable_existing_loggers": False,
@@ -33,6 +42,10 @@ if not settings.configured:
 logger = logging.getLogger("site")
 
 
+def page(request):
+    return HttpResponse(Path(__file__).with_name("page.html").read_bytes())
+
+
 def sign_up(request):
     logger.info("user_signed_up", extra={"event": "user_signed_up", "user_id": request.GET["user"]})
     return HttpResponse("welcome")
@@ -42,7 +55,13 @@ def broken_view(request):
     raise RuntimeError("the view is broken")
 
 
-urlpatterns = [path("signup", sign_up), path("broken", broken_view)]
+urlpatterns = [
+    path("", page),
+    path("signup", sign_up),
+    path("broken", broken_view),
+    path("api/analytics", django_view(channels=["feedback"])),
+]
+application = get_wsgi_application()
 
 if __name__ == "__main__":
     execute_from_command_line(sys.argv)

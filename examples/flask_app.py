@@ -1,4 +1,4 @@
-"""A Flask application; whatever a view raises is logged by Flask itself and reaches EmitKit.
+"""A Flask application; whatever a view raises is logged by Flask itself and reaches EmitKit with its request.
 
 flask --app examples/flask_app.py run
 """
@@ -7,10 +7,21 @@ import json
 import logging.config
 from pathlib import Path
 
-from flask import Flask, request
+from flask import Flask, request, send_file
 
-logging.config.dictConfig(json.loads(Path(__file__).with_name("logging.json").read_text(encoding="utf-8")))
+from emitkit_logging.middleware.flask import install
+from emitkit_logging.proxy import flask_blueprint
+
+HERE = Path(__file__).parent
+logging.config.dictConfig(json.loads((HERE / "logging.json").read_text(encoding="utf-8")))
 app = Flask(__name__)
+install(app)
+app.register_blueprint(flask_blueprint("/api/analytics", channels=["feedback"]))
+
+
+@app.get("/")
+def page():
+    return send_file(HERE / "page.html")
 
 
 @app.get("/signup")
