@@ -28,7 +28,7 @@ def wsgi_app(**options: Any) -> WSGIApplication:
 
     def proxy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         peer = environ.get("REMOTE_ADDR")
-        headers = _of_wsgi(environ)
+        headers = _with_host(_of_wsgi(environ), environ)
         visit = Visit(headers, gate.client(peer, headers), environ, environ["REQUEST_METHOD"], peer)
         answer = gate.refusal(visit) or gate.take(visit, _body(environ))
         start_response(
@@ -45,6 +45,13 @@ def _of_wsgi(environ: WSGIEnvironment) -> Headers:
     for name in ("CONTENT_LENGTH", "CONTENT_TYPE"):
         if environ.get(name):
             headers[name.lower().replace("_", "-")] = environ[name]
+    return headers
+
+
+def _with_host(headers: Headers, environ: WSGIEnvironment) -> Headers:
+    """Put in the host that the server goes by, where a request names none (HTTP/1.0)."""
+    if "host" not in headers:
+        headers["host"] = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
     return headers
 
 
@@ -141,7 +148,7 @@ def django_view(**options: Any) -> Callable[[Any], Any]:
 
     def proxy(request: Any) -> Any:
         peer = request.META.get("REMOTE_ADDR")
-        headers = Headers(request.headers.items())
+        headers = _with_host(Headers(request.headers.items()), request.META)
         visit = Visit(headers, gate.client(peer, headers), request, request.method, peer)
         answer = gate.refusal(visit)
         if answer is None:
@@ -171,7 +178,7 @@ def flask_blueprint(path: str, **options: Any) -> Blueprint:
     @blueprint.route(path, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
     def proxy() -> Any:
         request = flask.request
-        headers = Headers(request.headers.items())
+        headers = _with_host(Headers(request.headers.items()), request.environ)
         peer = request.remote_addr
         visit = Visit(headers, gate.client(peer, headers), request, request.method, peer)
         answer = gate.refusal(visit) or gate.take(visit, _body(request.environ))
