@@ -5,10 +5,13 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= 3
 
-.PHONY: demo test lint types suite cover lowest wheel api browser bench clean
+.PHONY: demo test lint types suite cover lowest wheel api browser broker bench clean
 
 demo: $(VENV)/.demo ## the main job on an embedded EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
+
+example-%: $(VENV)/.test ## one of examples/run.py, against a local EmitKit: make example-flask
+	$(BIN)/python examples/run.py $*
 
 test: lint types cover ## all that must hold before a commit
 
@@ -46,8 +49,17 @@ wheel: ## the tests against the built wheel, where the source cannot be imported
 api: $(VENV)/.api ## the inbox against its OpenAPI document
 	$(BIN)/pytest tests/api
 
-browser: $(VENV)/.browser ## the inbox's page in Chromium, which has to be there
+browser: $(VENV)/.browser $(VENV)/client.js ## the inbox's page and the npm client, in Chromium, which has to be there
 	$(BIN)/pytest -n $(WORKERS) tests/browser
+
+$(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.js | $(VENV)/.browser
+	rm -rf $(VENV)/client
+	cp -R tests/browser/client $(VENV)/client
+	cd $(VENV)/client && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
+	cd $(VENV)/client && npx esbuild main.js --bundle --format=esm --log-level=warning --outfile=../client.js
+
+broker: $(VENV)/.broker ## Celery by way of Redis, whose server has to be there
+	$(BIN)/pytest tests/broker
 
 bench: $(VENV)/.bench ## the figures of the README
 	$(BIN)/python -m benchmarks
@@ -55,7 +67,7 @@ bench: $(VENV)/.bench ## the figures of the README
 clean:
 	rm -rf .venv* .cache build dist *.egg-info
 
-$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
+$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.broker $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable '.[$*]'
 	touch $@

@@ -13,7 +13,7 @@ from pathlib import Path
 from emitkit_logging.inbox import Inbox
 
 HERE = Path(__file__).parent
-GUNICORN = ["gunicorn", "--bind", "127.0.0.1:8000", "--log-config-json", "logging.json"]
+GUNICORN = ["gunicorn", "--bind", "127.0.0.1:8000", "--threads", "4", "--log-config-json", "logging.json"]
 UVICORN = ["uvicorn", "--log-config", "logging.json"]
 SERVERS = {
     "django": [*GUNICORN, "django_site:application"],

@@ -23,7 +23,7 @@ PATIENCE = 30.0
 
 
 GUNICORN = (r"Listening at: (http://[\d.:]+)", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "2")
-GUNICORN += ("--chdir", "examples")
+GUNICORN += ("--chdir", "examples", "--threads", "4")  # a browser keeps connections open that it does not use yet
 UVICORN = (r"running on (http://[\d.:]+)", "uvicorn", "--port", "0", "--app-dir", "examples")
 UVICORN += ("--log-config", "examples/logging.json")
 SHOPS = {
@@ -62,9 +62,10 @@ def running(pattern: str, *arguments: str, **more: str) -> Iterator[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
-    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog = threading.Timer(PATIENCE, os.killpg, (process.pid, signal.SIGKILL))
     watchdog.start()
     said = []
     reader = None
