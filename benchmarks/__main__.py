@@ -25,6 +25,8 @@ TARGETS = {
     "inbox rate": ("inbox: events/s on one core, page open", 1_000.0, False),
     "inbox paint": ("inbox: 100,000 events, seconds to the page", 1.0, True),
     "inbox search": ("inbox: 100,000 events, seconds to search", 0.1, True),
+    "middleware": ("web: middleware, seconds more for a request", 20e-6, True),
+    "proxy": ("web: events/s of browsers on one core", 1_000.0, False),
     "drain": ("scarcity: records/s folded", 150_000.0, False),
 }
 
@@ -32,7 +34,7 @@ TARGETS = {
 def main() -> None:
     """Measure in a process each, so that none disturbs another, and print a table."""
     measured: dict[str, float] = {}
-    for name in ("memory", "imports", "delivery", "producer", "spool", "inbox", "scarcity"):
+    for name in ("memory", "imports", "delivery", "producer", "spool", "inbox", "web", "scarcity"):
         print(name, flush=True)
         # ended without exit hooks: those of the peers would wait for servers that are not there
         code = f"import json, os, benchmarks.{name} as b; print(json.dumps(b.main()), flush=True); os._exit(0)"
@@ -40,11 +42,11 @@ def main() -> None:
         *lines, last = done.stdout.splitlines()
         print("\n".join(lines), flush=True)
         measured.update(json.loads(last))
-    print(f"\n{'figure':40} {'target':>10} {'measured':>10}")
+    print(f"\n{'figure':44} {'target':>10} {'measured':>10}")
     for key, (title, target, at_most) in TARGETS.items():
         value = measured[key]
         met = value <= target if at_most else value >= target
-        print(f"{title:40} {'≤' if at_most else '≥'} {target:8.4g} {value:10.4g}  {'met' if met else 'NOT MET'}")
+        print(f"{title:44} {'≤' if at_most else '≥'} {target:8.4g} {value:10.4g}  {'met' if met else 'NOT MET'}")
     print(f"\nPython {sys.version.split()[0]}, {os.cpu_count()} cores")
 
 

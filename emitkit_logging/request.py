@@ -6,23 +6,32 @@ Metadata* and of the reference package's `EventContext`.
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote, unquote_plus
 
-_UTM = ("source", "medium", "campaign", "term", "content")
-_MOST_PARAMETERS = 100
+_UTM = "utm_"
+_CAMPAIGN = ("source", "medium", "campaign", "term", "content")
 _IN_A_PATH = "/:@!$&'()*+,;=~"
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
-_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
+_LANGUAGE = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)")
 
 
 def describe(
-    *, method: str, scheme: str, host: str, path: str, query: str, header: Callable[[str], str | None]
+    *,
+    method: str,
+    scheme: str,
+    host: str,
+    path: str,
+    query: str,
+    referrer: str | None,
+    user_agent: str | None,
+    languages: str | None,
+    request_id: str | None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the context of a request: `page`, `device`, `server` and, where the query has any, `utm`.
+    """Return the context of a request: `page`, `server` and, where there is any, `device` and `utm`.
 
     Args:
         method: such as `GET`.
@@ -30,46 +39,40 @@ def describe(
         host: with the port, where it is not the usual one.
         path: decoded.
         query: as it was sent, without its `?`.
-        header: returns a header's value by its name in lower case, or `None`.
+        referrer, user_agent, languages, request_id: the headers `Referer`, `User-Agent`, `Accept-Language` and
+            `X-Request-ID`, or `None`; a request that brings no number is given one.
     """
     search = f"?{query}" if query else ""
-    page = {
-        "url": f"{scheme}://{host}{quote(path, safe=_IN_A_PATH)}{search}",
-        "host": host,
-        "path": path,
-        "protocol": scheme,
-        "referrer": header("referer"),
-        "search": search,
-    }
-    device = {"userAgent": header("user-agent"), "language": _language(header("accept-language"))}
-    server = {"requestId": _request_id(header("x-request-id")), "method": method}
-    context: dict[str, Mapping[str, str | None]]
-    context = {"page": page, "device": device, "server": server, "utm": utm_of(query)}
-    return {name: said for name, values in context.items() if (said := _present(values))}
+    page = {"url": f"{scheme}://{host}{quote(path, safe=_IN_A_PATH)}{search}", "host": host, "path": path}
+    page["protocol"] = scheme
+    if referrer:
+        page["referrer"] = referrer
+    if search:
+        page["search"] = search
+    number = request_id if request_id and _REQUEST_ID.fullmatch(request_id) else os.urandom(16).hex()
+    context = {"page": page, "server": {"requestId": number, "method": method}}
+    device = {}
+    if user_agent:
+        device["userAgent"] = user_agent
+    language = _LANGUAGE.match(languages) if languages else None
+    if language:
+        device["language"] = language[1]
+    if device:
+        context["device"] = device
+    if _UTM in query and (utm := utm_of(query)):
+        context["utm"] = utm
+    return context
 
 
-def utm_of(query: str) -> dict[str, str | None]:
-    """Return what a query says of the campaign that led here, by the names without `utm_`."""
-    if "utm_" not in query:
-        return {}
-    try:
-        asked = dict(reversed(parse_qsl(query, max_num_fields=_MOST_PARAMETERS, errors="replace")))
-    except ValueError:  # more parameters than anybody means
-        return {}
-    return {name: asked.get(f"utm_{name}") for name in _UTM}
-
-
-def _present(values: Mapping[str, str | None]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if value}
-
-
-def _language(accepted: str | None) -> str | None:
-    found = _LANGUAGE.match((accepted or "").strip())
-    return found.group() if found else None
-
-
-def _request_id(given: str | None) -> str:
-    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def utm_of(query: str) -> dict[str, str]:
+    """Return what a query says of the campaign that led here, by the names without `utm_`; the first of each counts."""
+    found: dict[str, str] = {}
+    for parameter in query.split("&"):
+        if parameter.startswith(_UTM):
+            name, _, value = parameter[len(_UTM) :].partition("=")
+            if value and name in _CAMPAIGN:
+                found.setdefault(name, unquote_plus(value))
+    return found
 
 
 class Told:

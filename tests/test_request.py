@@ -10,14 +10,15 @@ from emitkit_logging.request import Told, describe, utm_of
 
 
 def told(path="/", query="", **headers):
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    return describe(method="GET", scheme="https", host="shop.example", path=path, query=query, header=given.get)
+    none = dict.fromkeys(("referrer", "user_agent", "languages", "request_id"))
+    where = {"method": "GET", "scheme": "https", "host": "shop.example", "path": path, "query": query}
+    return describe(**where, **{**none, **headers})
 
 
 def test_all_of_it():
     """Each part by the names of the seed document's metadata; a title is unknown here."""
-    headers = {"referer": "https://a.example/", "user_agent": "Mozilla", "accept_language": "de-CH,de;q=0.9"}
-    assert told("/cärt/a b", "utm_source=news&utm_campaign=spring&q=1", x_request_id="r-1", **headers) == {
+    headers = {"referrer": "https://a.example/", "user_agent": "Mozilla", "languages": "de-CH,de;q=0.9"}
+    assert told("/cärt/a b", "utm_source=news&utm_campaign=spring&q=1", request_id="r-1", **headers) == {
         "page": {
             "url": "https://shop.example/c%C3%A4rt/a%20b?utm_source=news&utm_campaign=spring&q=1",
             "host": "shop.example",
@@ -34,7 +35,7 @@ def test_all_of_it():
 
 def test_little_of_it():
     """What a request does not say is absent; its number is made up, a new one each time."""
-    one, other = told(), told(accept_language="*", x_request_id="two words")
+    one, other = told(), told(languages="*", request_id="two words")
     assert set(one) == set(other) == {"page", "server"}
     assert one["page"] == {"url": "https://shop.example/", "host": "shop.example", "path": "/", "protocol": "https"}
     assert len({one["server"]["requestId"], other["server"]["requestId"], "two words"}) == 3
@@ -47,18 +48,16 @@ def test_little_of_it():
         ("utm_source=a&utm_source=b", {"source": "a"}),
         ("utm_medium=c+p%20c", {"medium": "c p c"}),
         ("utm_nonsense=1", {}),
-        ("&".join(["utm_source=a"] * 1_000), {}),
+        ("utm_source=&utm_source=b&q=utm_medium=c", {"source": "b"}),
         ("utm_source=%ff", {"source": "\ufffd"}),
     ],
 )
 def test_utm(query, utm):
-    """The first of each, decoded; a query that nobody wrote by hand tells nothing."""
-    assert {key: value for key, value in utm_of(query).items() if value} == utm
+    """The first of each that says anything, decoded."""
+    assert utm_of(query) == utm
 
 
-@given(
-    st.text(), st.text(), st.dictionaries(st.sampled_from(["referer", "accept_language", "x_request_id"]), st.text())
-)
+@given(st.text(), st.text(), st.dictionaries(st.sampled_from(["referrer", "languages", "request_id"]), st.text()))
 def test_anything(path, query, headers):
     """Whatever a request says, there is a page and a number of the request."""
     said = told(path.encode(errors="replace").decode(), query.encode(errors="replace").decode(), **headers)

@@ -12,6 +12,8 @@ Receive: TypeAlias = "Callable[[], Awaitable[MutableMapping[str, Any]]]"
 Send: TypeAlias = "Callable[[MutableMapping[str, Any]], Awaitable[None]]"
 Application: TypeAlias = "Callable[[Scope, Receive, Send], Awaitable[None]]"
 
+_READ = frozenset((b"host", b"referer", b"user-agent", b"accept-language", b"x-request-id"))
+
 
 class EventContextMiddleware:
     """Gives every record of a request or a web socket its page, device, server, utm and, where known, its user.
@@ -40,17 +42,22 @@ class EventContextMiddleware:
 
 def describe(scope: Scope) -> dict[str, dict[str, Any]]:
     """Return what an ASGI request tells."""
-    headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+    headers: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in _READ:
+            headers.setdefault(name, value.decode("latin-1"))
     host, port = scope.get("server") or ("", None)
-    path = scope["path"]
-    root = scope.get("root_path", "")
+    path, root = scope["path"], scope.get("root_path", "")
     return request.describe(
         method=scope.get("method", "GET"),
         scheme=scope.get("scheme", "http"),
         host=headers.get(b"host") or (host if port is None else f"{host}:{port}"),
         path=path if path.startswith(root) else f"{root}{path}",
         query=scope.get("query_string", b"").decode("latin-1"),
-        header=lambda name: headers.get(name.encode()),
+        referrer=headers.get(b"referer"),
+        user_agent=headers.get(b"user-agent"),
+        languages=headers.get(b"accept-language"),
+        request_id=headers.get(b"x-request-id"),
     )
 
 

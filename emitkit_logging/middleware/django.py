@@ -61,13 +61,17 @@ request_finished.connect(_leave, dispatch_uid="emitkit_logging")
 
 def describe(asked: HttpRequest) -> dict[str, dict[str, Any]]:
     """Return what a request to Django tells."""
+    get = asked.META.get
     return describe_request(
         method=asked.method or "",
         scheme=asked.scheme or "http",
-        host=asked.META.get("HTTP_HOST") or asked.META.get("SERVER_NAME", ""),
+        host=get("HTTP_HOST") or get("SERVER_NAME", ""),
         path=asked.path,
-        query=asked.META.get("QUERY_STRING", ""),
-        header=asked.headers.get,
+        query=get("QUERY_STRING", ""),
+        referrer=get("HTTP_REFERER"),
+        user_agent=get("HTTP_USER_AGENT"),
+        languages=get("HTTP_ACCEPT_LANGUAGE"),
+        request_id=get("HTTP_X_REQUEST_ID"),
     )
 
 

@@ -37,20 +37,18 @@ class EventContextMiddleware:
 
 def describe(environ: WSGIEnvironment) -> dict[str, dict[str, Any]]:
     """Return what a WSGI request tells (PEP 3333: texts are bytes read as Latin-1)."""
-
-    def header(name: str) -> str | None:
-        value: str | None = environ.get(f"HTTP_{name.upper().replace('-', '_')}")
-        return value
-
-    host = environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
-    path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+    get = environ.get
+    path = f"{get('SCRIPT_NAME', '')}{get('PATH_INFO', '')}"
     return request.describe(
-        method=environ.get("REQUEST_METHOD", ""),
-        scheme=environ.get("wsgi.url_scheme", "http"),
-        host=host,
-        path=path.encode("latin-1", "replace").decode("utf-8", "replace"),
-        query=environ.get("QUERY_STRING", ""),
-        header=header,
+        method=get("REQUEST_METHOD", ""),
+        scheme=get("wsgi.url_scheme", "http"),
+        host=get("HTTP_HOST") or f"{get('SERVER_NAME', '')}:{get('SERVER_PORT', '')}",
+        path=path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace"),
+        query=get("QUERY_STRING", ""),
+        referrer=get("HTTP_REFERER"),
+        user_agent=get("HTTP_USER_AGENT"),
+        languages=get("HTTP_ACCEPT_LANGUAGE"),
+        request_id=get("HTTP_X_REQUEST_ID"),
     )
 
 
