@@ -128,20 +128,22 @@ def clean_logging():
 def test_readme_code(emitkit_inbox, monkeypatch, clean_logging, capsys, tmp_path):
     """Every block of Python in the README runs, and does what the text around it says."""
     monkeypatch.chdir(tmp_path)
-    configure, user, choose, shape, durable, stats, _ = BLOCKS  # the last is a test: tests/test_pytest_plugin.py
+    configure, user, inside, choose, shape, durable, stats, _ = BLOCKS  # the last is a test: tests/test_pytest_plugin.py
     names: dict[str, object] = {}
     exec(configure, names)
     exec(user, names)
+    exec(inside, names)
     names["handler"] = handler = next(
         h for h in logging.getLogger().handlers if isinstance(h, emitkit_logging.EmitKitHandler)
     )
     assert handler.flush(10)
     exec(stats, names)
-    assert "3 records accepted: 3 delivered" in capsys.readouterr().out
+    assert "4 records accepted: 4 delivered" in capsys.readouterr().out
     assert {(event["channelName"], event["title"]) for event in emitkit_inbox.events} == {
         ("user-activity", "User Signed Up"),
         ("alerts", "payment provider is down"),
         ("general", "Plan Changed"),
+        ("general", "Report Exported"),
     }
     assert [call["user_id"] for call in emitkit_inbox.identifies] == ["user-123"]
     for block in (choose, shape, durable):
