@@ -135,8 +135,9 @@ def _run(folder: Path, *, keep: bool) -> int:
     with contextlib.ExitStack() as stack:
 
         def run(name: str, module: str, *arguments: str, **environment: str) -> _Program:
-            program = _Program(name, module, *arguments, folder=folder, **environment)
-            stack.callback(program.stop)
+            with _uninterrupted():  # a program that nobody knows of yet would be left behind
+                program = _Program(name, module, *arguments, folder=folder, **environment)
+                stack.callback(program.stop)
             return program
 
         inbox = run("emitkit", "emitkit_logging.inbox", "--port", "0")
@@ -156,6 +157,20 @@ def _run(folder: Path, *, keep: bool) -> int:
                 print(f"\nsee them at {url}/ until Ctrl-C", flush=True)
                 inbox.process.wait()
     return 1 if problems_of(events) else 0
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    came: list[int] = []
+    heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *_: came.append(1)) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _visit(server: str, address: str) -> None:

@@ -61,6 +61,8 @@ def test_public_names():
         "EventFilter",
         "Stats",
         "__version__",
+        "bind_event_context",
+        "event_context",
     ]
     assert set(emitkit_logging.__all__) <= set(dir(emitkit_logging))
 
