@@ -130,7 +130,8 @@ def clean_logging():
 def test_readme_code(emitkit_inbox, monkeypatch, clean_logging, capsys, tmp_path):
     """Every block of Python in the README runs, and does what the text around it says."""
     monkeypatch.chdir(tmp_path)
-    configure, user, inside, choose, shape, durable, stats, _ = BLOCKS  # the last is a test: tests/test_pytest_plugin.py
+    *blocks, _ = BLOCKS  # the last is a test: tests/test_pytest_plugin.py
+    configure, user, inside, choose, shape, durable, stats = blocks
     names: dict[str, object] = {}
     exec(configure, names)
     exec(user, names)
