@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
+from wsgiref.util import FileWrapper
 
 import celery
 import django
@@ -108,6 +110,13 @@ def test_wsgi_body_that_fails(collector):
     log.error("failed", exc_info=caught.value)
     body.close()
     assert collector.told() == [{"method": "PUT"}]
+
+
+def test_wsgi_files():
+    """A file stays the server's to send, in whichever way it can."""
+    environ = {"REQUEST_METHOD": "GET", "wsgi.file_wrapper": FileWrapper}
+    body = FileWrapper(io.BytesIO(b"x"))
+    assert wsgi.EventContextMiddleware(lambda *_: body)(environ, None) is body
 
 
 def test_wsgi_texts(collector):

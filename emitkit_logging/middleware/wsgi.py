@@ -30,8 +30,8 @@ class EventContextMiddleware:
         told = request.Told(lambda: describe(environ), None if know is None else lambda: know(environ))
         with context.within(told):
             body = self._app(environ, start_response)
-        if isinstance(body, list | tuple):
-            return body
+        if isinstance(body, list | tuple) or type(body) is environ.get("wsgi.file_wrapper"):
+            return body  # nothing of the application runs any more; a file is the server's to send
         return _Body(body, told)
 
 
