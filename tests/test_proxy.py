@@ -194,6 +194,7 @@ def test_bad_events_are_quiet_by_default(collected, caplog):
         (None, 400, "object"),
         ({"events": [1] * 101}, 413, "101 events, more than 100"),
         (b" " * 65_537, 413, "more than 65536 bytes"),
+        ("é" * 32_769, 413, "more than 65536 bytes"),
     ],
 )
 def test_bad_payloads(payload, status, reason):
@@ -328,6 +329,13 @@ def test_enriched_by_a_dict_or_not_at_all(collected):
     errors = []
     assert len(collected(track(), enrich_context=lambda visit: 1 / 0, on_error=errors.append)) == 1
     assert isinstance(errors[0], ZeroDivisionError)
+
+
+def test_enriched_with_what_logging_forbids(collected):
+    """A key that no record can have costs the events, each told of, and nothing more."""
+    errors = []
+    assert collected(track(), track(), enrich_context={"message": "x"}, on_error=errors.append) == []
+    assert [type(error) for error in errors] == [KeyError, KeyError]
 
 
 CLAIM = {**CONTEXT, "user": {"userId": "admin", "traits": {"email": "evil@example.com"}}}

@@ -111,7 +111,9 @@ def events_of(payload: object) -> list[Any]:
     Raises:
         PayloadError: when it has none to tell, or too many.
     """
-    if isinstance(payload, str | bytes | bytearray):
+    if isinstance(payload, str):
+        payload = payload.encode("utf-8", "surrogatepass")
+    if isinstance(payload, bytes | bytearray):
         if len(payload) > MOST_BYTES:
             raise PayloadError(f"the payload has more than {MOST_BYTES} bytes", 413)
         try:
@@ -160,12 +162,11 @@ def replay(
         for event in events:
             try:
                 extra = _extra(event, visit, known, channels)
-            except Exception as error:
+                if extra is not None:
+                    logger.info(extra.get("event", "identify"), extra=extra)
+                    told += 1
+            except Exception as error:  # what `enrich_context` adds can be what logging forbids in `extra`
                 complain(error)
-                continue
-            if extra is not None:
-                logger.info(extra.get("event", "identify"), extra=extra)
-                told += 1
     return told
 
 
