@@ -165,7 +165,7 @@ def replay(
                 if extra is not None:
                     logger.info(extra.get("event", "identify"), extra=extra)
                     told += 1
-            except Exception as error:  # what `enrich_context` adds can be what logging forbids in `extra`
+            except Exception as error:  # noqa: PERF203 - enrich_context may add what logging forbids in extra
                 complain(error)
     return told
 
