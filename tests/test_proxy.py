@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import logging
 import time
 
+import flask
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitkit_logging import EmitKitFormatter, EventFilter, event_context
-from emitkit_logging.proxy import PayloadError, Visit, ingest_proxy_events
+from emitkit_logging.proxy import (
+    PayloadError,
+    Visit,
+    asgi_app,
+    flask_blueprint,
+    ingest_proxy_events,
+    starlette_route,
+    wsgi_app,
+)
 from emitkit_logging.proxy.gate import MOST_CLIENTS, Gate
 from emitkit_logging.proxy.visit import Headers
 from emitkit_logging.record import capture, restore
@@ -668,3 +679,90 @@ def test_a_deaf_logger(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "what browsers send is logged at INFO on 'test.deaf', whose level is higher: none of it gets anywhere"
     ]
+
+
+# The endpoints, where real servers do not lead
+
+
+def wsgi_answer(body=b"", **environ):
+    """Return the status and the body of an answer of the WSGI application."""
+    began = []
+    asked = {
+        "REQUEST_METHOD": "POST",
+        "SERVER_NAME": "shop.example",
+        "SERVER_PORT": "80",
+        "wsgi.input": io.BytesIO(body),
+    }
+    (said,) = wsgi_app(logger="test.wsgi")({**asked, **environ}, lambda *given: began.append(given))
+    ((status, headers),) = began
+    assert dict(headers)["Content-Length"] == str(len(said))
+    return status, said
+
+
+def test_wsgi_bodies():
+    """A body with a length, one that the server ends, and one without either, which is none (PEP 3333)."""
+    body = payload({"type": "reset"})
+    assert wsgi_answer(body, CONTENT_LENGTH=str(len(body))) == ("200 OK", b"OK")
+    assert wsgi_answer(body, **{"wsgi.input_terminated": True}) == ("200 OK", b"OK")
+    assert wsgi_answer(body)[0] == "400 Bad Request"
+    assert wsgi_answer(body, CONTENT_LENGTH="")[0] == "400 Bad Request"
+    assert wsgi_answer(b" " * 70_000, **{"wsgi.input_terminated": True})[0].startswith("413 ")
+    assert wsgi_answer(body, CONTENT_LENGTH="99")[0] == "200 OK"
+
+
+def test_wsgi_without_a_host():
+    """An old request names no host: the server's own counts."""
+    body = payload()
+    length = {"CONTENT_LENGTH": str(len(body))}
+    assert wsgi_answer(body, HTTP_ORIGIN="http://shop.example", **length)[0] == "200 OK"
+    assert wsgi_answer(body, HTTP_ORIGIN="http://evil.example", **length)[0] == "403 Forbidden"
+
+
+def asgi_answer(*messages, kind="http", headers=(), **options):
+    """Return what the ASGI application sends."""
+    coming, sent = list(messages), []
+
+    async def receive():
+        return coming.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": kind, "method": "POST", "headers": list(headers), "server": ("shop.example", 8000), "client": None}
+    asyncio.run(asgi_app(logger="test.asgi", **options)(scope, receive, send))
+    return [sent[0]["status"], sent[1]["body"]] if sent else []
+
+
+def test_asgi_bodies():
+    """A body in pieces, one that never seems to end, and one whose browser has gone."""
+    body = payload({"type": "reset"})
+    pieces = [{"type": "http.request", "body": body[at : at + 5], "more_body": True} for at in range(0, len(body), 5)]
+    assert asgi_answer(*pieces, {"type": "http.request"}) == [200, b"OK"]
+    assert asgi_answer(*[{"type": "http.request", "body": b" " * 40_000, "more_body": True}] * 2)[0] == 413
+    assert asgi_answer({"type": "http.disconnect"}) == []
+    with pytest.raises(RuntimeError, match="takes http, not websocket"):
+        asgi_answer(kind="websocket")
+
+
+def test_asgi_without_a_host():
+    """An old request names no host: the server's own counts."""
+    body = {"type": "http.request", "body": payload()}
+    assert asgi_answer(body, headers=[(b"origin", b"http://shop.example:8000")])[0] == 200
+    assert asgi_answer(body, headers=[(b"origin", b"http://shop.example")])[0] == 403
+
+
+def test_flask_app():
+    """The blueprint answers every method itself."""
+    app = flask.Flask(__name__)
+    app.register_blueprint(flask_blueprint("/api/analytics", logger="test.flask"))
+    client = app.test_client()
+    answer = client.post("/api/analytics", data=payload({"type": "reset"}), headers={"Origin": "http://localhost"})
+    assert (answer.status_code, answer.data, answer.content_length) == (200, b"OK", 2)
+    assert client.options("/api/analytics", headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.delete("/api/analytics").status_code == 405
+
+
+def test_starlette_route():
+    """The route is one, at its path."""
+    route = starlette_route("/api/analytics", logger="test.starlette")
+    assert (route.path, route.methods) == ("/api/analytics", None)

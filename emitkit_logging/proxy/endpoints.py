@@ -79,6 +79,8 @@ def asgi_app(**options: Any) -> Application:
         if scope["type"] != "http":
             raise RuntimeError(f"the endpoint of browsers' events takes http, not {scope['type']}")
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        if "host" not in headers:  # HTTP/1.0
+            headers["host"] = ":".join(str(part) for part in scope.get("server") or () if part is not None)
         peer = (scope.get("client") or ("",))[0]
         visit = Visit(headers, gate.client(peer, headers), scope, scope["method"], peer)
         answer = gate.refusal(visit)
@@ -158,7 +160,8 @@ def django_view(**options: Any) -> Callable[[Any], Any]:
                 answer = gate.too_large(visit)
             except UnreadablePostError:
                 answer = Answer(400)
-        return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+        length = {"Content-Length": str(len(answer.body))}  # Django leaves it to a middleware
+        return HttpResponse(answer.body, status=answer.status, headers={**answer.headers, **length})
 
     return csrf_exempt(proxy)  # type: ignore[no-any-return]
 
