@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emitkit_logging import EmitKitFormatter, EventFilter, event_context
+from emitkit_logging import EmitKitFormatter, EventFilter, event_context, notation
 from emitkit_logging.proxy import (
     PayloadError,
     Visit,
@@ -25,7 +25,7 @@ from emitkit_logging.proxy import (
 )
 from emitkit_logging.proxy.gate import MOST_CLIENTS, Gate
 from emitkit_logging.proxy.visit import Headers
-from emitkit_logging.record import capture, restore
+from emitkit_logging.record import GUEST_LEVEL, capture, restore
 
 from .server import Reply
 
@@ -419,6 +419,17 @@ def test_they_yield(server, handler, logger):
         assert "clientTimestamp" not in first["samples"][0]
 
 
+def test_a_spool_keeps_them_apart(collected):
+    """What came from a browser is known as such after it was on disk: it yields, and fills no channel of errors."""
+    formatter = EmitKitFormatter()
+    collected(track("page_crashed", category="error"))
+    (taken,) = logging.getLogger("test.test_a_spool_keeps_them_apart").handlers[0].records
+    back = notation.read(notation.write_record(taken, formatter.plain))
+    made = formatter.event(restore(back))
+    assert (made.channel, made.metadata["category"], made.level) == ("general", "error", GUEST_LEVEL)
+    assert formatter.key(back) is None
+
+
 def test_a_flood_of_identifies_pushes_nobody_out(server, handler, logger):
     """Strangers' users never take the place of one whom the server names."""
     server.script = lambda seen: None if seen.path.endswith("/events") else Reply(503)
@@ -618,6 +629,23 @@ def test_rate_limit():
     assert gate.take(visit(), small).status == 429
     assert gate.take(visit(client="192.0.2.3"), b" " * 20_000).status == 400
     assert gate.refusal(visit(client="192.0.2.3")).status == 429
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 100), st.floats(0, 30)), max_size=40))
+def test_rate_limit_holds(requests):
+    """Whatever comes when: nobody is refused who has not had the limit in the last minute, or for longer than that."""
+    clock = Clock()
+    gate = Gate(rate_limit=50, clock=clock, logger="test.rate")
+    taken = {"a": [], "b": []}
+    for client, events, pause in requests:
+        clock.now += pause
+        answer = gate.take(visit(client=client), payload(*[{"type": "reset"}] * events))
+        recent = [number for at, number in taken[client] if clock.now - at < 60]
+        if answer.status == 200:
+            taken[client].append((clock.now, max(1, events)))
+        else:
+            assert sum(recent) >= 50
+            assert 1 <= int(answer.headers["Retry-After"]) <= 60
 
 
 def test_no_rate_limit():

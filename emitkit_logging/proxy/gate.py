@@ -119,18 +119,16 @@ class Gate:
         """Log the events of a request that was not refused, and return its answer."""
         if len(body) > MOST_BYTES:
             return self.too_large(visit)
-        size = max(1, math.ceil(len(body) / 1024))
-        limited = self._limited(visit, size)
-        if limited is not None:
-            return limited
+        cost = max(1, math.ceil(len(body) / 1024))
+        refused = None
         try:
             events = events_of(body)
+            cost = max(cost, len(events))
         except PayloadError as error:
-            return self._answer(visit, error.status, str(error))
-        if len(events) > size:
-            limited = self._limited(visit, len(events) - size)
-            if limited is not None:
-                return limited
+            refused = self._answer(visit, error.status, str(error))
+        refused = self._limited(visit, cost) or refused
+        if refused is not None:
+            return refused
         self._listen()
         replay(
             events,
