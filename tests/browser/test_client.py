@@ -59,6 +59,7 @@ def test_a_visit(shop, url, emitkit_inbox):
         "title": "Pricing",
         "url": f"{url}/app/pricing?utm_source=newsletter&token=[redacted]",
     }
+    assert told["utm"] == {"source": "newsletter"}
     assert told["device"]["browser"] == "Chrome"
     assert told["device"]["userAgent"] == told["server"]["userAgent"]
     assert told["device"]["userAgent"].startswith("Mozilla/5.0")

@@ -8,6 +8,7 @@ const analytics = createClientAnalytics({
 });
 window.analytics = analytics;
 await analytics.initialize();
+analytics.updateContext({ utm: { source: asked.get('utm_source') ?? undefined } });
 
 document.querySelector('#signup').onclick = () => {
   analytics.identify('user-123', { email: 'john@example.com', name: 'John Doe', username: 'johndoe', plan: 'pro' });
