@@ -6,6 +6,7 @@ with a copied context. What a record says itself wins. A record takes its contex
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -28,6 +29,7 @@ _PAGES_OWN = ("path", "url")
 _PERSON = ("user", "user_id")
 
 _plain = Plain(Redactor())
+_moments = itertools.count(1)
 
 Values: TypeAlias = "dict[str, Any]"
 _Layer: TypeAlias = "Values | Callable[[], Values]"
@@ -52,7 +54,7 @@ def _brought(record: logging.LogRecord) -> Values | None:
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     found = None
     with suppress(Exception):  # an exception whose attributes cannot be read brings nothing
-        found = error.__dict__.get(KEY)
+        _, found = error.__dict__[KEY]
     return found if type(found) is dict else None
 
 
@@ -143,18 +145,20 @@ class within:  # noqa: N801 - a context manager, used like a function
         layer: a dict, or a callable that is asked for one at each record and must not log.
     """
 
-    __slots__ = ("_layer", "_outer")
+    __slots__ = ("_layer", "_outer", "_since")
 
     def __init__(self, layer: _Layer) -> None:
         self._layer = layer
+        self._since = 0
         self._outer: _Layer | None = None
 
     def __enter__(self) -> None:
+        self._since = next(_moments)
         self._outer = push(self._layer)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, Exception):
-            bring_along(error)
+            _bring_along(error, self._since)
         pull(self._outer)
 
 
@@ -176,15 +180,16 @@ class event_context:  # noqa: N801 - a context manager, used like a function
 
     def __init__(self, **values: Any) -> None:
         self._said = _said(values)
-        self._outer: list[_Layer | None] = []  # it may be entered again inside itself
+        self._outer: list[tuple[int, _Layer | None]] = []  # it may be entered again inside itself
 
     def __enter__(self) -> None:
-        self._outer.append(_lay(self._said))
+        self._outer.append((next(_moments), _lay(self._said)))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        since, outer = self._outer.pop()
         if isinstance(error, Exception):
-            bring_along(error)
-        pull(self._outer.pop())
+            _bring_along(error, since)
+        pull(outer)
 
 
 def bind_event_context(**values: Any) -> None:
@@ -199,13 +204,16 @@ def bind_event_context(**values: Any) -> None:
     _lay(_said(values))
 
 
-def bring_along(error: BaseException) -> None:
-    """Have an exception carry the current context, unless it carries that of a place further in."""
+def _bring_along(error: BaseException, since: int) -> None:
+    """Have an exception carry the current context, unless it came from a place further in, `since` it was entered.
+
+    What it carries from before that was left by another request: some exceptions are made once and raised often.
+    """
     with suppress(Exception):  # an exception that takes no attributes goes without
-        if KEY not in error.__dict__:
-            said = current()
-            if said is not None:
-                error.__dict__[KEY] = said
+        when, _ = error.__dict__.get(KEY, (0, None))
+        said = current()
+        if when < since and said is not None:
+            error.__dict__[KEY] = (next(_moments), said)
 
 
 def push(layer: _Layer) -> _Layer | None:

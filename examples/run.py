@@ -46,7 +46,8 @@ def main(name):
             return server.wait()
         except KeyboardInterrupt:
             server.terminate()  # unless Ctrl-C has ended it already
-            return server.wait()
+            server.wait()
+            return 0
 
 
 if __name__ == "__main__":

@@ -277,6 +277,15 @@ def test_an_exception_brings_it_along():
     assert str(revived) == "broken"
 
 
+def test_an_exception_that_is_made_once():
+    """An exception that is raised again and again brings along the context in which it was raised last."""
+    always = ValueError("the same again")
+    for step in (1, 2):
+        with pytest.raises(ValueError, match="again"), event_context(step=step):
+            raise always
+        assert seen(exc_info=(ValueError, always, None)).metadata["step"] == step
+
+
 class Slotted(Exception):  # noqa: N818
     @property
     def __dict__(self):

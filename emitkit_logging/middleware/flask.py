@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 
-from emitkit_logging import context
 from emitkit_logging.middleware.wsgi import EventContextMiddleware
 
 if TYPE_CHECKING:
@@ -20,12 +19,6 @@ def install(app: flask.Flask) -> None:
     The user is there once something has asked for Flask-Login's `current_user`.
     """
     app.wsgi_app = EventContextMiddleware(app.wsgi_app, _known)  # type: ignore[method-assign]
-    flask.got_request_exception.connect(_fail, app)
-
-
-def _fail(_: flask.Flask, exception: BaseException, **__: Any) -> None:
-    # further out, where a server logs it, Flask has forgotten the request
-    context.bring_along(exception)
 
 
 def _known(environ: WSGIEnvironment) -> dict[str, Any]:
