@@ -43,7 +43,7 @@ wheel: ## the tests against the built wheel, where the source cannot be imported
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[test]"
 	mkdir $(VENV)/elsewhere
-	cp -R tests examples pyproject.toml README.md $(VENV)/elsewhere
+	cp -R tests examples docs pyproject.toml README.md $(VENV)/elsewhere
 	cd $(VENV)/elsewhere && ../bin/pytest -n $(WORKERS)
 
 api: $(VENV)/.api ## the inbox against its OpenAPI document
