@@ -30,6 +30,8 @@ _PERSON = ("user", "user_id")
 
 _plain = Plain(Redactor())
 _moments = itertools.count(1)
+moment = _moments.__next__
+"""Returns a number that grows: when a layer was entered, for `bring_along`."""
 
 Values: TypeAlias = "dict[str, Any]"
 _Layer: TypeAlias = "Values | Callable[[], Values]"
@@ -153,12 +155,12 @@ class within:  # noqa: N801 - a context manager, used like a function
         self._outer: _Layer | None = None
 
     def __enter__(self) -> None:
-        self._since = next(_moments)
+        self._since = moment()
         self._outer = push(self._layer)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, Exception):
-            _bring_along(error, self._since)
+            bring_along(error, self._since)
         pull(self._outer)
 
 
@@ -183,12 +185,12 @@ class event_context:  # noqa: N801 - a context manager, used like a function
         self._outer: list[tuple[int, _Layer | None]] = []  # it may be entered again inside itself
 
     def __enter__(self) -> None:
-        self._outer.append((next(_moments), _lay(self._said)))
+        self._outer.append((moment(), _lay(self._said)))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         since, outer = self._outer.pop()
         if isinstance(error, Exception):
-            _bring_along(error, since)
+            bring_along(error, since)
         pull(outer)
 
 
@@ -204,8 +206,8 @@ def bind_event_context(**values: Any) -> None:
     _lay(_said(values))
 
 
-def _bring_along(error: BaseException, since: int) -> None:
-    """Have an exception carry the current context, unless it came from a place further in, `since` it was entered.
+def bring_along(error: BaseException, since: int) -> None:
+    """Have an exception carry the current context, unless it carries that of a place further in, entered `since`.
 
     What it carries from before that was left by another request: some exceptions are made once and raised often.
     """
@@ -213,7 +215,7 @@ def _bring_along(error: BaseException, since: int) -> None:
         when, _ = error.__dict__.get(KEY, (0, None))
         said = current()
         if when < since and said is not None:
-            error.__dict__[KEY] = (next(_moments), said)
+            error.__dict__[KEY] = (moment(), said)
 
 
 def push(layer: _Layer) -> _Layer | None:

@@ -57,21 +57,24 @@ class _Body:
 
     def __init__(self, body: Iterable[bytes], told: request.Told) -> None:
         self._body = body
-        self._chunks: Iterator[bytes] | None = None
         self._told = told
+        self._since = context.moment()
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
         with context.within(self._told):
-            if self._chunks is None:
-                self._chunks = iter(self._body)
+            chunks = iter(self._body)
+        while True:
+            outer = context.push(self._told)
             try:
-                return next(self._chunks)
-            except StopIteration:
-                pass
-        raise StopIteration
+                chunk = next(chunks, None)
+            except Exception as error:
+                context.bring_along(error, self._since)
+                raise
+            finally:
+                context.pull(outer)
+            if chunk is None:
+                return
+            yield chunk
 
     def close(self) -> None:
         """Tell the application that its answer was sent, or is not wanted any more."""
