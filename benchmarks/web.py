@@ -241,7 +241,7 @@ def _taken(url: str) -> float:
 
 
 def main() -> dict[str, float]:
-    """Measure; return the dearest framework's added seconds, and the events a second."""
+    """Measure; return the seconds that the dearest framework adds to a quiet request, and the events a second."""
     with sink.running() as url:
         logger.addHandler(EmitKitHandler(api_key=KEY, base_url=url, rate_limit=1))
         added = _middleware()
@@ -249,7 +249,7 @@ def main() -> dict[str, float]:
         with _served(url) as address:
             rate = statistics.median(_taken(address) for _ in range(3))
     print(f"  endpoint on one core: {rate:,.0f} events/s, {EVENTS_EACH} in a request, all sent on")
-    return {"middleware": max(added.values()), "proxy": rate}
+    return {"middleware": max(added[name] for name in added if "," not in name), "proxy": rate}
 
 
 if __name__ == "__main__":
