@@ -6,12 +6,16 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from emitkit_logging import EmitKitHandler
 
 from .server import Server
 
 KEY = "emitkit_0123456789abcdefKEY"
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's matter
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -665,4 +665,4 @@ def counts(request: Request) -> Counter[str]:
 
 
 TestDelivery = Delivery.TestCase
-TestDelivery.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestDelivery.settings = settings(max_examples=60, stateful_step_count=50)

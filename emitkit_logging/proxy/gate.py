@@ -224,7 +224,7 @@ class Gate:
             if count is None:
                 count = self._counts[client] = _Count(now)
             if count.events >= self._rate_limit:
-                return max(count.since + WINDOW - now, 1.0)
+                return min(max(count.since + WINDOW - now, 1.0), WINDOW)
             count.events += events
             return 0.0
 

@@ -121,7 +121,7 @@ QUESTION = {
 """What makes events with few other fields, so that what holds for questions decides more often."""
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(near(EVENT) | near(QUESTION))
 def test_events_are_taken_as_the_schema_says(body):
     """What the schema of an event allows is taken, but for the rules in words; what it forbids is refused."""
