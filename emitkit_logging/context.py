@@ -6,7 +6,6 @@ with a copied context. What a record says itself wins. A record takes its contex
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from emitkit_logging.redaction import Redactor
 from emitkit_logging.values import Plain
 
 KEY = f"{keys.PRIVATE}context"
-"""Where a captured record, and an exception that left a context, keep what that context said."""
+"""Where a captured record keeps what its context said, and an exception the context that it left."""
 
 MERGED = ("page", "device", "server")
 """Dicts of which an inner context, or the record, may say a part; of all else the innermost stands alone."""
@@ -28,36 +27,82 @@ _OF_ONE_RECORD = ("event", "emitkit_event", "category", "idempotency_key", "iden
 _PAGES_OWN = ("path", "url")
 _PERSON = ("user", "user_id")
 
+DEEPEST = 16
+"""Requests and tasks inside one another; beyond it the outer ones are let go. A server that begins a request from
+within the one before it (uvicorn, for pipelined requests) would hold all of a connection's otherwise."""
+
 _plain = Plain(Redactor())
-_moments = itertools.count(1)
-moment = _moments.__next__
-"""Returns a number that grows: when a layer was entered, for `bring_along`."""
 
 Values: TypeAlias = "dict[str, Any]"
-_Layer: TypeAlias = "Values | Callable[[], Values]"
+_Said: TypeAlias = "Values | Callable[[], Values]"
 
+
+class _Scope:
+    """A stretch of code with a context of its own: a request, a task, a `with`."""
+
+    __slots__ = ("depth", "outer", "owner")
+
+    def __init__(self, owner: object, outer: _Layer | None = None, depth: int = 0) -> None:
+        self.owner = owner
+        self.outer = outer
+        self.depth = depth
+
+
+_Layer: TypeAlias = "tuple[_Said, _Scope]"
 _current: ContextVar[_Layer | None] = ContextVar("emitkit_logging.context", default=None)
+
+
+class _Brought:
+    """What an exception carries out of a scope: the context in which it was raised.
+
+    Attributes:
+        said: that context.
+        is_whole: whether it is all that a request or a task said, to which the code around it adds nothing.
+        scope: the scope into which the exception has come by now, or `None` outside of all.
+    """
+
+    __slots__ = ("is_whole", "said", "scope")
+
+    def __init__(self, said: Values) -> None:
+        self.said = said
+        self.is_whole = False
+        self.scope: _Scope | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, ()  # a process that unpickles the exception has other scopes, and perhaps no such class
 
 
 def current() -> Values | None:
     """Return what the context says at this moment, or `None`; the dict is shared and must not be changed."""
     layer = _current.get()
-    return layer if layer is None or type(layer) is dict else layer()  # type: ignore[operator]
+    if layer is None:
+        return None
+    said = layer[0]
+    return said if type(said) is dict else said()  # type: ignore[operator]
 
 
 def of_record(record: logging.LogRecord) -> Values | None:
     """Return the context of a record that is logged now: the current one, and over it what its exception brought."""
-    brought = _brought(record)
     now = current()
-    return now if brought is None else brought if now is None else over(now, brought)
-
-
-def _brought(record: logging.LogRecord) -> Values | None:
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    brought = None if error is None else _brought(error)
+    layer = _current.get()
+    if brought is None or (layer is not None and not _is_inside(brought.scope, layer[1])):
+        return now
+    return brought.said if brought.is_whole or now is None else over(now, brought.said)
+
+
+def _brought(error: BaseException) -> _Brought | None:
     found = None
     with suppress(Exception):  # an exception whose attributes cannot be read brings nothing
-        _, found = error.__dict__[KEY]
-    return found if type(found) is dict else None
+        found = error.__dict__.get(KEY)
+    return found if isinstance(found, _Brought) else None
+
+
+def _is_inside(scope: _Scope | None, outer: _Scope) -> bool:
+    while scope is not None and scope is not outer:
+        scope = None if scope.outer is None else scope.outer[1]
+    return scope is outer
 
 
 def over(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> Values:
@@ -108,18 +153,18 @@ class _Over:
         return _present(over(self.outer(), self.inner))
 
 
-def _lay(said: Values) -> _Layer | None:
-    """Put what is said over the current layer, and return that one."""
-    outer = _current.get()
+def _lay(said: Values, outer: _Layer | None, scope: _Scope) -> None:
+    """Put what is said over the layer that is current, as a part of `scope`."""
+    result: _Said
     if outer is None:
-        _current.set(_present(said))
-    elif isinstance(outer, _Over):  # one over the other, however often: a chain would grow without end
-        _current.set(_Over(outer.outer, over(outer.inner, said)))
-    elif type(outer) is dict:
-        _current.set(_present(over(outer, said)))
-    elif callable(outer):
-        _current.set(_Over(outer, said))
-    return outer
+        result = _present(said)
+    elif isinstance(outer[0], _Over):  # one over the other, however often: a chain would grow without end
+        result = _Over(outer[0].outer, over(outer[0].inner, said))
+    elif isinstance(outer[0], dict):
+        result = _present(over(outer[0], said))
+    else:
+        result = _Over(outer[0], said)
+    _current.set((result, scope))
 
 
 def _present(values: Values) -> Values:
@@ -138,30 +183,28 @@ def _said(values: Mapping[str, Any]) -> Values:
 
 
 class within:  # noqa: N801 - a context manager, used like a function
-    """A context manager inside which a layer is the current one.
+    """A context manager inside which one request, or a part of it, has its context, whatever is current around it.
 
     An exception that leaves it takes the context along, so that whoever logs it further out, a framework or a server,
-    logs it with the context in which it was raised.
+    logs it with the context in which it was raised. Entered again, it goes on with what was bound inside before: an
+    answer that is made in pieces is one request.
 
     Args:
-        layer: a dict, or a callable that is asked for one at each record and must not log.
+        said: a dict, or a callable that is asked for one at each record and must not log.
     """
 
-    __slots__ = ("_layer", "_outer", "_since")
+    __slots__ = ("_layer", "_scope")
 
-    def __init__(self, layer: _Layer) -> None:
-        self._layer = layer
-        self._since = 0
-        self._outer: _Layer | None = None
+    def __init__(self, said: _Said) -> None:
+        self._scope = _Scope(None)
+        self._layer: _Layer = (said, self._scope)
 
     def __enter__(self) -> None:
-        self._since = moment()
-        self._outer = push(self._layer)
+        self._scope.outer, self._scope.depth = _around()
+        _current.set(self._layer)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if isinstance(error, Exception):
-            bring_along(error, self._since)
-        pull(self._outer)
+        self._layer = pull(self._scope, error, is_whole=True) or self._layer
 
 
 class event_context:  # noqa: N801 - a context manager, used like a function
@@ -178,20 +221,17 @@ class event_context:  # noqa: N801 - a context manager, used like a function
         TypeError: for what belongs to one record: `event`, `emitkit_event`, `category`, `identify`, `idempotency_key`.
     """
 
-    __slots__ = ("_outer", "_said")
+    __slots__ = ("_said",)
 
     def __init__(self, **values: Any) -> None:
         self._said = _said(values)
-        self._outer: list[tuple[int, _Layer | None]] = []  # it may be entered again inside itself
 
     def __enter__(self) -> None:
-        self._outer.append((moment(), _lay(self._said)))
+        outer = _current.get()
+        _lay(self._said, outer, _Scope(self, outer, 0 if outer is None else outer[1].depth))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        since, outer = self._outer.pop()
-        if isinstance(error, Exception):
-            bring_along(error, since)
-        pull(outer)
+        pull(self, error)
 
 
 def bind_event_context(**values: Any) -> None:
@@ -203,36 +243,65 @@ def bind_event_context(**values: Any) -> None:
     Raises:
         TypeError: as of `event_context`.
     """
-    _lay(_said(values))
+    outer = _current.get()
+    _lay(_said(values), outer, _Scope(None) if outer is None else outer[1])
 
 
-def bring_along(error: BaseException, since: int) -> None:
-    """Have an exception carry the current context, unless it carries that of a place further in, entered `since`.
+def push(said: _Said, owner: object) -> None:
+    """Begin a request or a task where no `with` can span it: `said` is its context until `pull(owner)`.
 
-    What it carries from before that was left by another request: some exceptions are made once and raised often.
+    Args:
+        said: as of `within`.
+        owner: what tells this request or task from what else there may be in this thread or asyncio task.
+    """
+    _current.set((said, _Scope(owner, *_around())))
+
+
+def _around() -> tuple[_Layer | None, int]:
+    outer = _current.get()
+    depth = 1 if outer is None else outer[1].depth + 1
+    return (None, 1) if depth > DEEPEST else (outer, depth)
+
+
+def pull(owner: object, error: BaseException | None = None, *, is_whole: bool = False) -> _Layer | None:
+    """End what `owner` began in this thread or asyncio task, and all that was begun inside it.
+
+    A generator may be collected, and its `with` ended, in quite another place: nothing is done there.
+
+    Args:
+        owner: as of `push`, or the context manager or the scope itself.
+        error: the exception by which it ended.
+        is_whole: whether what was said there was all of a request.
+
+    Returns:
+        The layer that was current, or `None` when nothing was ended.
+    """
+    now = layer = _current.get()
+    while layer is not None and layer[1] is not owner and layer[1].owner != owner:
+        layer = layer[1].outer
+    if layer is None:
+        return None
+    scope = layer[1]
+    if isinstance(error, Exception):
+        _bring_along(error, scope, is_whole=is_whole)
+    _current.set(scope.outer)
+    return now
+
+
+def _bring_along(error: Exception, scope: _Scope, *, is_whole: bool) -> None:
+    """Have an exception that leaves a scope carry the context, unless it came with that of a place further in.
+
+    What it carries from elsewhere is replaced: some exceptions are made once and raised often, or by many.
     """
     with suppress(Exception):  # an exception that takes no attributes goes without
-        when, _ = error.__dict__.get(KEY, (0, None))
-        said = current()
-        if when < since and said is not None:
-            error.__dict__[KEY] = (moment(), said)
-
-
-def push(layer: _Layer) -> _Layer | None:
-    """Put a layer in place of the current one and return that, for `pull`: where no `with` can span what is meant."""
-    outer = _current.get()
-    _current.set(layer)
-    return outer
-
-
-def pull(outer: _Layer | None) -> None:
-    """Put back what `push` returned."""
-    _current.set(outer)
-
-
-def base() -> Callable[[], Values] | None:
-    """Return the callable that is the current layer, or on which stands what was bound since."""
-    now = _current.get()
-    if isinstance(now, _Over):
-        return now.outer
-    return now if callable(now) else None
+        brought = _brought(error)
+        if brought is None or not _is_inside(brought.scope, scope):
+            said = current()
+            if said is None:
+                return
+            brought = _Brought(said)
+        # a new one each time: another task may be carrying the same exception
+        moved = _Brought(brought.said)
+        moved.is_whole = brought.is_whole or is_whole
+        moved.scope = None if scope.outer is None else scope.outer[1]
+        error.__dict__[KEY] = moved

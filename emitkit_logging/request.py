@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
@@ -80,13 +80,16 @@ class Told:
 
     Args:
         describe: returns what the request tells; called once.
-        know: returns what the framework has found out by now: `route` and `user_id`, either or none.
+        know: returns what the framework has found out by now: `route` and `user_id`, either or none; `None` where it
+            cannot tell any more, so that what it told last stands.
     """
 
     __slots__ = ("_base", "_describe", "_know", "_known", "_told")
 
     def __init__(
-        self, describe: Callable[[], dict[str, dict[str, Any]]], know: Callable[[], dict[str, Any]] | None = None
+        self,
+        describe: Callable[[], dict[str, dict[str, Any]]],
+        know: Callable[[], Mapping[str, Any] | None] | None = None,
     ) -> None:
         self._describe = describe
         self._know = know
@@ -97,26 +100,38 @@ class Told:
     def __call__(self) -> dict[str, Any]:
         """Return the context of this moment; what goes wrong with a request is no reason not to log."""
         if self._base is None:
-            self._base = self._told = _tried(self._describe)
-        if self._know is not None:
-            known = _tried(self._know)
-            if known != self._known:
+            self._base = self._told = _tried(self._describe) or {}
+        know = self._know
+        if know is not None:
+            known = _tried(lambda: _asked(know))
+            if known is not None and known != self._known:
                 self._known = known
-                self._told = _with(self._base, **known)
+                self._told = _with(self._base, known)
         return self._told
 
 
-def _with(told: dict[str, Any], *, route: object = None, user_id: object = None) -> dict[str, Any]:
+def _with(told: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(told)
-    if route:
-        result["server"] = {**told.get("server", {}), "route": str(route)}
-    if user_id is not None:
-        result["user_id"] = user_id
+    if "route" in known:
+        result["server"] = {**told.get("server", {}), "route": known["route"]}
+    if "user_id" in known:
+        result["user_id"] = known["user_id"]
     return result
 
 
-def _tried(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _asked(know: Callable[[], Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    known = know()
+    if known is None:
+        return None
+    found: dict[str, Any] = {"route": str(known["route"])} if known.get("route") else {}
+    user_id = known.get("user_id")
+    if user_id is not None:
+        found["user_id"] = user_id if type(user_id) in (str, int) else str(user_id)
+    return found
+
+
+def _tried(ask: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
     try:
         return ask()
     except Exception:
-        return {}
+        return None

@@ -29,11 +29,9 @@ PAGE = {"url": "https://shop.example/cart?x=1", "host": "shop.example", "path": 
 @pytest.fixture(autouse=True)
 def fresh():
     """Each test begins and ends outside of any context."""
-    outer = context.push({})
-    context.pull(None)
+    assert context.current() is None
     yield
     assert context.current() is None
-    context.pull(outer)
 
 
 def seen(msg="it_happened", formatter=None, **extra):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
 from emitkit_logging import context, request
@@ -22,11 +22,11 @@ class EventContextMiddleware:
 
     Args:
         app: the application.
-        know: returns, from the scope, what is known of the request by now: `route` and `user_id`, either or none. It is
-            called at each record, and must neither log nor wait.
+        know: returns, from the scope, what is known of the request by now: `route` and `user_id`, either or none;
+            `None` where nothing can be told any more. It is called at each record, and must neither log nor wait.
     """
 
-    def __init__(self, app: Application, know: Callable[[Scope], dict[str, Any]] | None = None) -> None:
+    def __init__(self, app: Application, know: Callable[[Scope], Mapping[str, Any] | None] | None = None) -> None:
         self._app = app
         self._know = know or _known
 

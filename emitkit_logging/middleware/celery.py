@@ -16,7 +16,6 @@ MOST_BYTES = 16 * 1024
 """Bytes of a context that travels; of a larger one, only who it is about."""
 
 _ABOUT = ("user_id", "user", "session_id")
-_outer: dict[str, Any] = {}
 
 
 def install() -> None:
@@ -32,9 +31,9 @@ def install() -> None:
 def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     said = context.current()
     if said and headers is not None:
-        text = json.dumps(said)
+        text = json.dumps(said, default=str)
         if len(text) > MOST_BYTES:
-            text = json.dumps({key: said[key] for key in _ABOUT if key in said})
+            text = json.dumps({key: said[key] for key in _ABOUT if key in said}, default=str)
         if len(text) <= MOST_BYTES:
             headers[HEADER] = text
 
@@ -43,7 +42,7 @@ def _begin(task_id: str, task: Any, **_: Any) -> None:
     server = {"task": task.name, "taskId": task_id}
     sent = _sent(task)
     outer = context.current() if sent is None else sent
-    _outer[task_id] = context.push(context.over(outer or {}, {"server": server}))
+    context.push(context.over(outer or {}, {"server": server}), _owner(task_id))
 
 
 def _sent(task: Any) -> dict[str, Any] | None:
@@ -60,5 +59,8 @@ def _sent(task: Any) -> dict[str, Any] | None:
 
 
 def _end(task_id: str, **_: Any) -> None:
-    if task_id in _outer:
-        context.pull(_outer.pop(task_id))
+    context.pull(_owner(task_id))
+
+
+def _owner(task_id: str) -> tuple[str, str]:
+    return HEADER, task_id

@@ -14,6 +14,8 @@ from emitkit_logging import context
 from emitkit_logging.request import Told
 from emitkit_logging.request import describe as describe_request
 
+_OWNER = "a request to Django"
+
 _Answer: TypeAlias = "HttpResponseBase | Awaitable[HttpResponseBase]"
 
 
@@ -39,21 +41,12 @@ class EventContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> _Answer:
         """Answer a request."""
-        told = _Told(lambda: describe(request), lambda: _known(request))
-        told.outer = context.push(told)
+        context.push(Told(lambda: describe(request), lambda: _known(request)), _OWNER)
         return self._get_response(request)
 
 
-class _Told(Told):
-    """The context of one request, and what was current outside of it."""
-
-    outer: Any = None
-
-
 def _leave(**_: Any) -> None:
-    told = context.base()
-    if isinstance(told, _Told):
-        context.pull(told.outer)
+    context.pull(_OWNER)
 
 
 request_finished.connect(_leave, dispatch_uid="emitkit_logging")

@@ -21,12 +21,14 @@ def install(app: flask.Flask) -> None:
     app.wsgi_app = EventContextMiddleware(app.wsgi_app, _known)  # type: ignore[method-assign]
 
 
-def _known(environ: WSGIEnvironment) -> dict[str, Any]:
-    known: dict[str, Any] = {}
+def _known(environ: WSGIEnvironment) -> dict[str, Any] | None:
     # where Werkzeug keeps its request: asking Flask's proxies for the same costs as much as all the rest
-    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
-    if rule is not None:
-        known["route"] = rule.rule
+    request: Any = environ.get("werkzeug.request")
+    if request is None:  # put away, while the answer is still sent
+        return None
+    known: dict[str, Any] = {}
+    if request.url_rule is not None:
+        known["route"] = request.url_rule.rule
     if "flask_login" in sys.modules and flask.has_app_context():
         user = flask.g.get("_login_user")  # where Flask-Login keeps whom it has loaded
         if user is not None and user.is_authenticated:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emitkit_logging import context, request
@@ -16,11 +16,13 @@ class EventContextMiddleware:
 
     Args:
         app: the application.
-        know: returns, from the environ, what is known of the request by now: `route` and `user_id`, either or none. It
-            is called at each record, and must neither log nor wait.
+        know: returns, from the environ, what is known of the request by now: `route` and `user_id`, either or none;
+            `None` where nothing can be told any more. It is called at each record, and must neither log nor wait.
     """
 
-    def __init__(self, app: WSGIApplication, know: Callable[[WSGIEnvironment], dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self, app: WSGIApplication, know: Callable[[WSGIEnvironment], Mapping[str, Any] | None] | None = None
+    ) -> None:
         self._app = app
         self._know = know
 
@@ -28,11 +30,12 @@ class EventContextMiddleware:
         """Answer a request."""
         know = self._know
         told = request.Told(lambda: describe(environ), None if know is None else lambda: know(environ))
-        with context.within(told):
+        within = context.within(told)
+        with within:
             body = self._app(environ, start_response)
         if isinstance(body, list | tuple) or type(body) is environ.get("wsgi.file_wrapper"):
             return body  # nothing of the application runs any more; a file is the server's to send
-        return _Body(body, told)
+        return _Body(body, within)
 
 
 def describe(environ: WSGIEnvironment) -> dict[str, dict[str, Any]]:
@@ -55,23 +58,17 @@ def describe(environ: WSGIEnvironment) -> dict[str, dict[str, Any]]:
 class _Body:
     """An answer that is made while it is sent: what is logged then belongs to the request, too."""
 
-    def __init__(self, body: Iterable[bytes], told: request.Told) -> None:
+    def __init__(self, body: Iterable[bytes], within: context.within) -> None:
         self._body = body
-        self._told = told
-        self._since = context.moment()
+        self._within = within
 
     def __iter__(self) -> Iterator[bytes]:
-        with context.within(self._told):
+        within = self._within
+        with within:
             chunks = iter(self._body)
         while True:
-            outer = context.push(self._told)
-            try:
+            with within:
                 chunk = next(chunks, None)
-            except Exception as error:
-                context.bring_along(error, self._since)
-                raise
-            finally:
-                context.pull(outer)
             if chunk is None:
                 return
             yield chunk
@@ -80,5 +77,5 @@ class _Body:
         """Tell the application that its answer was sent, or is not wanted any more."""
         close = getattr(self._body, "close", None)
         if close is not None:
-            with context.within(self._told):
+            with self._within:
                 close()
