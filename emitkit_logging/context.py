@@ -167,6 +167,11 @@ def _lay(said: Values, outer: _Layer | None, scope: _Scope) -> None:
     _current.set((result, scope))
 
 
+def received(values: Mapping[str, Any]) -> Values:
+    """Return what a context may say of what a message from elsewhere says of its own."""
+    return _said({key: value for key, value in values.items() if key not in _OF_ONE_RECORD})
+
+
 def _present(values: Values) -> Values:
     return {key: value for key, value in values.items() if value is not None}
 

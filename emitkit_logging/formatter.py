@@ -41,7 +41,6 @@ GENERATED = frozenset(
 
 _CONTEXTS = ("page", "device", "utm", "server")
 _WITH_ADDRESS = ("device", "server")
-_ADDRESSES = ("url", "search", "referrer")
 _QUESTIONS = {
     "actions": "actions",
     "fields": "fields",
@@ -358,9 +357,7 @@ class EmitKitFormatter(JsonFormatter):
                 if name in _WITH_ADDRESS:
                     told.pop("ip", None)
                 if name == "page":
-                    for address in _ADDRESSES:
-                        if isinstance(text := told.get(address), str):
-                            told[address] = self._redactor.mask_query(text)
+                    taken[name] = self._redactor.mask_page(told)
         return taken
 
     def _take_people(self, said: Keys, record: logging.LogRecord) -> tuple[tuple[Person, ...], str | None]:

@@ -269,7 +269,7 @@ class Outbox:
     def _fold(self, below: float = math.inf, most: float = math.inf) -> None:
         for level, age, event in self._waiting.fold(below, most):
             if event is None:
-                self._misshapen(age, 1)
+                self._misshapen(age, {level: 1})
             elif event.only_identifies:
                 self._identify_only(event, level, age)
             else:
@@ -296,7 +296,7 @@ class Outbox:
         """Make an event of what goes first; `None` where something else has to be looked at before."""
         level, age, place, records, event = self._waiting.pop()
         if event is None:
-            self._misshapen(place, records)
+            self._misshapen(place, {level: records})
             return None
         if event.only_identifies:
             self._identify_only(event, level, place)
@@ -306,7 +306,7 @@ class Outbox:
             attempt.prepare()
         except Exception as error:  # what a formatter of the application's own made of it is no JSON
             self._shape.error = error
-            self._misshapen(place, records)
+            self._misshapen(place, {level: records})
             return None
         self._begun.append(attempt)
         return None if self._introduce(event, level, age) else attempt
@@ -342,7 +342,7 @@ class Outbox:
         if self._ledger is not None:
             self._ledger.ended(oldest.place, "overflow")
         if oldest.records:
-            self._drop("overflow", oldest.records, "more users were named than can be identified")
+            self._drop("overflow", {oldest.level: oldest.records}, "more users were named than can be identified")
 
     def _is_crowded(self, level: int) -> bool:
         """Tell whether a user must wait outside: strangers never push out whom the server itself names."""
@@ -352,7 +352,7 @@ class Outbox:
         if self._is_crowded(level):
             if self._ledger is not None:
                 self._ledger.ended(place, "overflow")
-            self._drop("overflow", 1, "browsers name more users than can be identified")
+            self._drop("overflow", {level: 1}, "browsers name more users than can be identified")
             return
         due = [self._learn(person, level, place) for person in event.people]
         waiting = next((identify for identify in due if identify is not None), None)
@@ -421,7 +421,7 @@ class Outbox:
             if self._ledger is not None:
                 self._ledger.ended(attempt.place, "rejected", answer.detail)
             what = "an identify" if attempt.event is None else f"the event {attempt.event.title!r}"
-            self._drop("rejected", attempt.records, f"{what} was rejected: {answer.detail}")
+            self._drop("rejected", {attempt.level: attempt.records}, f"{what} was rejected: {answer.detail}")
         elif answer.verdict in (Verdict.REFUSED, Verdict.DISGUISED):
             self._stopped(answer)
 
@@ -464,17 +464,19 @@ class Outbox:
 
     # What is lost
 
-    def _misshapen(self, place: int, records: int) -> None:
+    def _misshapen(self, place: int, lost: Mapping[int, int]) -> None:
         if self._ledger is not None:
             self._ledger.ended(place, "rejected", type(self._shape.error).__name__)
-        self._drop("rejected", records, f"it could not be made an event: {type(self._shape.error).__name__}")
+        self._drop("rejected", lost, f"it could not be made an event: {type(self._shape.error).__name__}")
 
-    def _drop(self, reason: str, records: int, text: str) -> None:
-        self._dropped[reason] += records
-        if records:
+    def _drop(self, reason: str, lost: Mapping[int, int], text: str) -> None:
+        """Count records, by level, that are lost, and have it said; the feed is told of the server's own alone."""
+        self._dropped[reason] += sum(lost.values())
+        own = sum(records for level, records in lost.items() if level > GUEST_LEVEL)
+        if own:
             if not self._unreported:
                 self._dropped_at = self._clock()
-            self._unreported[reason] += records
+            self._unreported[reason] += own
         self._say(
             reason, f"{self._dropped[reason]} log records were dropped so far ({reason}), the last because {text}"
         )

@@ -6,7 +6,8 @@ The list of key names and the three patterns masked in text are those of the des
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import unquote_plus
 
 from emitkit_logging.words import words
@@ -35,6 +36,7 @@ _LONGEST_KEY = 4_096
 _LONGEST_REMEMBERED_KEY = 256
 _MOST_REMEMBERED_KEYS = 4_096
 
+_ADDRESSES = ("url", "search", "referrer")
 _SEPARATORS = re.compile(r"[\W_\d]+")
 _EMITKIT_KEY = re.compile(r"emitkit_[A-Za-z0-9]{16,}")
 _BEARER = re.compile(r"""(bearer\s+)(?!\[redacted\])[^\s"'<>,;)\]}]+""", re.IGNORECASE)
@@ -98,6 +100,13 @@ class Redactor:
         if "://" in text:
             text = _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)
         return text
+
+    def mask_page(self, page: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a page (seed document, *Rich Metadata*) with the secrets in the queries of its addresses masked."""
+        return {
+            key: self.mask_query(value) if key in _ADDRESSES and isinstance(value, str) else value
+            for key, value in page.items()
+        }
 
     def mask_query(self, address: str) -> str:
         """Return a web address, or its query alone, with the values of parameters masked whose names are secret."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, TypeAlias, TypeVar
 
 from emitkit_logging.event import Event
 from emitkit_logging.folding import Captured, Digest, Fold, Shape
 from emitkit_logging.ledger import Ledger
-from emitkit_logging.record import user_of
+from emitkit_logging.record import GUEST_LEVEL, user_of
 
 ALERT = logging.ERROR
 """The level from which on a record is an alert (design, *Delivery*)."""
@@ -39,7 +39,7 @@ class Waiting:
         self._ledger = ledger
         self._lanes: dict[int, deque[tuple[int, Captured]]] = {}
         self._folds: dict[Any, Fold] = {}
-        self._digests: dict[str, Digest] = {}
+        self._digests: dict[tuple[str, bool], Digest] = {}
         self._alone: dict[int, deque[tuple[int, Event]]] = {}  # a key of their own, or an answer to wait for
         self._kept = 0
 
@@ -120,7 +120,7 @@ class Waiting:
 
     def _forget(self, joined: Fold | Digest) -> None:
         if isinstance(joined, Digest):
-            del self._digests[joined.channel]
+            del self._digests[_digested(joined.channel, joined.level)]
         else:
             del self._folds[joined.key]
             self._kept -= len(joined.kept)
@@ -198,10 +198,11 @@ class Waiting:
 
     def _digest(self, fold: Fold) -> bool:
         """Put a fold into its channel's digest; tell whether that made a new one."""
-        digest = self._digests.get(fold.key.channel)
+        key = _digested(fold.key.channel, fold.key.level)
+        digest = self._digests.get(key)
         is_new = digest is None
         if digest is None:
-            digest = self._digests[fold.key.channel] = Digest(fold.key.channel, fold.place)
+            digest = self._digests[key] = Digest(fold.key.channel, fold.place)
         digest.add(fold)
         self._forget(fold)
         if self._ledger is not None:
@@ -209,39 +210,40 @@ class Waiting:
             self._ledger.changed(digest)
         return is_new
 
-    def drop(self, most: int) -> int:
-        """Give up the least important, of them the oldest, until at most `most` are held; return how many records."""
-        lost = 0
+    def drop(self, most: int) -> Counter[int]:
+        """Give up the least important, of them the oldest, until `most` are held at most; return how many, by level."""
+        lost: Counter[int] = Counter()
         while self.held > most:
-            lost += self._drop_least()
+            level, records = self._drop_least()
+            lost[level] += records
         return lost
 
-    def _drop_least(self) -> int:
+    def _drop_least(self) -> tuple[int, int]:
         lanes: tuple[dict[int, deque[tuple[int, Any]]], ...] = (self._lanes, self._alone)
         level = min((level for each in lanes for level in each), default=math.inf)
         joined = min(self._joined(), key=_last_first, default=None)
         if joined is not None and -joined.rank[0] < level:
             self._forget(joined)
-            place, records = joined.place, joined.count
+            level, place, records = -joined.rank[0], joined.place, joined.count
         else:
             lane = min((each for each in lanes if level in each), key=lambda each: each[int(level)][0][0])
             place, records = _leave(lane, int(level))[0], 1
         if self._ledger is not None:
             self._ledger.ended(place, "overflow")
-        return records
+        return int(level), records
 
-    def expire(self, oldest: float) -> int:
-        """Give up what was logged before `oldest`, in epoch seconds; return how many records that were."""
-        lost = 0
+    def expire(self, oldest: float) -> Counter[int]:
+        """Give up what was logged before `oldest`, in epoch seconds; return the records by level."""
+        lost: Counter[int] = Counter()
         for level in list(self._lanes):
             while level in self._lanes and self._lanes[level][0][1]["created"] < oldest:
-                lost += self._expired(_leave(self._lanes, level)[0], 1)
+                lost[level] += self._expired(_leave(self._lanes, level)[0], 1)
         for level in list(self._alone):
             while level in self._alone and self._alone[level][0][1].created < oldest:
-                lost += self._expired(_leave(self._alone, level)[0], 1)
+                lost[level] += self._expired(_leave(self._alone, level)[0], 1)
         for entry in [entry for entry in self._joined() if entry.last_seen < oldest]:
             self._forget(entry)
-            lost += self._expired(entry.place, entry.count)
+            lost[-entry.rank[0]] += self._expired(entry.place, entry.count)
         return lost
 
     def _expired(self, place: int, records: int) -> int:
@@ -252,7 +254,7 @@ class Waiting:
     def resume(self, place: int, entry: Captured | Fold | Digest) -> None:
         """Take back what waited before, in the order of places; the ledger knows of it."""
         if isinstance(entry, Digest):
-            self._digests[entry.channel] = entry
+            self._digests[_digested(entry.channel, entry.level)] = entry
         elif isinstance(entry, Fold):
             self._folds[entry.key] = entry
             self._kept += len(entry.kept)
@@ -266,6 +268,11 @@ class Waiting:
         self._digests.clear()
         self._alone.clear()
         self._kept = 0
+
+
+def _digested(channel: str, level: int) -> tuple[str, bool]:
+    """Return what is digested together: of a channel what browsers say, or what the server itself does."""
+    return channel, level <= GUEST_LEVEL
 
 
 def _last_first(joined: Fold | Digest) -> tuple[int, float]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import dataclasses
+import gc
 import io
 import json
 import logging
 import pickle
 import threading
 import uuid
+import weakref
 
 import pytest
 from hypothesis import given
@@ -282,6 +285,137 @@ def test_an_exception_that_is_made_once():
         with pytest.raises(ValueError, match="again"), event_context(step=step):
             raise always
         assert seen(exc_info=(ValueError, always, None)).metadata["step"] == step
+
+
+def test_an_exception_that_was_raised_elsewhere_before():
+    """What an exception carries from another place is not the context of the place where it is raised again."""
+    always = ValueError("the same again")
+    with event_context(place=0):
+        for step in (1, 2):
+            with contextlib.suppress(ValueError), event_context(step=step):
+                with contextlib.suppress(ValueError):
+                    raise always
+                made = seen(exc_info=(ValueError, always, None))
+                assert own_but_error(made) == {"place": 0, "step": step}
+                raise always
+
+
+def own_but_error(made):
+    return {key: value for key, value in own(made).items() if key != "exception"}
+
+
+def test_an_exception_that_several_wait_for():
+    """One failure that fails several requests is, for each of them, its own."""
+
+    async def asked(user, failure):
+        try:
+            with context.within({"user_id": user}):
+                await asyncio.shield(failure)
+        except ValueError as error:
+            return seen(exc_info=(ValueError, error, None)).user_id
+
+    async def run():
+        failure = asyncio.get_running_loop().create_future()
+        requests = [asyncio.create_task(asked(user, failure)) for user in "AB"]
+        await asyncio.sleep(0)
+        failure.set_exception(ValueError("the pool is down"))
+        return await asyncio.gather(*requests)
+
+    assert asyncio.run(run()) == ["A", "B"]
+
+
+def test_an_exception_of_a_task_inside():
+    """A task of its own is a place further in, also after the code that started it has gone on."""
+
+    async def work():
+        await asyncio.sleep(0)
+        with event_context(step=2):
+            raise ValueError
+
+    async def run():
+        with event_context(tenant="acme"):
+            with event_context(step=1):
+                task = asyncio.create_task(work())
+            try:
+                await task
+            except ValueError as error:
+                return own_but_error(seen(exc_info=(ValueError, error, None)))
+
+    assert asyncio.run(run()) == {"tenant": "acme", "step": 2}
+
+
+def test_a_request_that_begins_inside_another():
+    """Where a server begins a request from within the one before, neither it nor its failure has that one's context."""
+    with context.within({"user_id": "A", "tenant": "a"}):
+        try:
+            with context.within({"page": {"path": "/second"}}):
+                assert seen().user_id is None
+                raise ValueError
+        except ValueError as error:
+            made = seen(exc_info=(ValueError, error, None))
+    assert (made.user_id, own_but_error(made)) == (None, {"page": {"path": "/second"}})
+
+
+def test_requests_that_begin_inside_one_another_hold_no_chain():
+    """However long a connection lives, what it keeps of requests that are over is bounded."""
+    started = []
+    at = contextvars.copy_context()
+    for _ in range(100):
+        at = at.run(begun, started)
+    gc.collect()
+    assert sum(said() is not None for said in started) <= context.DEEPEST
+
+
+class Said(dict):
+    """A dict that can be watched."""
+
+
+def begun(started):
+    said = Said()
+    started.append(weakref.ref(said))
+    context.push(lambda: said, "request")
+    return contextvars.copy_context()
+
+
+def test_one_object_in_two_tasks():
+    """A context that is made once serves whoever enters it."""
+    importing = event_context(job="import")
+
+    async def run(user, before, after):
+        with event_context(user_id=user):
+            await before.wait()
+            with importing:
+                after.set()
+                await asyncio.sleep(0)
+                assert own(seen()) == {"job": "import"}
+            return seen().user_id, own(seen())
+
+    async def both():
+        first, second, third = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        first.set()
+        return await asyncio.gather(run("A", first, second), run("B", second, third))
+
+    assert asyncio.run(both()) == [("A", {}), ("B", {})]
+
+
+def test_a_generator_that_nobody_ends():
+    """A generator that is collected inside another request ends no context there."""
+
+    def numbers():
+        with event_context(user_id="A"):
+            yield 1
+
+    left = []
+
+    def begin():
+        left.append(numbers())
+        next(left[0])
+
+    contextvars.copy_context().run(begin)
+    with event_context(user_id="B"):
+        left.clear()
+        gc.collect()
+        assert seen().user_id == "B"
 
 
 class Slotted(Exception):  # noqa: N818

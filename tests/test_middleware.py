@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import logging
+import threading
+import uuid
 from wsgiref.util import FileWrapper
 
 import celery
@@ -25,7 +27,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from werkzeug.test import Client
 
-from emitkit_logging import EmitKitFormatter, bind_event_context, context
+from emitkit_logging import EmitKitFormatter, bind_event_context, context, event_context
 from emitkit_logging.middleware import asgi, wsgi
 from emitkit_logging.middleware import celery as of_celery
 from emitkit_logging.middleware import flask as of_flask
@@ -506,6 +508,10 @@ class Task:
         ({"emitkit_context": "{"}, None),
         ({"emitkit_context": "[]"}, None),
         ({"emitkit_context": 7}, None),
+        ({"emitkit_context": "[" * 100_000}, None),
+        ({"emitkit_context": json.dumps({"tenant": "x" * 20_000})}, None),
+        ({"headers": ["x"]}, None),
+        ({"emitkit_context": '{"tenant": "acme", "event": "forged", "identify": {"id": 1}}'}, "acme"),
     ],
 )
 def test_celery_messages(collector, request_, tenant):
@@ -514,7 +520,8 @@ def test_celery_messages(collector, request_, tenant):
     log.info("working")
     of_celery._end("t-1")
     of_celery._end("t-1")
-    assert collector.events[0].metadata.get("tenant") == tenant
+    (made,) = collector.events
+    assert (made.metadata.get("tenant"), made.title, made.people) == (tenant, "working", ())
     assert collector.told() == [{"task": "shop.work", "taskId": "t-1"}]
 
 
@@ -524,12 +531,132 @@ def test_celery_messages(collector, request_, tenant):
         ({"tenant": "acme"}, {"tenant": "acme"}),
         ({"tenant": "x" * 7_000, "more": "y" * 7_000, "last": "z" * 7_000, "user_id": "u-1"}, {"user_id": "u-1"}),
         ({}, None),
+        ({"user_id": uuid.UUID(int=7), "api_key": "k"}, {"user_id": str(uuid.UUID(int=7)), "api_key": "[redacted]"}),
+        (
+            {"page": {"url": "https://x/?token=t&a=1", "referrer": "https://x/?api_key=k", "path": "/"}},
+            {
+                "page": {
+                    "url": "https://x/?token=[redacted]&a=1",
+                    "referrer": "https://x/?api_key=[redacted]",
+                    "path": "/",
+                }
+            },
+        ),
     ],
 )
 def test_celery_headers(values, sent):
-    """The context goes along; of one that is too large, whom it is about."""
+    """The context goes along without secrets; of one that is too large, whom it is about."""
     headers = {}
     with context.within(values):
         of_celery._publish(headers=headers)
         of_celery._publish(headers=None)
     assert (json.loads(headers["emitkit_context"]) if headers else None) == sent
+
+
+def test_celery_one_task_twice_at_once(collector):
+    """A task that was delivered again while it runs elsewhere leaves its context with neither thread."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def again():
+        begun.wait(10)
+        of_celery._begin("t-1", Task(emitkit_context='{"tenant": "acme"}'))
+        ended.set()
+        of_celery._end("t-1")
+        log.info("later")
+
+    thread = threading.Thread(target=again)
+    thread.start()
+    of_celery._begin("t-1", Task(emitkit_context='{"tenant": "acme"}'))
+    begun.set()
+    ended.wait(10)
+    of_celery._end("t-1")
+    thread.join(10)
+    log.info("later")
+    assert collector.told() == [None, None]
+
+
+def test_an_answer_in_pieces(collector):
+    """What is bound lasts while the answer is made, and a `with` around two pieces spans them; then all is over."""
+
+    def application(environ, start_response):
+        bind_event_context(tenant="acme")
+        return pieces()
+
+    def pieces():
+        log.info("first")
+        bind_event_context(step=1)
+        with event_context(user_id="u-1"):
+            yield b"1"
+            log.info("second")
+            yield b"2"
+        log.info("third")
+        yield b"3"
+
+    body = wsgi.EventContextMiddleware(application)({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, None)
+    for _ in body:
+        log.info("between")
+    body.close()
+    told = [(event.title, event.metadata.get("tenant"), event.metadata.get("step")) for event in collector.events]
+    assert [each for each in told if each[0] != "between"] == [
+        ("first", "acme", None),
+        ("second", "acme", 1),
+        ("third", "acme", 1),
+    ]
+    assert {each for each in told if each[0] == "between"} == {("between", None, None)}
+    assert [event.user_id for event in collector.events if event.title == "second"] == ["u-1"]
+    assert context.current() is None
+
+
+@pytest.mark.parametrize("known", [None, {"tenant": "x"}, "no dict", {"route": 7, "user_id": uuid.UUID(int=7)}])
+def test_an_odd_answer_of_know(collector, known):
+    """Whatever an application returns for what it knows, records are logged and requests answered."""
+
+    def application(environ, start_response):
+        log.info("inside")
+        return [b""]
+
+    wsgi.EventContextMiddleware(application, lambda environ: known)({"REQUEST_METHOD": "GET"}, None)
+    (made,) = collector.events
+    assert made.metadata["server"]["method"] == "GET"
+    assert (made.metadata["server"].get("route"), made.user_id) == (
+        ("7", str(uuid.UUID(int=7))) if isinstance(known, dict) and "route" in known else (None, None)
+    )
+
+
+def test_flask_streams(collector):
+    """Who was known, and the route, stay known while an answer is sent that has no context of Flask's any more."""
+    app = flask.Flask(__name__)
+    app.secret_key = "not secret"
+    manager = flask_login.LoginManager(app)
+    of_flask.install(app)
+
+    class User(flask_login.UserMixin):
+        id = "u-7"
+
+    manager.request_loader(lambda request: User())
+
+    @app.get("/stream")
+    def stream():
+        assert flask_login.current_user.is_authenticated
+        log.info("view")
+
+        def pieces():
+            log.info("piece")
+            yield "ok"
+
+        return flask.Response(pieces())
+
+    @app.get("/kept")
+    def kept():
+        assert flask_login.current_user.is_authenticated
+
+        def pieces():
+            log.info("piece")
+            yield "ok"
+
+        return flask.Response(flask.stream_with_context(pieces()))
+
+    client = app.test_client()
+    assert [client.get(path).text for path in ("/stream", "/kept")] == ["ok", "ok"]
+    assert [event.user_id for event in collector.events] == ["u-7"] * 3
+    assert [told["route"] for told in collector.told()] == ["/stream", "/stream", "/kept"]

@@ -17,6 +17,7 @@ from emitkit_logging.attempt import Request
 from emitkit_logging.event import Event, Key
 from emitkit_logging.outbox import NEVER, Outbox
 from emitkit_logging.pace import REFUSED_PAUSE, Pace
+from emitkit_logging.record import GUEST_LEVEL
 from emitkit_logging.users import Person, Users
 
 OK = Answer(Verdict.ACCEPTED)
@@ -246,6 +247,31 @@ def test_digest_of_many_names():
     digest = sent(desk)[-1]["metadata"]
     assert len(digest["digest"]) == 101
     assert sum(digest["digest"].values()) == digest["occurrences"] == 292
+
+
+def test_browsers_are_digested_by_themselves():
+    """What strangers call their events takes no name's place in the digest of the server's own."""
+    desk = spent()
+    desk.put(*(f"stranger{number}" for number in range(300)), level=GUEST_LEVEL)
+    desk.put(*(f"n{number}" for number in range(20)))
+    digests = [list(body["metadata"]["digest"]) for body in sent(desk) if "digest" in body["metadata"]]
+    assert [len({name.startswith("stranger") for name in names if name != "…"}) for names in digests] == [1] * len(
+        digests
+    )
+    assert len(digests) == 2
+
+
+def test_lost_strangers_are_no_alert():
+    """What browsers' events are lost is counted, and pushed to nobody."""
+    desk = Desk()
+    desk.put("bad", level=GUEST_LEVEL)
+    desk.put("good")
+    desk.send()
+    desk.send(Answer(Verdict.INVALID))
+    desk.put("good")
+    desk.send()
+    assert desk.wait() == NEVER
+    assert desk.outbox.stats().dropped == {"rejected": 1}
 
 
 def test_lesser_ones_leave_room_once_it_is_scarce():

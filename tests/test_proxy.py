@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import json
 import logging
 import time
+import uuid
 
 import flask
 import pytest
@@ -364,6 +366,82 @@ def test_who_the_server_knows_is_believed(collected, known, by_context):
     assert "evil@example.com" not in str([event.people for event in made])
     assert [str(error) for error in errors] == ["an identify names another user than the one who is logged in"]
     assert "page" not in made[1].metadata
+
+
+def test_nobody_else_beside_the_user(collected):
+    """Who is logged in by id, and claims to be somebody else in a context, is who is logged in."""
+    claim = {"userId": "victim", "email": "evil@x", "traits": {"plan": "x"}}
+    (made,) = collected(track(userId="u-1", context={"user": claim}), enrich_context={"user_id": "u-1"})
+    assert (made.user_id, made.people) == ("u-1", ())
+
+
+def failing(visit):
+    raise KeyError("no session store")
+
+
+@pytest.mark.parametrize(
+    ("known", "user_id"),
+    [
+        ({"user_id": uuid.UUID(int=7)}, str(uuid.UUID(int=7))),
+        ({"user": {"email": "me@x"}}, "me@x"),
+        ({"user": {"username": "me"}}, "me"),
+        (failing, None),
+        (lambda visit: ["no dict"], None),
+    ],
+)
+def test_in_doubt_nobody_is_who_he_says(collected, known, user_id):
+    """A user without an id that could be compared, and an application that cannot tell, let no claim pass."""
+    told = []
+    (made,) = collected(
+        {"type": "identify", "userId": "victim", "traits": {"email": "evil@x"}},
+        track(userId="victim", context={"user": {"userId": "victim", "email": "evil@x"}}),
+        enrich_context=known,
+        on_error=told.append,
+    )
+    assert made.user_id == user_id
+    assert "victim" not in {person.user_id for person in made.people}
+    assert "an identify names another user than the one who is logged in" in list(map(str, told))
+
+
+@pytest.mark.parametrize("known", [{"user_id": None}, {"user": {}}, {"user_id": ""}, {}, None])
+def test_nobody_is_logged_in(collected, known):
+    """Where the application says that nobody is logged in, browsers are believed."""
+    identified, made = collected(
+        {"type": "identify", "userId": "u-1", "traits": {"plan": "x"}}, track(userId="u-1"), enrich_context=known
+    )
+    assert (identified.people[0].user_id, made.user_id) == ("u-1", "u-1")
+
+
+def test_what_cannot_be_waited_for(logger):
+    """An asynchronous function is refused at once, where it is given."""
+
+    async def known(visit):
+        return {}
+
+    for take in (lambda **given: ingest_proxy_events({"events": []}, logger=logger, **given), Gate):
+        with pytest.raises(TypeError, match="enrich_context: must be a plain function"):
+            take(enrich_context=known)
+
+
+def test_of_the_server_browsers_say_nothing(collected):
+    """What a page says of the server is not told."""
+    (made,) = collected(track(context={"server": {"requestId": "forged", "route": "/admin"}}))
+    assert "server" not in made.metadata
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("x\nERROR database down\x1b[2J", "x ERROR database down [2J"),
+        ("half \ud83d of it", "half   of it"),
+        ("turned\u202e around", "turned  around"),
+        ("👩\u200d💻 works", "👩\u200d💻 works"),
+    ],
+)
+def test_a_name_is_one_line(collected, logger, action, message):
+    """Nothing in a name breaks a line or steers a terminal where other handlers write it."""
+    collected(track(action))
+    assert [taken["msg"] for taken in logger.handlers[0].records] == [message]
 
 
 def test_the_same_user_may_say_more(collected):
@@ -736,6 +814,17 @@ def test_wsgi_bodies():
     assert wsgi_answer(body, CONTENT_LENGTH="")[0] == "400 Bad Request"
     assert wsgi_answer(b" " * 70_000, **{"wsgi.input_terminated": True})[0].startswith("413 ")
     assert wsgi_answer(body, CONTENT_LENGTH="99")[0] == "200 OK"
+    assert wsgi_answer(body, CONTENT_LENGTH="0" * 5_000 + "5")[0] == "400 Bad Request"
+    assert wsgi_answer(**{"wsgi.input": Broken(), "CONTENT_LENGTH": "9"}) == (
+        "400 Bad Request",
+        b'{"error": "the payload could not be read"}',
+    )
+    assert wsgi_answer(REQUEST_METHOD="HEAD") == ("405 Method Not Allowed", b"")
+
+
+class Broken(io.BytesIO):
+    def read(self, size=-1, /):
+        raise ConnectionResetError
 
 
 def test_wsgi_without_a_host():
@@ -767,9 +856,16 @@ def test_asgi_bodies():
     pieces = [{"type": "http.request", "body": body[at : at + 5], "more_body": True} for at in range(0, len(body), 5)]
     assert asgi_answer(*pieces, {"type": "http.request"}) == [200, b"OK"]
     assert asgi_answer(*[{"type": "http.request", "body": b" " * 40_000, "more_body": True}] * 2)[0] == 413
-    assert asgi_answer({"type": "http.disconnect"}) == []
-    with pytest.raises(RuntimeError, match="takes http, not websocket"):
-        asgi_answer(kind="websocket")
+    assert asgi_answer({"type": "http.disconnect"})[0] == 400
+    with pytest.raises(RuntimeError, match="takes http, not lifespan"):
+        asgi_answer(kind="lifespan")
+    sent = []
+    asyncio.run(asgi_app()({"type": "websocket"}, None, functools.partial(_append, sent)))
+    assert sent == [{"type": "websocket.close", "code": 1000}]
+
+
+async def _append(sent, message):
+    sent.append(message)
 
 
 def test_asgi_without_a_host():
@@ -788,6 +884,17 @@ def test_flask_app():
     assert (answer.status_code, answer.data, answer.content_length) == (200, b"OK", 2)
     assert client.options("/api/analytics", headers={"Origin": "http://evil.example"}).status_code == 403
     assert client.delete("/api/analytics").status_code == 405
+    broken = client.post("/api/analytics", input_stream=Broken(), environ_overrides={"CONTENT_LENGTH": "9"})
+    assert (broken.status_code, broken.json) == (400, {"error": "the payload could not be read"})
+
+
+def test_flask_has_read_it_before():
+    """A body that something else has asked Flask for is still there."""
+    app = flask.Flask(__name__)
+    app.before_request(lambda: flask.request.get_data() and None)
+    app.register_blueprint(flask_blueprint("/api/analytics", logger="test.flask"))
+    answer = app.test_client().post("/api/analytics", data=payload({"type": "reset"}))
+    assert (answer.status_code, answer.data) == (200, b"OK")
 
 
 def test_starlette_route():

@@ -8,6 +8,8 @@ from typing import Any
 from celery import signals
 
 from emitkit_logging import context
+from emitkit_logging.redaction import Redactor
+from emitkit_logging.values import Plain
 
 HEADER = "emitkit_context"
 """The message's header in which the context of the sender travels, as JSON."""
@@ -16,6 +18,9 @@ MOST_BYTES = 16 * 1024
 """Bytes of a context that travels; of a larger one, only who it is about."""
 
 _ABOUT = ("user_id", "user", "session_id")
+
+_redactor = Redactor()
+_plain = Plain(_redactor)
 
 
 def install() -> None:
@@ -31,9 +36,13 @@ def install() -> None:
 def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     said = context.current()
     if said and headers is not None:
-        text = json.dumps(said, default=str)
+        # as it would be sent to EmitKit: others may read what is in a broker
+        said = _plain.items(said)
+        if isinstance(page := said.get("page"), dict):
+            said["page"] = _redactor.mask_page(page)
+        text = json.dumps(said)
         if len(text) > MOST_BYTES:
-            text = json.dumps({key: said[key] for key in _ABOUT if key in said}, default=str)
+            text = json.dumps({key: said[key] for key in _ABOUT if key in said})
         if len(text) <= MOST_BYTES:
             headers[HEADER] = text
 
@@ -47,15 +56,16 @@ def _begin(task_id: str, task: Any, **_: Any) -> None:
 
 def _sent(task: Any) -> dict[str, Any] | None:
     text = task.request.get(HEADER)
-    if text is None:
-        text = (task.request.get("headers") or {}).get(HEADER)
-    if not isinstance(text, str):
+    headers = task.request.get("headers")
+    if text is None and isinstance(headers, dict):
+        text = headers.get(HEADER)
+    if not isinstance(text, str) or len(text) > MOST_BYTES:
         return None
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    return context.received(said) if isinstance(said, dict) else None
 
 
 def _end(task_id: str, **_: Any) -> None:

@@ -24,8 +24,10 @@ def install(app: flask.Flask) -> None:
 def _known(environ: WSGIEnvironment) -> dict[str, Any] | None:
     # where Werkzeug keeps its request: asking Flask's proxies for the same costs as much as all the rest
     request: Any = environ.get("werkzeug.request")
-    if request is None:  # put away, while the answer is still sent
-        return None
+    if request is None:
+        if not flask.has_request_context():  # put away, while the answer is still sent
+            return None
+        request = flask.request
     known: dict[str, Any] = {}
     if request.url_rule is not None:
         known["route"] = request.url_rule.rule

@@ -55,15 +55,19 @@ def _with_host(headers: Headers, environ: WSGIEnvironment) -> Headers:
     return headers
 
 
-def _body(environ: WSGIEnvironment) -> bytes:
+def _body(environ: WSGIEnvironment) -> bytes | None:
+    """Return a request's body, or as much of it as shows that it is too long; `None` when it breaks off."""
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal() and not environ.get("wsgi.input_terminated"):
         return b""  # PEP 3333: without a length, only a server that says so ends the stream by itself
-    left = min(int(length), MOST_BYTES + 1) if length.isdecimal() else MOST_BYTES + 1
+    left = min(int(length[:20]), MOST_BYTES + 1) if length.isdecimal() else MOST_BYTES + 1
     body = b""
-    while left > 0 and (chunk := environ["wsgi.input"].read(left)):
-        body += chunk
-        left -= len(chunk)
+    try:
+        while left > 0 and (chunk := environ["wsgi.input"].read(left)):
+            body += chunk
+            left -= len(chunk)
+    except (OSError, ValueError):  # the browser has gone, or its chunks are none
+        return None
     return body
 
 
@@ -76,6 +80,9 @@ def asgi_app(**options: Any) -> Application:
     gate = Gate(**options)
 
     async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+            return
         if scope["type"] != "http":
             raise RuntimeError(f"the endpoint of browsers' events takes http, not {scope['type']}")
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
@@ -85,17 +92,14 @@ def asgi_app(**options: Any) -> Application:
         visit = Visit(headers, gate.client(peer, headers), scope, scope["method"], peer)
         answer = gate.refusal(visit)
         if answer is None:
-            body = await _received(receive)
-            if body is None:
-                return
-            answer = gate.take(visit, body)
+            answer = gate.take(visit, await _received(receive))
         await _send(answer, send)
 
     return proxy
 
 
 async def _received(receive: Receive) -> bytes | None:
-    """Return a request's body, or as much of it as shows that it is too long; `None` when the browser has gone."""
+    """Return a request's body, or as much of it as shows that it is too long; `None` when it breaks off."""
     body = b""
     while len(body) <= MOST_BYTES:
         message = await receive()
@@ -159,7 +163,7 @@ def django_view(**options: Any) -> Callable[[Any], Any]:
             except RequestDataTooBig:
                 answer = gate.too_large(visit)
             except UnreadablePostError:
-                answer = Answer(400)
+                answer = gate.take(visit, None)
         length = {"Content-Length": str(len(answer.body))}  # Django leaves it to a middleware
         return HttpResponse(answer.body, status=answer.status, headers={**answer.headers, **length})
 
@@ -184,7 +188,11 @@ def flask_blueprint(path: str, **options: Any) -> Blueprint:
         headers = _with_host(Headers(request.headers.items()), request.environ)
         peer = request.remote_addr
         visit = Visit(headers, gate.client(peer, headers), request, request.method, peer)
-        answer = gate.refusal(visit) or gate.take(visit, _body(request.environ))
+        answer = gate.refusal(visit)
+        if answer is None:
+            body = _body(request.environ)
+            # what has been read before is kept by Flask
+            answer = gate.take(visit, request.get_data() if body == b"" else body)
         return flask.Response(answer.body, answer.status, headers=dict(answer.headers))
 
     return blueprint

@@ -20,7 +20,7 @@ from cachetools import TTLCache
 
 from emitkit_logging import options
 from emitkit_logging.contract import LONGEST_CHANNEL
-from emitkit_logging.proxy.payload import MOST_BYTES, Enrich, PayloadError, events_of, logger_of, replay
+from emitkit_logging.proxy.payload import MOST_BYTES, Enrich, PayloadError, enrich_of, events_of, logger_of, replay
 from emitkit_logging.proxy.visit import Visit
 
 WINDOW = 60.0
@@ -77,7 +77,7 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._logger = logger_of(logger)
-        self._enrich = enrich_context
+        self._enrich = enrich_of(enrich_context)
         self._on_error = on_error
         self._channels = frozenset(
             options.text("channels", channel, LONGEST_CHANNEL) for channel in options.names("channels", channels)
@@ -115,8 +115,10 @@ class Gate:
 
     # With the body
 
-    def take(self, visit: Visit, body: bytes) -> Answer:
-        """Log the events of a request that was not refused, and return its answer."""
+    def take(self, visit: Visit, body: bytes | None) -> Answer:
+        """Log the events of a request that was not refused, and return its answer; `None` for a body that broke off."""
+        if body is None:
+            return self._limited(visit, 1) or self._answer(visit, 400, "the payload could not be read")
         if len(body) > MOST_BYTES:
             return self.too_large(visit)
         cost = max(1, math.ceil(len(body) / 1024))
@@ -160,7 +162,8 @@ class Gate:
             return Answer(status, b"", headers)
         if status == 200:
             return Answer(status, b"OK", {"Content-Type": "text/plain; charset=utf-8", **headers})
-        return Answer(status, json.dumps({"error": reason}).encode(), {"Content-Type": "application/json", **headers})
+        body = b"" if visit.method == "HEAD" else json.dumps({"error": reason}).encode()
+        return Answer(status, body, {"Content-Type": "application/json", **headers})
 
     # Where a request comes from
 

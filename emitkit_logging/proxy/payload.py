@@ -6,8 +6,10 @@ channel it goes to, how important it is and what EmitKit does with it are for th
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -29,10 +31,17 @@ LONGEST_NAME = 255
 MOST_TRAITS_BYTES = 4 * 1024
 """Bytes of what an identify tells; it is remembered for as long as the user is."""
 
+NOBODY = ""
+"""The user that no browser can be."""
+
 _LONGEST_CATEGORY = 64
 _PARTS = ("page", "device", "utm", "server")
+_PERSON = ("user", "user_id")
 _CHANNEL, _NOTIFY = keys.OVERRIDES
 _NAMES = ("email", "username", "name")
+
+# what would break a line, move a terminal's cursor or turn a text around, and halves of characters
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 _log = logging.getLogger("emitkit_logging")
 
@@ -74,7 +83,7 @@ def ingest_proxy_events(
         client_ip: the browser's address. It is in the record as `device.ip`, which the handler never sends.
         enrich_context: a dict, or a function of the `Visit` that returns one: `page`, `device`, `utm`, `server`,
             `user`, `session_id`, `properties` that go over what the browser says. A `user` named here, or by the
-            context around the call, is who did it, whomever the browser names.
+            context around the call, is who did it, whomever the browser names. When it raises, nobody did.
         on_error: called with the exception of each event that could not be used, and of an `enrich_context` that
             raised; by default they are logged at DEBUG on the logger `emitkit_logging`.
         channels: the channels that `__emitkit_channel` may name; `__emitkit_notify` counts only with one of them.
@@ -85,12 +94,18 @@ def ingest_proxy_events(
 
     Raises:
         PayloadError: for a payload that is no such object or beyond its limits.
+        TypeError: for an `enrich_context` that is asynchronous.
     """
     events = events_of(payload)
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     visit = Visit(Headers(pairs or ()), client_ip, source)
     return replay(
-        events, visit, logger=logger_of(logger), enrich=enrich_context, on_error=on_error, channels=frozenset(channels)
+        events,
+        visit,
+        logger=logger_of(logger),
+        enrich=enrich_of(enrich_context),
+        on_error=on_error,
+        channels=frozenset(channels),
     )
 
 
@@ -103,6 +118,13 @@ def logger_of(logger: object) -> logging.Logger:
     if isinstance(logger, logging.Logger):
         return logger
     raise TypeError(f"logger: must be a logger or its name, not {type(logger).__name__}")
+
+
+def enrich_of(enrich: Enrich | Mapping[str, Any] | None) -> Enrich | Mapping[str, Any] | None:
+    """Return the option `enrich_context`, which cannot be waited for: a log call waits for nothing."""
+    if inspect.iscoroutinefunction(enrich):
+        raise TypeError("enrich_context: must be a plain function, not an asynchronous one")
+    return enrich
 
 
 def events_of(payload: object) -> list[Any]:
@@ -149,19 +171,22 @@ def replay(
             on_error(error)
 
     known: dict[str, Any] = {}
-    try:
-        known = dict((enrich(visit) if callable(enrich) else enrich) or {})
-    except Exception as error:
-        complain(error)
     around = context.current() or {}
-    if not any(key in known for key in ("user", "user_id")):
-        known |= {key: around[key] for key in ("user", "user_id") if key in around}
+    is_told = True
+    try:
+        known = _without_nobody((enrich(visit) if callable(enrich) else enrich) or {})
+    except Exception as error:
+        is_told = False  # who it is: so it may be anyone but the one who is claimed
+        complain(error)
+    if not any(key in known for key in _PERSON):
+        known |= {key: around[key] for key in _PERSON if key in around}
+    only = _who(known, is_told=is_told)
     told = 0
     # the page of the request that brings the events is not the page that they are about
-    with context.within({key: value for key, value in around.items() if key not in (*_PARTS, "user", "user_id")}):
+    with context.within({key: value for key, value in around.items() if key not in (*_PARTS, *_PERSON)}):
         for event in events:
             try:
-                extra = _extra(event, visit, known, channels)
+                extra = _extra(event, visit, known, only, channels)
                 if extra is not None:
                     logger.info(extra.get("event", "identify"), extra=extra)
                     told += 1
@@ -170,7 +195,31 @@ def replay(
     return told
 
 
-def _extra(event: Any, visit: Visit, known: dict[str, Any], channels: frozenset[str]) -> dict[str, Any] | None:
+def _without_nobody(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the application knows, of a user only one whom there is; an id of another type as its text."""
+    found = dict(known)
+    for key in _PERSON:
+        if found.get(key) in (None, "", {}):
+            found.pop(key, None)
+    if "user_id" in found and not keys.is_id(found["user_id"]):
+        found["user_id"] = str(found["user_id"])
+    return found
+
+
+def _who(known: dict[str, Any], *, is_told: bool) -> str | None:
+    """Return the only user that a browser may say it is: `None` for anyone, `NOBODY` where that one has no id."""
+    if is_told and not any(key in known for key in _PERSON):
+        return None
+    return context.person_id(known) or NOBODY
+
+
+def _is_allowed(user_id: object, only: str | None) -> bool:
+    return only is None or (user_id is not None and str(user_id) == only)
+
+
+def _extra(
+    event: Any, visit: Visit, known: dict[str, Any], only: str | None, channels: frozenset[str]
+) -> dict[str, Any] | None:
     if not isinstance(event, dict):
         raise PayloadError("an event must be an object")
     kind = event.get("type")
@@ -179,19 +228,21 @@ def _extra(event: Any, visit: Visit, known: dict[str, Any], channels: frozenset[
     elif kind == "pageView":
         said = {"event": vocabulary.PAGE_VIEW, **_context(event.get("context"), _object(event.get("properties")))}
     elif kind == "identify":
-        return {"identify": _identified(event, known), GUEST: GUEST_MARK}
+        return {"identify": _identified(event, only), GUEST: GUEST_MARK}
     elif kind == "reset":
         return None  # the browser forgets its user; nothing here remembers it
     else:
         raise PayloadError(f"an event's type must be track, identify, pageView or reset, not {str(kind)[:40]!r}")
-    return {**_around(said, visit, known), GUEST: GUEST_MARK}
+    return {**_around(said, visit, known, only), GUEST: GUEST_MARK}
 
 
 def _tracked(event: object, said_context: object, channels: frozenset[str]) -> dict[str, Any]:
     if not isinstance(event, dict):
         raise PayloadError("a track has no event")
     name = event.get("action")
-    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
+    if isinstance(name, str):
+        name = _UNPRINTABLE.sub(" ", name).strip()
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         raise PayloadError(f"an event's action must have 1 to {LONGEST_NAME} characters")
     properties = _object(event.get("properties"))
     said = {"event": name, **_context(said_context, properties)}
@@ -216,6 +267,7 @@ def _tracked(event: object, said_context: object, channels: frozenset[str]) -> d
 def _context(said: object, properties: dict[str, Any]) -> dict[str, Any]:
     """Return what a browser may say of its context; a part that has no name of ours is a property like the others."""
     found = _object(said)
+    found.pop("server", None)  # of the server, it is for the server to speak
     taken: dict[str, Any] = {part: found.pop(part) for part in _PARTS if isinstance(found.get(part), dict)}
     user = _object(found.pop("user", None))
     user_id = user.get("userId")
@@ -229,12 +281,11 @@ def _email(user: dict[str, Any]) -> dict[str, Any]:
     return {"email": user["email"]} if isinstance(user.get("email"), str) else {}
 
 
-def _identified(event: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+def _identified(event: dict[str, Any], only: str | None) -> dict[str, Any]:
     user_id = event.get("userId")
     if not _is_id(user_id):
         raise PayloadError(f"an identify's userId must have 1 to {LONGEST_ID} characters")
-    sure = context.person_id(known)
-    if sure is not None and sure != str(user_id):
+    if not _is_allowed(user_id, only):
         raise PayloadError("an identify names another user than the one who is logged in")
     return _person(user_id, _object(event.get("traits")))
 
@@ -247,7 +298,7 @@ def _person(user_id: object, traits: dict[str, Any]) -> dict[str, Any]:
     return {"id": user_id, **names, "traits": traits}
 
 
-def _around(said: dict[str, Any], visit: Visit, known: dict[str, Any]) -> dict[str, Any]:
+def _around(said: dict[str, Any], visit: Visit, known: dict[str, Any], only: str | None) -> dict[str, Any]:
     """Put over what a browser says what its request shows, and over that what the application knows."""
     agent = visit.headers.get("user-agent")
     shown: dict[str, Any] = {
@@ -259,15 +310,11 @@ def _around(said: dict[str, Any], visit: Visit, known: dict[str, Any]) -> dict[s
         merged = {**said.get(part, {}), **_object(known.get(part)), **shown.get(part, {})}
         if merged:
             result[part] = merged
-    if any(key in known for key in ("user", "user_id")):
-        is_same = context.person_id(known) == context.person_id(said)
-        for key in ("user", "user_id"):
-            if not is_same:
-                result.pop(key, None)
-            if key in known:
-                result[key] = known[key]
+    for key in _PERSON:
+        if key in said and not _is_allowed(context.person_id({key: said[key]}), only):
+            del result[key]
     result["properties"] = {**said["properties"], **_object(known.get("properties"))}
-    result.update((key, value) for key, value in known.items() if key not in (*_PARTS, "user", "user_id", "properties"))
+    result.update((key, value) for key, value in known.items() if key not in (*_PARTS, "properties"))
     return result
 
 
