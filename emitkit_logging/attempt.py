@@ -124,6 +124,12 @@ class Attempt:
             self.request = self._made()
         return self.request
 
+    def renew(self, facts: Facts, level: int) -> None:
+        """Take newer facts of the same user, told by a record of `level`; a more important one goes earlier."""
+        self.facts = facts
+        self.request = None
+        self.level = max(self.level, min(level, _HIGHEST_IDENTIFY))
+
     def start(self) -> Request:
         """Return the request, and count a try."""
         self.tries += 1

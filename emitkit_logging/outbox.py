@@ -331,8 +331,7 @@ class Outbox:
             if len(self._identifies) > self._size:
                 self._forget_oldest_identify()
         else:
-            attempt.facts = facts
-            attempt.request = None
+            attempt.renew(facts, level)
         if self._ledger is not None:
             self._ledger.attempted(attempt)
         return attempt

@@ -273,6 +273,20 @@ def test_lost_strangers_are_no_alert():
     assert desk.outbox.stats().dropped == {"rejected": 1}
 
 
+def test_a_stranger_becomes_known():
+    """A user whom a browser named first goes when the server's own do, once the server names that user, too."""
+    desk = Desk()
+    for user in ("stranger", "both"):
+        desk.put(user, level=GUEST_LEVEL, people=(person(user),), only_identifies=True)
+    desk.send(Answer(Verdict.REFUSED))
+    desk.wait()
+    for user in ("both", "own"):
+        desk.put(user, people=(person(user, plan="max"),), only_identifies=True)
+    desk.wait()
+    desk.clock.now += REFUSED_PAUSE
+    assert [desk.send() for _ in range(3)] == ["identify both", "identify own", "identify stranger"]
+
+
 def test_lesser_ones_leave_room_once_it_is_scarce():
     """After a window was used up what is less than an alert is spread over the next, so that alerts find room."""
     desk = spent()
