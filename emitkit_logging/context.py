@@ -63,10 +63,10 @@ class _Brought:
 
     __slots__ = ("is_whole", "said", "scope")
 
-    def __init__(self, said: Values) -> None:
+    def __init__(self, said: Values, scope: _Scope | None, *, is_whole: bool) -> None:
         self.said = said
-        self.is_whole = False
-        self.scope: _Scope | None = None
+        self.scope = scope
+        self.is_whole = is_whole
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, ()  # a process that unpickles the exception has other scopes, and perhaps no such class
@@ -300,13 +300,11 @@ def _bring_along(error: Exception, scope: _Scope, *, is_whole: bool) -> None:
     """
     with suppress(Exception):  # an exception that takes no attributes goes without
         brought = _brought(error)
-        if brought is None or not _is_inside(brought.scope, scope):
+        said: Values | None
+        if brought is not None and _is_inside(brought.scope, scope):
+            said, is_whole = brought.said, is_whole or brought.is_whole
+        else:
             said = current()
-            if said is None:
-                return
-            brought = _Brought(said)
-        # a new one each time: another task may be carrying the same exception
-        moved = _Brought(brought.said)
-        moved.is_whole = brought.is_whole or is_whole
-        moved.scope = None if scope.outer is None else scope.outer[1]
-        error.__dict__[KEY] = moved
+        if said is not None:
+            outer = None if scope.outer is None else scope.outer[1]
+            error.__dict__[KEY] = _Brought(said, outer, is_whole=is_whole)
