@@ -35,8 +35,8 @@ from emitkit_logging.middleware import flask as of_flask
 from emitkit_logging.proxy import asgi_app
 
 KEY = "emitkit_0123456789abcdef"
-ROUNDS = 15
-REQUESTS = 400
+ROUNDS = 151
+REQUESTS = 40
 EVENTS = 10_000
 EVENTS_EACH = 10
 CONNECTIONS = 4

@@ -7,11 +7,11 @@ with a copied context. What a record says itself wins. A record takes its contex
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from emitkit_logging import keys
 from emitkit_logging.redaction import Redactor
@@ -31,10 +31,12 @@ DEEPEST = 16
 """Requests and tasks inside one another; beyond it the outer ones are let go. A server that begins a request from
 within the one before it (uvicorn, for pipelined requests) would hold all of a connection's otherwise."""
 
+_END: Any = object()
 _plain = Plain(Redactor())
 
 Values: TypeAlias = "dict[str, Any]"
 _Said: TypeAlias = "Values | Callable[[], Values]"
+_Piece = TypeVar("_Piece")
 
 
 class _Scope:
@@ -79,6 +81,12 @@ def current() -> Values | None:
         return None
     said = layer[0]
     return said if type(said) is dict else said()  # type: ignore[operator]
+
+
+def kept() -> _Said:
+    """Return the current context for `within`, where code goes on that began here."""
+    layer = _current.get()
+    return {} if layer is None else layer[0]
 
 
 def of_record(record: logging.LogRecord) -> Values | None:
@@ -187,7 +195,7 @@ def _said(values: Mapping[str, Any]) -> Values:
     return _plain.items({key: value for key, value in values.items() if not keys.is_private(key)})
 
 
-class within:  # noqa: N801 - a context manager, used like a function
+class within(_Scope):  # noqa: N801 - a context manager, used like a function
     """A context manager inside which one request, or a part of it, has its context, whatever is current around it.
 
     An exception that leaves it takes the context along, so that whoever logs it further out, a framework or a server,
@@ -198,18 +206,35 @@ class within:  # noqa: N801 - a context manager, used like a function
         said: a dict, or a callable that is asked for one at each record and must not log.
     """
 
-    __slots__ = ("_layer", "_scope")
+    __slots__ = ("_open", "_said")
 
     def __init__(self, said: _Said) -> None:
-        self._scope = _Scope(None)
-        self._layer: _Layer = (said, self._scope)
+        super().__init__(None)
+        self._said = said
+        self._open: _Layer | None = None  # a `with` inside that had not ended when this one did
 
     def __enter__(self) -> None:
-        self._scope.outer, self._scope.depth = _around()
-        _current.set(self._layer)
+        self.outer, self.depth = _around()
+        _current.set(self._open or (self._said, self))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._layer = pull(self._scope, error, is_whole=True) or self._layer
+        now = _current.get()
+        if error is None and now is not None and now[1] is self:  # what follows, in the usual case and in less time
+            self._said, self._open = now[0], None
+            _current.set(self.outer)
+        else:
+            self._open = pull(self, error, is_whole=True) or self._open
+
+    def each(self, pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+        """Yield the pieces of what is made inside, each time going on with what was bound before."""
+        with self:
+            left = iter(pieces)
+        while True:
+            with self:
+                piece = next(left, _END)
+            if piece is _END:
+                return
+            yield piece
 
 
 class event_context:  # noqa: N801 - a context manager, used like a function

@@ -25,7 +25,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
-from werkzeug.test import Client
+from werkzeug.test import Client, create_environ
 
 from emitkit_logging import EmitKitFormatter, bind_event_context, context, event_context
 from emitkit_logging.middleware import asgi, wsgi
@@ -660,3 +660,38 @@ def test_flask_streams(collector):
     assert [client.get(path).text for path in ("/stream", "/kept")] == ["ok", "ok"]
     assert [event.user_id for event in collector.events] == ["u-7"] * 3
     assert [told["route"] for told in collector.told()] == ["/stream", "/stream", "/kept"]
+
+
+def test_flask_closes(collector, tmp_path):
+    """A stream that is left is closed in its request's context; a file is left to the server."""
+    app = flask.Flask(__name__)
+    of_flask.install(app)
+    (tmp_path / "page.txt").write_text("ok")
+
+    @app.get("/stream")
+    def stream():
+        def pieces():
+            try:
+                yield "1"
+                yield "2"
+            finally:
+                log.info("left")
+
+        return flask.Response(pieces())
+
+    @app.get("/file")
+    def file():
+        return flask.send_file(tmp_path / "page.txt")
+
+    def asked(path):
+        environ = create_environ(path)
+        environ["wsgi.file_wrapper"] = FileWrapper
+        return app(environ, lambda *_: None)
+
+    body = asked("/stream")
+    assert next(iter(body)) == b"1"
+    body.close()
+    assert [told["route"] for told in collector.told()] == ["/stream"]
+    sent = asked("/file")
+    assert type(sent) is FileWrapper
+    sent.close()

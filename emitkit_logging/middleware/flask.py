@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 
+from emitkit_logging import context
 from emitkit_logging.middleware.wsgi import EventContextMiddleware
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from _typeshed.wsgi import WSGIEnvironment
 
 
@@ -18,7 +21,29 @@ def install(app: flask.Flask) -> None:
 
     The user is there once something has asked for Flask-Login's `current_user`.
     """
-    app.wsgi_app = EventContextMiddleware(app.wsgi_app, _known)  # type: ignore[method-assign]
+    app.wsgi_app = _Middleware(app.wsgi_app, _known)  # type: ignore[method-assign]
+    app.after_request(_go_on)
+
+
+class _Middleware(EventContextMiddleware):
+    def _going_on(self, body: Iterable[bytes], within: context.within) -> Iterable[bytes]:  # noqa: ARG002
+        return body  # `_go_on` has seen to it, for the few answers of which it is true
+
+
+def _go_on(response: flask.Response) -> flask.Response:
+    if response.is_streamed and not response.direct_passthrough:
+        context.current()  # asks what is known, while Flask has not put its request away
+        pieces: Any = response.response
+        within = context.within(context.kept())
+        response.response = within.each(pieces)
+        if hasattr(pieces, "close"):
+            response.call_on_close(lambda: _close(within, pieces))
+    return response
+
+
+def _close(within: context.within, pieces: Any) -> None:
+    with within:
+        pieces.close()
 
 
 def _known(environ: WSGIEnvironment) -> dict[str, Any] | None:

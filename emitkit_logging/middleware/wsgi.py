@@ -35,6 +35,10 @@ class EventContextMiddleware:
             body = self._app(environ, start_response)
         if isinstance(body, list | tuple) or type(body) is environ.get("wsgi.file_wrapper"):
             return body  # nothing of the application runs any more; a file is the server's to send
+        return self._going_on(body, within)
+
+    def _going_on(self, body: Iterable[bytes], within: context.within) -> Iterable[bytes]:
+        """Return an answer of which pieces may yet be made, as one whose pieces are made in the request's context."""
         return _Body(body, within)
 
 
@@ -63,15 +67,7 @@ class _Body:
         self._within = within
 
     def __iter__(self) -> Iterator[bytes]:
-        within = self._within
-        with within:
-            chunks = iter(self._body)
-        while True:
-            with within:
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            yield chunk
+        return self._within.each(self._body)
 
     def close(self) -> None:
         """Tell the application that its answer was sent, or is not wanted any more."""
