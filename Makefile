@@ -47,7 +47,7 @@ wheel: ## the tests against the built wheel, where the source cannot be imported
 	cd $(VENV)/elsewhere && ../bin/pytest -n $(WORKERS)
 
 api: $(VENV)/.api ## the inbox against its OpenAPI document
-	$(BIN)/pytest tests/api
+	$(BIN)/pytest tests/openapi
 
 browser: $(VENV)/.browser $(VENV)/client.js ## the inbox's page and the npm client, in Chromium, which has to be there
 	$(BIN)/pytest -n $(WORKERS) tests/browser

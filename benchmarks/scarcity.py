@@ -18,13 +18,13 @@ import requests
 
 from benchmarks import sink
 from emitkit_logging import EmitKitFormatter, EmitKitHandler
-from emitkit_logging.answers import Answer, Verdict
-from emitkit_logging.attempt import Request
+from emitkit_logging._api.requests import ApiRequest
+from emitkit_logging._api.responses import ApiResponse, Verdict
+from emitkit_logging._events.captured import capture
+from emitkit_logging._outbox.budget import RateBudget
+from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging.handler import _Shape
-from emitkit_logging.outbox import Outbox
-from emitkit_logging.pace import Pace
-from emitkit_logging.record import capture
-from emitkit_logging.users import Users
 
 RECORDS = 1_000_000
 THREADS = 4
@@ -95,8 +95,8 @@ def drain() -> float:
     handler = EmitKitHandler(enabled=False)
     outbox = Outbox(
         size=10_000,
-        pace=Pace(rate_limit=1, alert_reserve=0.0, clock=clock),
-        users=Users(ttl=3_600.0, size=100, clock=clock),
+        pace=RateBudget(rate_limit=1, alert_reserve=0.0, clock=clock),
+        users=KnownUsers(ttl=3_600.0, size=100, clock=clock),
         shape=_Shape(handler),
         clock=clock,
     )
@@ -105,11 +105,11 @@ def drain() -> float:
     def taken(number: int) -> dict[str, Any]:
         extra = {"event": f"name_{number % NAMES}", "number": number}
         record = logger.makeRecord("app", logging.INFO, __file__, 1, "x", (), None, "drain", extra)
-        return capture(record, formatter.plain)
+        return capture(record, formatter.json_converter)
 
     outbox.take(deque([taken(0)]))
-    assert isinstance(outbox.next(), Request)
-    outbox.settle(Answer(Verdict.ACCEPTED))
+    assert isinstance(outbox.next(), ApiRequest)
+    outbox.settle(ApiResponse(Verdict.ACCEPTED))
     outbox.next()
     rates = []
     for _ in range(5):

@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from emitkit_logging.answers import Answer, Quota, Verdict, unanswered
-from emitkit_logging.attempt import Request
-from emitkit_logging.event import Event, Key
-from emitkit_logging.outbox import Outbox
-from emitkit_logging.pace import Pace
-from emitkit_logging.users import Users
+from emitkit_logging._api.requests import ApiRequest
+from emitkit_logging._api.responses import ApiResponse, Quota, Verdict, unanswered
+from emitkit_logging._events.event import Event, FoldKey
+from emitkit_logging._outbox.budget import RateBudget
+from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.outbox import Outbox
 
 DAY = 86_400.0
 LIMIT = 100
@@ -81,7 +81,7 @@ class Server:
         self._used = 0
         self._last = -DAY
 
-    def answer(self) -> Answer:
+    def answer(self) -> ApiResponse:
         """Take one request."""
         now = self._clock()
         if OUTAGE[0] <= now < OUTAGE[1]:
@@ -90,18 +90,18 @@ class Server:
             if now - self._last > SILENCE:
                 self._used = 0
             if self._used >= LIMIT:
-                return Answer(Verdict.DISGUISED)
+                return ApiResponse(Verdict.AMBIGUOUS_401)
             self._used += 1
             self._last = now
-            return Answer(Verdict.ACCEPTED, quota=Quota(LIMIT, LIMIT, WINDOW))
+            return ApiResponse(Verdict.ACCEPTED, quota=Quota(LIMIT, LIMIT, WINDOW))
         if now - self._window >= WINDOW:
             self._window, self._used = now - now % WINDOW, 0
         reset = self._window + WINDOW - now
         if self._used >= LIMIT:
-            return Answer(Verdict.LIMITED, retry_after=reset if self._kind == "truthful" else None)
+            return ApiResponse(Verdict.LIMITED, retry_after=reset if self._kind == "truthful" else None)
         self._used += 1
         quota = Quota(LIMIT, LIMIT - self._used, reset) if self._kind == "truthful" else None
-        return Answer(Verdict.ACCEPTED, quota=quota)
+        return ApiResponse(Verdict.ACCEPTED, quota=quota)
 
 
 class Shape:
@@ -113,10 +113,10 @@ class Shape:
         metadata = {"event": captured["name"], "at": captured["created"]}
         return Event(key.channel, captured["name"], metadata=metadata, level=key.level, kind=key.kind)
 
-    def key(self, captured: dict[str, Any]) -> Key:
+    def key(self, captured: dict[str, Any]) -> FoldKey:
         """Return what a record folds by."""
         level = captured["levelno"]
-        return Key("alerts" if level >= logging.ERROR else "general", level, (captured["name"],))
+        return FoldKey("alerts" if level >= logging.ERROR else "general", level, (captured["name"],))
 
     def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Any]) -> Event:
         """Return an event that stands for no single record."""
@@ -164,8 +164,8 @@ class Watch:
 def ours(kind: str, arrivals: list[Arrival]) -> Result:
     """Run the real decisions through the day."""
     clock, result = Clock(), Result()
-    pace = Pace(rate_limit=None, alert_reserve=0.1, clock=clock)
-    users = Users(ttl=3_600.0, size=100, clock=clock)
+    pace = RateBudget(rate_limit=None, alert_reserve=0.1, clock=clock)
+    users = KnownUsers(ttl=3_600.0, size=100, clock=clock)
     outbox = Outbox(size=10_000, pace=pace, users=users, shape=Shape(), clock=clock)
     server, watch = Server(kind, clock), Watch(result)
     coming = iter(arrivals)
@@ -178,12 +178,12 @@ def ours(kind: str, arrivals: list[Arrival]) -> Result:
             following = next(coming, None)
         outbox.take(queue)
         step = outbox.next()
-        if isinstance(step, Request):
+        if isinstance(step, ApiRequest):
             answer = server.answer()
             clock.now += ROUND_TRIP
             outbox.settle(answer)
             result.requests += 1
-            result.refused += answer.verdict in (Verdict.LIMITED, Verdict.DISGUISED)
+            result.refused += answer.verdict in (Verdict.LIMITED, Verdict.AMBIGUOUS_401)
             if answer.verdict is Verdict.ACCEPTED:
                 watch.arrived(json.loads(step.body), clock.now)
         else:

@@ -17,8 +17,9 @@ from pythonjsonlogger.json import JsonFormatter
 
 from benchmarks import sink
 from benchmarks.producer import KEY, log
-from emitkit_logging import EmitKitFormatter, EmitKitHandler, notation
-from emitkit_logging.record import capture
+from emitkit_logging import EmitKitFormatter, EmitKitHandler
+from emitkit_logging._events.captured import capture
+from emitkit_logging._spool import codec
 
 ROUNDS = 31
 CALLS = 500
@@ -30,14 +31,14 @@ class Inserting(logging.Handler):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._plain = EmitKitFormatter().plain
+        self._converter = EmitKitFormatter().json_converter
         self._database = sqlite3.connect(path, isolation_level=None)
         for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "CREATE TABLE rows (row BLOB)"):
             self._database.execute(statement)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Insert a record."""
-        line = notation.write_record(capture(record, self._plain), self._plain)
+        line = codec.write_record(capture(record, self._converter), self._converter)
         self._database.execute("INSERT INTO rows VALUES (?)", (line,))
 
 

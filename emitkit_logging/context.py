@@ -13,11 +13,11 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
-from emitkit_logging import keys
-from emitkit_logging.redaction import Redactor
-from emitkit_logging.values import Plain
+from emitkit_logging._events import extras
+from emitkit_logging._events.converter import JsonConverter
+from emitkit_logging._events.redaction import Redactor
 
-KEY = f"{keys.PRIVATE}context"
+KEY = f"{extras.PRIVATE}context"
 """Where a captured record keeps what its context said, and an exception the context that it left."""
 
 MERGED = ("page", "device", "server")
@@ -32,7 +32,7 @@ DEEPEST = 16
 within the one before it (uvicorn, for pipelined requests) would hold all of a connection's otherwise."""
 
 _END: Any = object()
-_plain = Plain(Redactor())
+_converter = JsonConverter(Redactor())
 
 Values: TypeAlias = "dict[str, Any]"
 _Said: TypeAlias = "Values | Callable[[], Values]"
@@ -145,7 +145,7 @@ def person_id(values: Mapping[str, Any]) -> str | None:
     said = values.get("user_id")
     if said is None:
         said = (user.get("id") or user.get("user_id")) if isinstance(user, dict) else user
-    return str(said) if keys.is_id(said) else None
+    return str(said) if extras.is_id(said) else None
 
 
 class _Over:
@@ -192,7 +192,7 @@ def _said(values: Mapping[str, Any]) -> Values:
     if isinstance(nested, Mapping):
         outer = {key: value for key, value in values.items() if key != "context"}
         values = {**{str(key): value for key, value in nested.items()}, **outer}
-    return _plain.items({key: value for key, value in values.items() if not keys.is_private(key)})
+    return _converter.items({key: value for key, value in values.items() if not extras.is_private(key)})
 
 
 class within(_Scope):  # noqa: N801 - a context manager, used like a function

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from emitkit_logging import keys, options, vocabulary
-from emitkit_logging import record as records
+from emitkit_logging import _options as options
+from emitkit_logging._events import captured, extras, inference
 
 METHODS = ("track", "identify", "pageView")
 
@@ -62,16 +62,16 @@ class EventFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the handler is meant to get `record`."""
-        found = records.extras(record)
-        name, category = keys.event_name(found), keys.get(found, "category")
-        if name is None and category is None and keys.get(found, "identify") is not None:
+        found = captured.extras(record)
+        name, category = extras.event_name(found), extras.get(found, "category")
+        if name is None and category is None and extras.get(found, "identify") is not None:
             return "identify" in self._methods
-        if name == vocabulary.PAGE_VIEW:
+        if name == inference.PAGE_VIEW:
             return "pageView" in self._methods and (self._has_names or name not in self._excluded)
         if "track" not in self._methods:
             return False
         if name is None and category is not None:
-            name = records.message(record)[0]
+            name = captured.message(record)[0]
         if self._events:
             return name in self._events
         if self._patterns:

@@ -13,9 +13,9 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-from emitkit_logging import context, keys, options, vocabulary
-from emitkit_logging import record as records
-from emitkit_logging.contract import (
+from emitkit_logging import _options as options
+from emitkit_logging import context
+from emitkit_logging._api.contract import (
     CURRENT,
     LONGEST_CHANNEL,
     LONGEST_ICON,
@@ -27,11 +27,15 @@ from emitkit_logging.contract import (
     MOST_TAGS,
     waits,
 )
-from emitkit_logging.event import Event, Key
-from emitkit_logging.keys import Keys
-from emitkit_logging.redaction import REDACTED, Redactor
-from emitkit_logging.users import Person, facts_of
-from emitkit_logging.values import Json, Plain, shorten, units
+from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.text import shorten, units
+from emitkit_logging._events import captured, extras, inference
+from emitkit_logging._events.captured import plain_kind
+from emitkit_logging._events.converter import JsonConverter
+from emitkit_logging._events.event import Event, FoldKey
+from emitkit_logging._events.extras import Extras
+from emitkit_logging._events.identity import Identity, identify_call
+from emitkit_logging._events.redaction import REDACTED, Redactor
 
 GENERATED = frozenset(
     ("category", "event", "timestamp", "log", "exception")
@@ -55,7 +59,7 @@ _OWN_ICON = "🧾"
 _MOST_REMEMBERED_KEYS = 4_096
 _TELLING = frozenset(
     ("emitkit_event", "channel", "__emitkit_channel", "extra", "context", "properties", "user", "identify")
-    + ("idempotency_key", "actions", "fields", records.GUEST)
+    + ("idempotency_key", "actions", "fields", captured.GUEST)
 )
 """Keys with which what a record folds by takes more than a look."""
 
@@ -125,9 +129,9 @@ class EmitKitFormatter(JsonFormatter):
         self.plain_level = math.inf if plain_level is None else options.level("plain_level", plain_level)
         self._event_from_message = options.flag("event_from_message", event_from_message)
         self._redactor = Redactor(options.names("redact", redact), secrets)
-        self.plain = Plain(self._redactor)
+        self.json_converter = JsonConverter(self._redactor)
         self._hides_kind = any(map(self._redactor.is_secret, ("event", "category", "user_id")))
-        self._keys: dict[tuple[object, ...], Key] = {}
+        self._keys: dict[tuple[object, ...], FoldKey] = {}
 
     def parse(self) -> list[str]:
         """Return the record's attributes that the line carries besides the event: none unless `fmt` names them."""
@@ -137,15 +141,15 @@ class EmitKitFormatter(JsonFormatter):
         """Return the record's event as one line of JSON; a record that only identifies, as the identify request."""
         said = context.of_record(record)
         if said is not None:
-            record = records.restore({**record.__dict__, context.KEY: said})
+            record = captured.restore({**record.__dict__, context.KEY: said})
         event = self.event(record)
         body: dict[str, Any] = (
-            {"identify": [facts_of(person).body() for person in event.people]}
+            {"identify": [identify_call(person).body() for person in event.people]}
             if event.only_identifies
             else event.body()
         )
-        bare = {key: value for key, value in record.__dict__.items() if key in records.STANDARD}
-        shell = logging.makeLogRecord({**bare, "message": records.message(record)[0]})
+        bare = {key: value for key, value in record.__dict__.items() if key in captured.STANDARD}
+        shell = logging.makeLogRecord({**bare, "message": captured.message(record)[0]})
         if "asctime" in self._required_fields:
             shell.asctime = self.formatTime(record, self.datefmt)
         line: dict[str, Any] = {}
@@ -167,14 +171,14 @@ class EmitKitFormatter(JsonFormatter):
             and "identify" not in attributes
         ):
             return False
-        found = records.extras(record)
-        return self._is_event(found, record) or self._identified(Keys(found), record) is not None
+        found = captured.extras(record)
+        return self._is_event(found, record) or self._identified(Extras(found), record) is not None
 
     def _is_event(self, found: Mapping[str, Any], record: logging.LogRecord) -> bool:
         return (
-            keys.event_name(found) is not None
-            or keys.get(found, "category") is not None
-            or (self._event_from_message and vocabulary.is_event_name(records.message(record)[0]))
+            extras.event_name(found) is not None
+            or extras.get(found, "category") is not None
+            or (self._event_from_message and inference.is_event_name(captured.message(record)[0]))
         )
 
     def event(self, record: logging.LogRecord) -> Event:
@@ -186,32 +190,32 @@ class EmitKitFormatter(JsonFormatter):
         Returns:
             The event, its values within the API contract's limits but for the size of the whole (see `Event.encode`).
         """
-        found = records.extras(record)
+        found = captured.extras(record)
         only_identifies = record.levelno < self.plain_level and not self._is_event(found, record)
         withheld = [key for key in found if self._redactor.is_secret(key)]
         for key in withheld:
             del found[key]
-        said = Keys(found)
+        said = Extras(found)
         properties = said.take("properties") or {}
-        for key in keys.OVERRIDES:
+        for key in extras.OVERRIDES:
             if key in properties:
                 found.setdefault(key, properties[key])
 
-        message, misfits = records.message(record)
-        text = self.plain.text(message)
-        raised = records.raised(record)
+        message, misfits = captured.message(record)
+        text = self.json_converter.text(message)
+        raised = captured.raised(record)
         name = self._take_name(said, message)
         given_category = self._take_text(said, "category")
-        title_name = vocabulary.title_of(name) if name is not None else None
+        title_name = inference.title_of(name) if name is not None else None
         if name is None and given_category is not None:
-            name, title_name = text, vocabulary.title_of(text.strip().partition("\n")[0].strip())
+            name, title_name = text, inference.title_of(text.strip().partition("\n")[0].strip())
         category = given_category or self._category(name, record.levelno, str(record.levelname))
         said.rest = self._opened(said.rest, said.take("context"))
         properties = self._stand_on(record.__dict__.get(context.KEY), said, properties)
         contexts = self._take_contexts(said)
         people, user_id = self._take_people(said, record)
         title = self._take_text(said, "title")
-        if name == vocabulary.PAGE_VIEW and record.levelno < logging.ERROR:
+        if name == inference.PAGE_VIEW and record.levelno < logging.ERROR:
             default = _page_view(contexts.get("page"), record.created)
         elif name is not None:
             default = _named(name, title_name, text, category)
@@ -255,7 +259,7 @@ class EmitKitFormatter(JsonFormatter):
         event.metadata = self._metadata(properties, said.rest, withheld, generated)
         return event
 
-    def key(self, captured: Mapping[str, Any]) -> Key | None:
+    def key(self, captured: Mapping[str, Any]) -> FoldKey | None:
         """Return what a record folds by, as its event's `key` says, in a fraction of the time.
 
         Args:
@@ -273,24 +277,24 @@ class EmitKitFormatter(JsonFormatter):
             known = (level, name, category if type(category) is str else None)
             key = self._keys.get(known)
             if key is None:
-                given = self.plain.text(category) if type(category) is str and category else None
-                name = self.plain.text(name)
-                key = Key(self._channel_of(given or self._category(name, level, ""), level), level, (name,))
+                given = self.json_converter.text(category) if type(category) is str and category else None
+                name = self.json_converter.text(name)
+                key = FoldKey(self._channel_of(given or self._category(name, level, ""), level), level, (name,))
                 self._remember(known, key)
             return key
         if type(category) is str or self._event_from_message:
             return None
-        kind = records.plain_kind(captured)
+        kind = plain_kind(captured)
         if kind is None:
             return None
         levelname = str(captured["levelname"])
         key = self._keys.get((level, levelname))
         if key is None:
-            key = Key(self._channel_of(self._category(None, level, levelname), level), level, ())
+            key = FoldKey(self._channel_of(self._category(None, level, levelname), level), level, ())
             self._remember((level, levelname), key)
-        return Key(key.channel, level, kind)
+        return FoldKey(key.channel, level, kind)
 
-    def _remember(self, known: tuple[object, ...], key: Key) -> None:
+    def _remember(self, known: tuple[object, ...], key: FoldKey) -> None:
         if len(self._keys) >= _MOST_REMEMBERED_KEYS:
             self._keys.clear()
         self._keys[known] = key
@@ -321,51 +325,51 @@ class EmitKitFormatter(JsonFormatter):
 
     # What is read
 
-    def _take_text(self, said: Keys, key: str) -> str | None:
+    def _take_text(self, said: Extras, key: str) -> str | None:
         value = said.take(key)
-        return None if value is None else self.plain.text(value)
+        return None if value is None else self.json_converter.text(value)
 
-    def _take_name(self, said: Keys, message: str) -> str | None:
+    def _take_name(self, said: Extras, message: str) -> str | None:
         name = self._take_text(said, "emitkit_event") or self._take_text(said, "event")
-        if name is None and self._event_from_message and vocabulary.is_event_name(message):
+        if name is None and self._event_from_message and inference.is_event_name(message):
             return message
         return name
 
     def _opened(self, found: dict[str, Any], nested: Mapping[Any, Any] | None) -> dict[str, Any]:
         if nested is None:
             return found
-        return keys.nested(
+        return extras.nested(
             found, {key: REDACTED if self._redactor.is_secret(str(key)) else value for key, value in nested.items()}
         )
 
-    def _stand_on(self, bound: context.Values | None, said: Keys, properties: dict[Any, Any]) -> dict[Any, Any]:
+    def _stand_on(self, bound: context.Values | None, said: Extras, properties: dict[Any, Any]) -> dict[Any, Any]:
         """Put the record's context behind what it says itself; return its properties, and what no key can be."""
         if not bound:
             return properties
         bound = {key: REDACTED if self._redactor.is_secret(key) else value for key, value in bound.items()}
         # what is not of its key's type is ordinary metadata, and says nothing about the context's value
-        odd = {key: said.rest.pop(key) for key in bound if key in said.rest and keys.is_misused(key, said.rest[key])}
+        odd = {key: said.rest.pop(key) for key in bound if key in said.rest and extras.is_misused(key, said.rest[key])}
         said.rest = context.over(bound, said.rest)
         return {**properties, **odd}
 
-    def _take_contexts(self, said: Keys) -> dict[str, Json]:
+    def _take_contexts(self, said: Extras) -> dict[str, Json]:
         taken: dict[str, Json] = {}
         for name in _CONTEXTS:
             values = said.take(name)
             if values is not None:
-                taken[name] = told = self.plain.items(values)
+                taken[name] = told = self.json_converter.items(values)
                 if name in _WITH_ADDRESS:
                     told.pop("ip", None)
                 if name == "page":
                     taken[name] = self._redactor.mask_page(told)
         return taken
 
-    def _take_people(self, said: Keys, record: logging.LogRecord) -> tuple[tuple[Person, ...], str | None]:
-        people: list[Person] = []
+    def _take_people(self, said: Extras, record: logging.LogRecord) -> tuple[tuple[Identity, ...], str | None]:
+        people: list[Identity] = []
         given_id = self._id(said.take("user_id"))
         user = said.take("user")
         fallback = self._id(user)
-        if fallback is None and user is not None and keys.is_dict(user):
+        if fallback is None and user is not None and extras.is_dict(user):
             person = self._person(user, given_id, record.created)
             if person is not None:
                 fallback = person.user_id
@@ -379,26 +383,28 @@ class EmitKitFormatter(JsonFormatter):
             fallback = fallback or person.user_id
         return tuple(people), given_id or fallback
 
-    def _identified(self, said: Keys, record: logging.LogRecord) -> Person | None:
+    def _identified(self, said: Extras, record: logging.LogRecord) -> Identity | None:
         values = said.get("identify")
         return None if values is None else self._person(values, None, record.created)
 
-    def _person(self, values: Mapping[Any, Any], given_id: str | None, created: float) -> Person | None:
+    def _person(self, values: Mapping[Any, Any], given_id: str | None, created: float) -> Identity | None:
         user_id = self._fact(values, "id") or self._fact(values, "user_id") or given_id
         if user_id is None:
             return None
         traits: Any = values.get("traits")
-        told: dict[Any, Any] = dict(traits) if keys.is_dict(traits) else {}
+        told: dict[Any, Any] = dict(traits) if extras.is_dict(traits) else {}
         told.update((key, value) for key, value in values.items() if key not in _IDENTITY)
         told.update((key, values[key]) for key in _NAMES if values.get(key) not in (None, ""))
-        aliases = [self._fact(values, key) for key in ("email", "username") if keys.is_text(values.get(key))]
+        aliases = [self._fact(values, key) for key in ("email", "username") if extras.is_text(values.get(key))]
         more = values.get("aliases")
         if isinstance(more, list | tuple | set | frozenset):
             aliases += [self._id(alias) for alias in more]
         unique = dict.fromkeys(alias for alias in aliases if alias is not None and alias != user_id)
-        return Person(user_id, self.plain.items(told) if told else {}, tuple(unique)[: MOST_ALIASES - 1], created)
+        return Identity(
+            user_id, self.json_converter.items(told) if told else {}, tuple(unique)[: MOST_ALIASES - 1], created
+        )
 
-    def person(self, user_id: object, traits: object, aliases: object, created: float) -> Person:
+    def person(self, user_id: object, traits: object, aliases: object, created: float) -> Identity:
         """Check and convert what `EmitKitHandler.identify` was given.
 
         Args:
@@ -410,7 +416,7 @@ class EmitKitFormatter(JsonFormatter):
         Raises:
             TypeError, ValueError: for an id that is no string or integer, or is empty or over 255 characters.
         """
-        if not keys.is_id(user_id):
+        if not extras.is_id(user_id):
             raise TypeError(f"user_id: must be a string or an integer, not {user_id!r}")
         if self._id(user_id) is None:
             raise ValueError(f"user_id: must have 1 to {LONGEST_ID} characters")
@@ -425,27 +431,27 @@ class EmitKitFormatter(JsonFormatter):
         return None if self._redactor.is_secret(key) else self._id(values.get(key))
 
     def _id(self, value: object) -> str | None:
-        if not keys.is_id(value):
+        if not extras.is_id(value):
             return None
-        text = self.plain.text(str.__str__(value) if isinstance(value, str) else str(int(value)))  # type: ignore[call-overload]
+        text = self.json_converter.text(str.__str__(value) if isinstance(value, str) else str(int(value)))  # type: ignore[call-overload]
         return text if 0 < units(text) <= LONGEST_ID else None
 
-    def _take_channel(self, said: Keys) -> str | None:
-        plain, override = self._take_text(said, "channel"), self._take_text(said, "__emitkit_channel")
+    def _take_channel(self, said: Extras) -> str | None:
+        own, override = self._take_text(said, "channel"), self._take_text(said, "__emitkit_channel")
         said.rest.pop("__emitkit_channel", None)
-        return shorten((override or plain or "").strip(), LONGEST_CHANNEL) or None
+        return shorten((override or own or "").strip(), LONGEST_CHANNEL) or None
 
-    def _take_notify(self, said: Keys) -> bool | None:
-        plain, override = said.take("notify"), said.take("__emitkit_notify")
+    def _take_notify(self, said: Extras) -> bool | None:
+        own, override = said.take("notify"), said.take("__emitkit_notify")
         said.rest.pop("__emitkit_notify", None)
-        return _first(override, plain)
+        return _first(override, own)
 
-    def _take_tags(self, said: Keys) -> list[str]:
+    def _take_tags(self, said: Extras) -> list[str]:
         tags = said.take("tags") or ()
-        return [self.plain.text(tag) for tag in (sorted(tags) if isinstance(tags, set | frozenset) else tags)]
+        return [self.json_converter.text(tag) for tag in (sorted(tags) if isinstance(tags, set | frozenset) else tags)]
 
-    def _take_questions(self, said: Keys) -> dict[str, Json]:
-        found = {name: self.plain.value(said.get(key)) for key, name in _QUESTIONS.items() if key in said.rest}
+    def _take_questions(self, said: Extras) -> dict[str, Json]:
+        found = {name: self.json_converter.value(said.get(key)) for key, name in _QUESTIONS.items() if key in said.rest}
         if not found:
             return {}
         asked = CURRENT.askable(found)
@@ -454,7 +460,7 @@ class EmitKitFormatter(JsonFormatter):
                 said.take(key)
         return asked
 
-    def _take_idempotency_key(self, said: Keys) -> str | None:
+    def _take_idempotency_key(self, said: Extras) -> str | None:
         key = self._take_text(said, "idempotency_key")
         if key is None or (
             len(key) <= LONGEST_IDEMPOTENCY_KEY and key.isascii() and key.isprintable() and key.strip() == key
@@ -468,11 +474,11 @@ class EmitKitFormatter(JsonFormatter):
         if level >= logging.ERROR:
             return "error"
         if name is None:
-            return self.plain.text(levelname.lower())
-        return "navigation" if name == vocabulary.PAGE_VIEW else vocabulary.category_of(name)
+            return self.json_converter.text(levelname.lower())
+        return "navigation" if name == inference.PAGE_VIEW else inference.category_of(name)
 
     def _decided_channel(self, own: str | None, category: str, record: logging.LogRecord) -> str:
-        if records.GUEST not in record.__dict__:
+        if captured.GUEST not in record.__dict__:
             return own or self._channel_of(category, record.levelno)
         # strangers fill no channel of errors, whatever they name and whoever allowed it
         channel = own or self._channel_of(category, logging.INFO)
@@ -484,36 +490,38 @@ class EmitKitFormatter(JsonFormatter):
             chosen = next((channel for least, channel in self._level_channels if level >= least), self._channel)
         return chosen
 
-    def _unnamed(self, text: str, raised: records.Raised | None, category: str, *, is_titled: bool) -> _Default:
-        summary = self.plain.text(raised.summary) if raised else None
+    def _unnamed(
+        self, text: str, raised: captured.CapturedException | None, category: str, *, is_titled: bool
+    ) -> _Default:
+        summary = self.json_converter.text(raised.summary) if raised else None
         first, _, further = (part.strip() for part in text.strip().partition("\n"))
         rest = text.strip() if is_titled or units(first) > LONGEST_TITLE else further
-        return _Default(first or summary, rest or summary, vocabulary.ICONS.get(category))
+        return _Default(first or summary, rest or summary, inference.ICONS.get(category))
 
     # What is told besides
 
     def _circumstances(
-        self, record: logging.LogRecord, raised: records.Raised | None, misfits: object
+        self, record: logging.LogRecord, raised: captured.CapturedException | None, misfits: object
     ) -> dict[str, Json]:
         told: dict[str, Json] = {
             "log": {
                 "level": str(record.levelname),
-                "logger": self.plain.text(str(record.name)),
-                "file": self.plain.text(str(record.pathname)),
-                "line": self.plain.value(record.lineno),
-                "function": self.plain.text(str(record.funcName)),
+                "logger": self.json_converter.text(str(record.name)),
+                "file": self.json_converter.text(str(record.pathname)),
+                "line": self.json_converter.value(record.lineno),
+                "function": self.json_converter.text(str(record.funcName)),
             }
         }
         if raised is not None:
             told["exception"] = {
                 "type": raised.type,
-                "message": self.plain.text(raised.message),
-                "stacktrace": self.plain.ending(raised.stacktrace, _LONGEST_TRACE),
+                "message": self.json_converter.text(raised.message),
+                "stacktrace": self.json_converter.ending(raised.stacktrace, _LONGEST_TRACE),
             }
         if isinstance(record.stack_info, str) and record.stack_info:
-            told["stack"] = self.plain.ending(record.stack_info, _LONGEST_TRACE)
+            told["stack"] = self.json_converter.ending(record.stack_info, _LONGEST_TRACE)
         if misfits is not None:
-            told["args"] = self.plain.value(misfits)
+            told["args"] = self.json_converter.value(misfits)
         return told
 
     def _metadata(
@@ -523,9 +531,9 @@ class EmitKitFormatter(JsonFormatter):
         withheld: list[str],
         generated: Mapping[str, Json],
     ) -> dict[str, Json]:
-        own = {key: value for key, value in properties.items() if not str(key).startswith(keys.PRIVATE)}
+        own = {key: value for key, value in properties.items() if not str(key).startswith(extras.PRIVATE)}
         own.update(rest)
-        metadata = self.plain.items(own)
+        metadata = self.json_converter.items(own)
         metadata.update(dict.fromkeys(withheld, REDACTED))
         displaced = {key: metadata.pop(key) for key in list(metadata) if key in GENERATED or key in generated}
         if displaced:
@@ -553,28 +561,26 @@ class _Default:
 def _named(name: str, title: str | None, text: str, category: str) -> _Default:
     said = text.strip()
     tells_more = "\n" in said or (said and said != name.strip())
-    return _Default(
-        title, said if tells_more else vocabulary.DESCRIPTIONS.get(category), vocabulary.ICONS.get(category)
-    )
+    return _Default(title, said if tells_more else inference.DESCRIPTIONS.get(category), inference.ICONS.get(category))
 
 
 def _page_view(page: Json, created: float) -> _Default:
     path = page.get("path") if isinstance(page, dict) else None
     return _Default(
-        vocabulary.title_of(vocabulary.PAGE_VIEW),
-        path if isinstance(path, str) and path else vocabulary.PAGE_VIEW_DESCRIPTION,
-        vocabulary.PAGE_VIEW_ICON,
-        tags=(vocabulary.PAGE_VIEW,),
+        inference.title_of(inference.PAGE_VIEW),
+        path if isinstance(path, str) and path else inference.PAGE_VIEW_DESCRIPTION,
+        inference.PAGE_VIEW_ICON,
+        tags=(inference.PAGE_VIEW,),
         notify=False,
         display_as="message",
         metadata={"date": _iso(created)},
     )
 
 
-def _kind(record: logging.LogRecord, raised: records.Raised | None) -> tuple[str, ...]:
+def _kind(record: logging.LogRecord, raised: captured.CapturedException | None) -> tuple[str, ...]:
     return (
         str(record.name),
-        records.template(record),
+        captured.template(record),
         raised.type if raised else "",
     )  # `records.plain_kind` says the same
 

@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from emitkit_logging import __version__, options, process
-from emitkit_logging.event import Event, Key
+from emitkit_logging import __version__
+from emitkit_logging import _options as options
+from emitkit_logging._api.encoding import Json
+from emitkit_logging._events.captured import capture, restore
+from emitkit_logging._events.event import Event, FoldKey
+from emitkit_logging._outbox.budget import RateBudget
+from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.observer import BacklogObserver
+from emitkit_logging._outbox.outbox import Outbox
+from emitkit_logging._worker import lifecycle
+from emitkit_logging._worker.worker import Listener, holds_logging_lock, own_threads
 from emitkit_logging.formatter import EmitKitFormatter
-from emitkit_logging.ledger import Ledger
-from emitkit_logging.listener import Listener, holds_logging_lock, own_threads
-from emitkit_logging.outbox import Outbox
-from emitkit_logging.pace import Pace
-from emitkit_logging.record import capture, restore
 from emitkit_logging.stats import Stats
-from emitkit_logging.users import Users
-from emitkit_logging.values import Json
 
 _ONE_SHUTDOWN = 1.0
 """Seconds after a `flush` that failed within which a `close` belongs to the same shutdown."""
@@ -125,7 +127,7 @@ class EmitKitHandler(logging.Handler):
         )
         super().__init__(options.level("level", level))
         self._shaper = self._own_formatter
-        self._plain = self._shaper.plain
+        self._converter = self._shaper.json_converter
         self._plain_level = self._shaper.plain_level
         self._is_closed = False
         self._failed_flush: float | None = None
@@ -135,7 +137,7 @@ class EmitKitHandler(logging.Handler):
             if self._debug:
                 logging.getLogger("emitkit_logging").setLevel(logging.DEBUG)
             # not before, and not in a thread: an import there can be caught by a fork
-            from emitkit_logging.client import Client  # noqa: PLC0415
+            from emitkit_logging._worker.client import Client  # noqa: PLC0415
 
             def connect() -> Client:
                 return Client(
@@ -147,7 +149,7 @@ class EmitKitHandler(logging.Handler):
 
             self._connect = connect
             listener = self._listen()
-            process.watch(self)
+            lifecycle.watch(self)
             if listener.waits():
                 self._start(listener)
 
@@ -159,7 +161,7 @@ class EmitKitHandler(logging.Handler):
         """Set the formatter; one that is no `EmitKitFormatter` shapes nothing."""
         super().setFormatter(fmt)
         self._shaper = fmt if isinstance(fmt, EmitKitFormatter) else self._own_formatter
-        self._plain = self._shaper.plain
+        self._converter = self._shaper.json_converter
         self._plain_level = self._shaper.plain_level
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -192,7 +194,7 @@ class EmitKitHandler(logging.Handler):
         if self._is_closed:
             listener.refuse()
             return
-        captured = capture(record, self._plain)
+        captured = capture(record, self._converter)
         if type(level) is not int:  # a record made of a dict without it
             level = captured["levelno"] = int(level) if isinstance(level, int | float) else logging.NOTSET
         listener.append(captured)
@@ -237,7 +239,7 @@ class EmitKitHandler(logging.Handler):
         if listener is None or self._is_closed:
             return True
         deadline = time.monotonic() + (self._shutdown_timeout if timeout is None else timeout)
-        deliver = listener.finish if timeout is None and process.is_exiting() else listener.flush
+        deliver = listener.finish if timeout is None and lifecycle.is_exiting() else listener.flush
         settled = deliver(deadline)
         self._failed_flush = deadline if timeout is None and not settled else None
         return settled
@@ -250,10 +252,10 @@ class EmitKitHandler(logging.Handler):
         listener = self._listener
         if listener is not None and not self._is_closed:
             self._is_closed = True
-            if not listener.finish(self._deadline()) and holds_logging_lock() and not process.is_exiting():
-                process.leave_behind(listener, self._shutdown_timeout)
+            if not listener.finish(self._deadline()) and holds_logging_lock() and not lifecycle.is_exiting():
+                lifecycle.leave_behind(listener, self._shutdown_timeout)
             else:
-                process.report_lost(listener.give_up())
+                lifecycle.report_lost(listener.give_up())
             listener.end()
         super().close()
 
@@ -286,10 +288,10 @@ class EmitKitHandler(logging.Handler):
     def _listen(self) -> Listener:
         shape = _Shape(self)
 
-        def make_outbox(ledger: Ledger | None = None) -> Outbox:
+        def make_outbox(ledger: BacklogObserver | None = None) -> Outbox:
             clock = time.monotonic
-            pace = Pace(rate_limit=self._rate_limit, alert_reserve=self._alert_reserve, clock=clock)
-            users = Users(ttl=self._alias_ttl, size=self._alias_cache_size, clock=clock)
+            pace = RateBudget(rate_limit=self._rate_limit, alert_reserve=self._alert_reserve, clock=clock)
+            users = KnownUsers(ttl=self._alias_ttl, size=self._alias_cache_size, clock=clock)
             return Outbox(size=self._queue_size, pace=pace, users=users, shape=shape, clock=clock, ledger=ledger)
 
         self._listener = None if self._spool is None else self._share(self._spool, make_outbox, shape)
@@ -298,15 +300,15 @@ class EmitKitHandler(logging.Handler):
         weakref.finalize(self, self._listener.end).atexit = False
         return self._listener
 
-    def _share(self, path: Path, make_outbox: Callable[[Ledger], Outbox], shape: _Shape) -> Listener | None:
-        from emitkit_logging import sharing  # noqa: PLC0415 - sqlite3 is for those who want a spool
+    def _share(self, path: Path, make_outbox: Callable[[BacklogObserver], Outbox], shape: _Shape) -> Listener | None:
+        from emitkit_logging._spool import worker as sharing  # noqa: PLC0415 - sqlite3 is for those who want a spool
 
         return sharing.open_spool(
             path,
             make_outbox,
             shape,
             self._connect(),
-            plain=self._plain,
+            converter=self._converter,
             size=self._queue_size,
             spool_size=self._spool_size,
             ttl=self._spool_ttl,
@@ -315,7 +317,7 @@ class EmitKitHandler(logging.Handler):
         )
 
     def _start(self, listener: Listener) -> None:
-        process.prepare_exit()
+        lifecycle.prepare_exit()
         uwsgi = sys.modules.get("uwsgi")
         if uwsgi is not None and not (uwsgi.opt.get("enable-threads") or uwsgi.opt.get("threads")):
             logging.getLogger("emitkit_logging").warning(
@@ -341,7 +343,7 @@ class _Shape:
         return self._current().event(restore(captured))
 
     @property
-    def key(self) -> Callable[[dict[str, Any]], Key | None]:
+    def key(self) -> Callable[[dict[str, Any]], FoldKey | None]:
         return self._current().key
 
     def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]) -> Event:

@@ -37,8 +37,8 @@ def emitkit_inbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     `emitkit_inbox.wait_for(title="User Signed Up")` waits for an event and returns it, `emitkit_inbox.events` has all.
     When the test fails, its report tells the events and the refused requests.
     """
+    from emitkit_logging._options import API_KEY_VARIABLE, BASE_URL_VARIABLE  # noqa: PLC0415
     from emitkit_logging.inbox import Inbox  # noqa: PLC0415 - see above
-    from emitkit_logging.options import API_KEY_VARIABLE, BASE_URL_VARIABLE  # noqa: PLC0415
 
     try:
         inbox = Inbox(rate_limit=UNLIMITED)
@@ -92,7 +92,7 @@ def _left_out(count: int, what: str) -> list[str]:
 
 def _reason(request: dict[str, Any]) -> str:
     """Return what is wrong with a refused request, as far as the request itself says; the answer is not kept."""
-    from emitkit_logging import contract  # noqa: PLC0415 - see above
+    from emitkit_logging._api import contract  # noqa: PLC0415 - see above
 
     if request["status"] == 401:
         return "another key than the inbox's"

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from emitkit_logging import EmitKitFormatter
-from emitkit_logging.event import Event
-from emitkit_logging.record import capture, restore
+from emitkit_logging._events.captured import capture, restore
+from emitkit_logging._events.event import Event
 
 
 def make(msg: Any = "hello", *args: Any, level: int = logging.INFO, exc_info: Any = None, **extra: Any):
@@ -23,7 +23,7 @@ def event(msg: Any = "hello", *args: Any, options: dict[str, Any] | None = None,
     formatter = EmitKitFormatter(**(options or {}))
     record = make(msg, *args, **kwargs)
     direct = formatter.event(record)
-    captured = formatter.event(restore(capture(record, formatter.plain)))
+    captured = formatter.event(restore(capture(record, formatter.json_converter)))
     assert captured.body() == direct.body()
     assert (captured.people, captured.kind) == (direct.people, direct.kind)
     return captured

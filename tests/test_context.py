@@ -20,9 +20,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emitkit_logging import EmitKitFormatter, bind_event_context, context, event_context, notation
-from emitkit_logging.event import Key
-from emitkit_logging.record import capture, restore
+from emitkit_logging import EmitKitFormatter, bind_event_context, context, event_context
+from emitkit_logging._events.captured import capture, restore
+from emitkit_logging._events.event import FoldKey
+from emitkit_logging._spool import codec
 
 from .records import make
 
@@ -40,7 +41,7 @@ def fresh():
 def seen(msg="it_happened", formatter=None, **extra):
     """Return the event of a record that is logged now, by way of what is captured."""
     formatter = formatter or EmitKitFormatter()
-    return formatter.event(restore(capture(make(msg, event=msg, **extra), formatter.plain)))
+    return formatter.event(restore(capture(make(msg, event=msg, **extra), formatter.json_converter)))
 
 
 def own(made):
@@ -448,10 +449,10 @@ def test_printed(capsys):
 @pytest.mark.parametrize("extra", [{}, {"items": [1]}])
 def test_noted(extra):
     """What was captured in a context is written to a spool and read back."""
-    plain = EmitKitFormatter().plain
+    converter = EmitKitFormatter().json_converter
     with event_context(page=PAGE, odd={"__emitkit_kind": "set", "of": [1]}):
-        taken = capture(make("x", event="x", **extra), plain)
-    back = notation.read(notation.write_record(taken, plain))
+        taken = capture(make("x", event="x", **extra), converter)
+    back = codec.read(codec.write_record(taken, converter))
     assert back[context.KEY] == taken[context.KEY]
 
 
@@ -462,7 +463,7 @@ def test_folds_as_its_event_says(values):
     """The quick key of a record in a context is that of its event, or none."""
     formatter = EmitKitFormatter()
     with event_context(**values):
-        taken = capture(make("x", event="x"), formatter.plain)
+        taken = capture(make("x", event="x"), formatter.json_converter)
     assert formatter.key(taken) in (None, formatter.event(restore(taken)).key)
 
 
@@ -518,5 +519,5 @@ def test_key_of_the_channel():
     """A context without a channel leaves the key where the record's own rules put it."""
     formatter = EmitKitFormatter(category_channel_map={"user": "people"})
     with event_context(tenant="acme"):
-        taken = capture(make("user_signed_up", event="user_signed_up"), formatter.plain)
-    assert formatter.key(taken) == Key("people", logging.INFO, ("user_signed_up",))
+        taken = capture(make("user_signed_up", event="user_signed_up"), formatter.json_converter)
+    assert formatter.key(taken) == FoldKey("people", logging.INFO, ("user_signed_up",))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emitkit_logging.proxy.gate import Gate
+from emitkit_logging.proxy.policy import Gate
 from tests.programs import run
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitkit_logging import EmitKitFormatter
-from emitkit_logging.record import capture, restore
-from emitkit_logging.users import Person
+from emitkit_logging._events.captured import capture, restore
+from emitkit_logging._events.identity import Identity
 
 from .records import event, make
 
@@ -241,8 +241,8 @@ def test_dict_message():
     """A dict as the message is read as extra; its `event` is the message."""
     made = event({"event": "Ada signed up", "emitkit_event": "user_signed_up", "plan": "pro"})
     assert (made.title, made.description, extra_metadata(made)) == ("User Signed Up", "Ada signed up", {"plan": "pro"})
-    plain = event({"event": "it broke", "code": 3}, level=logging.ERROR)
-    assert (plain.title, extra_metadata(plain)) == ("it broke", {"code": 3})
+    converter = event({"event": "it broke", "code": 3}, level=logging.ERROR)
+    assert (converter.title, extra_metadata(converter)) == ("it broke", {"code": 3})
 
 
 def test_page_view():
@@ -328,13 +328,13 @@ class Cart:
 
 def test_values_at_the_call():
     """Later changes of what was logged do not reach the event."""
-    from emitkit_logging.record import capture, restore
+    from emitkit_logging._events.captured import capture, restore
 
     formatter = EmitKitFormatter()
     cart, tags, page = Cart([1]), ["a"], {"path": "/"}
     record = make("%s", page, event="x", cart=cart, tags=tags, page=page)
     before = dict(record.__dict__)
-    captured = capture(record, formatter.plain)
+    captured = capture(record, formatter.json_converter)
     assert record.__dict__ == before
     cart.items.append(2)
     tags.append("b")
@@ -385,7 +385,7 @@ def test_person_checks(user_id, error):
 def test_person():
     """`handler.identify` takes traits and aliases."""
     person = EmitKitFormatter().person(5, {"email": "e", "plan": "p"}, ["a"], 1.0)
-    assert person == Person("5", {"plan": "p", "email": "e"}, ("e", "a"), 1.0)
+    assert person == Identity("5", {"plan": "p", "email": "e"}, ("e", "a"), 1.0)
     with pytest.raises(TypeError, match="traits"):
         EmitKitFormatter().person(5, ["x"], (), 0.0)
 
@@ -558,7 +558,7 @@ def test_key(extra, message, level, raises, from_message):
     error = ValueError("no")
     info = (ValueError, error, None) if raises else None
     record = make(message, *(["a"] if "%" in message else []), level=level, exc_info=info, **extra)
-    captured = capture(record, made.plain)
+    captured = capture(record, made.json_converter)
     key = made.key(captured)
     assert key is None or key == made.event(restore(captured)).key
     if not extra:

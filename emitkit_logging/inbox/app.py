@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emitkit_logging.contract import (
+from emitkit_logging._api.contract import (
     LISTED,
     LONGEST_CHANNEL,
     LONGEST_IDEMPOTENCY_KEY,

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from emitkit_logging.contract import encode
+from emitkit_logging._api.contract import encode
 from emitkit_logging.inbox.feed import Feed, iso
 from emitkit_logging.inbox.hosts import is_loopback
 

@@ -22,7 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from emitkit_logging.contract import WAITING_SECONDS, TooLarge, encode, waits
+from emitkit_logging._api.contract import WAITING_SECONDS, TooLarge, encode, waits
 
 T = TypeVar("T")
 

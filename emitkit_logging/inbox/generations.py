@@ -13,8 +13,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from emitkit_logging import contract
-from emitkit_logging.contract import Conflict, Invalid, Refusal, TooLarge, Unstorable
+from emitkit_logging._api import contract
+from emitkit_logging._api.contract import Conflict, Invalid, Refusal, TooLarge, Unstorable
 from emitkit_logging.inbox.limiter import FixedWindow, Limiter, SilenceWindow, Verdict
 
 if TYPE_CHECKING:

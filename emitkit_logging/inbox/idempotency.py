@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from emitkit_logging.contract import Conflict
+from emitkit_logging._api.contract import Conflict
 
 LIFETIME = 86_400.0
 """Seconds for which a key is remembered."""

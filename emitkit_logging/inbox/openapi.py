@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import emitkit_logging
-from emitkit_logging.contract import (
+from emitkit_logging._api.contract import (
     CURRENT,
     LISTED,
     LONGEST_CHANNEL,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from emitkit_logging.contract import Invalid, parse
+from emitkit_logging._api.contract import Invalid, parse
 from emitkit_logging.inbox.feed import least_level, level_of
 from emitkit_logging.inbox.hosts import is_loopback
 from emitkit_logging.inbox.questions import Over

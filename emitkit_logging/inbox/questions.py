@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from emitkit_logging.contract import LONGEST_ANSWER, SEND, Invalid, Problem
+from emitkit_logging._api.contract import LONGEST_ANSWER, SEND, Invalid, Problem
 from emitkit_logging.inbox.feed import Feed, iso
 
 Event = dict[str, Any]

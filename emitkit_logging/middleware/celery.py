@@ -8,8 +8,8 @@ from typing import Any
 from celery import signals
 
 from emitkit_logging import context
-from emitkit_logging.redaction import Redactor
-from emitkit_logging.values import Plain
+from emitkit_logging._events.converter import JsonConverter
+from emitkit_logging._events.redaction import Redactor
 
 HEADER = "emitkit_context"
 """The message's header in which the context of the sender travels, as JSON."""
@@ -20,7 +20,7 @@ MOST_BYTES = 16 * 1024
 _ABOUT = ("user_id", "user", "session_id")
 
 _redactor = Redactor()
-_plain = Plain(_redactor)
+_converter = JsonConverter(_redactor)
 
 
 def install() -> None:
@@ -37,7 +37,7 @@ def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     said = context.current()
     if said and headers is not None:
         # as it would be sent to EmitKit: others may read what is in a broker
-        said = _plain.items(said)
+        said = _converter.items(said)
         if isinstance(page := said.get("page"), dict):
             said["page"] = _redactor.mask_page(page)
         text = json.dumps(said)

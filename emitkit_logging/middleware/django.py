@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
 from emitkit_logging import context
-from emitkit_logging.request import Told
-from emitkit_logging.request import describe as describe_request
+from emitkit_logging.middleware._request import Told
+from emitkit_logging.middleware._request import describe as describe_request
 
 _OWNER = "a request to Django"
 

@@ -9,7 +9,7 @@ options; `ingest_proxy_events` takes a payload that another endpoint has receive
 
 from emitkit_logging.proxy.endpoints import asgi_app, django_view, flask_blueprint, starlette_route, wsgi_app
 from emitkit_logging.proxy.payload import PayloadError, ingest_proxy_events
-from emitkit_logging.proxy.visit import Visit
+from emitkit_logging.proxy.request import Visit
 
 __all__ = [
     "PayloadError",

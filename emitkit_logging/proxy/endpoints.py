@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from emitkit_logging.proxy.gate import Answer, Gate
 from emitkit_logging.proxy.payload import MOST_BYTES
-from emitkit_logging.proxy.visit import Headers, Visit
+from emitkit_logging.proxy.policy import Answer, Gate
+from emitkit_logging.proxy.request import Headers, Visit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from emitkit_logging import context, keys, vocabulary
-from emitkit_logging.contract import LONGEST_ID
-from emitkit_logging.proxy.visit import Headers, Visit
-from emitkit_logging.record import GUEST, GUEST_MARK
+from emitkit_logging import context
+from emitkit_logging._api.contract import LONGEST_ID
+from emitkit_logging._events import extras, inference
+from emitkit_logging._events.captured import GUEST, GUEST_MARK
+from emitkit_logging.proxy.request import Headers, Visit
 
 MOST_BYTES = 64 * 1024
 """Bytes of a payload: what a browser lets a beacon have (Fetch standard, in-flight keepalive bytes)."""
@@ -37,7 +38,7 @@ NOBODY = ""
 _LONGEST_CATEGORY = 64
 _PARTS = ("page", "device", "utm", "server")
 _PERSON = ("user", "user_id")
-_CHANNEL, _NOTIFY = keys.OVERRIDES
+_CHANNEL, _NOTIFY = extras.OVERRIDES
 _NAMES = ("email", "username", "name")
 
 # what would break a line, move a terminal's cursor or turn a text around, and halves of characters
@@ -201,7 +202,7 @@ def _without_nobody(known: Mapping[str, Any]) -> dict[str, Any]:
     for key in _PERSON:
         if found.get(key) in (None, "", {}):
             found.pop(key, None)
-    if "user_id" in found and not keys.is_id(found["user_id"]):
+    if "user_id" in found and not extras.is_id(found["user_id"]):
         found["user_id"] = str(found["user_id"])
     return found
 
@@ -226,7 +227,7 @@ def _extra(
     if kind == "track":
         said = _tracked(event.get("event"), event.get("context"), channels)
     elif kind == "pageView":
-        said = {"event": vocabulary.PAGE_VIEW, **_context(event.get("context"), _object(event.get("properties")))}
+        said = {"event": inference.PAGE_VIEW, **_context(event.get("context"), _object(event.get("properties")))}
     elif kind == "identify":
         return {"identify": _identified(event, only), GUEST: GUEST_MARK}
     elif kind == "reset":
@@ -255,7 +256,7 @@ def _tracked(event: object, said_context: object, channels: frozenset[str]) -> d
         said[_CHANNEL] = channel
         if isinstance(properties.get(_NOTIFY), bool):
             said[_NOTIFY] = properties[_NOTIFY]
-    if keys.is_number(event.get("timestamp")):
+    if extras.is_number(event.get("timestamp")):
         said["properties"]["clientTimestamp"] = event["timestamp"]
     if _is_id(event.get("userId")):
         said["user_id"] = event["userId"]
@@ -319,7 +320,7 @@ def _around(said: dict[str, Any], visit: Visit, known: dict[str, Any], only: str
 
 
 def _public(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if not key.startswith(keys.PRIVATE)}
+    return {key: value for key, value in values.items() if not key.startswith(extras.PRIVATE)}
 
 
 def _object(value: object) -> dict[str, Any]:
@@ -327,4 +328,4 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _is_id(value: object) -> bool:
-    return keys.is_id(value) and 0 < len(str(value)) <= LONGEST_ID
+    return extras.is_id(value) and 0 < len(str(value)) <= LONGEST_ID

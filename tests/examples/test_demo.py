@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from emitkit_logging import demo
-from emitkit_logging.command import main
+from emitkit_logging.cli import demo, main
 
 PATIENCE = 60.0
-COMMAND = [sys.executable, "-m", "emitkit_logging.command", "demo"]
+COMMAND = [sys.executable, "-m", "emitkit_logging", "demo"]
 
 
 def event(channel: str, title: str, user: str | None = None, **metadata: object) -> dict[str, object]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emitkit_logging import contract
-from emitkit_logging.contract import CURRENT, SELF_HOSTED, Invalid, Unstorable
+from emitkit_logging._api import contract
+from emitkit_logging._api.contract import CURRENT, SELF_HOSTED, Invalid, Unstorable
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from emitkit_logging.contract import TooLarge, encode
+from emitkit_logging._api.contract import TooLarge, encode
 from emitkit_logging.inbox.feed import EVENT_FIELDS, Feed, Recent
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emitkit_logging.contract import Conflict
+from emitkit_logging._api.contract import Conflict
 from emitkit_logging.inbox.idempotency import LIFETIME, IdempotencyKeys
 from emitkit_logging.inbox.limiter import FixedWindow, SilenceWindow
 

@@ -86,7 +86,7 @@ def test_every_option_is_passed_on(tmp_path):
     ]
     arguments += ["--fault", "503 times 1", "--fault", "429 every 2 times 1", "--callback-secret", "whsec_c2VjcmV0"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "emitkit_logging.command", "inbox", *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "emitkit_logging", "inbox", *arguments], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:

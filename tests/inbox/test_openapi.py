@@ -11,7 +11,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emitkit_logging.contract import CURRENT, Invalid
+from emitkit_logging._api.contract import CURRENT, Invalid
 from emitkit_logging.inbox import Inbox
 from emitkit_logging.inbox.openapi import document
 

@@ -1,0 +1,1 @@
+"""How a log record becomes an event. Pure."""

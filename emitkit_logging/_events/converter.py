@@ -1,0 +1,372 @@
+"""Values: how anything that stands in a record becomes JSON, bounded in size, without secrets.
+
+Two passes share the same bounds. `snapshot` runs in the application's thread and only copies what could
+change after the call; `JsonConverter` runs wherever there is time and turns the result into JSON values.
+Converting what is already converted changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import pathlib
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.text import MORE, clean, cut
+from emitkit_logging._events.redaction import REDACTED, Redactor
+
+LONGEST_TEXT = 8_000
+"""Characters kept of one text: with the 16 KB of an event nothing longer could be sent whole."""
+
+MOST_ITEMS = 100
+"""Entries kept of one container, the line that says how many more there were included."""
+
+MOST_NODES = 2_000
+"""Entries kept of one value, all its containers together."""
+
+LONGEST_KEY = 256
+"""Characters kept of one key."""
+
+DEEPEST = 16
+"""Containers inside one another; servers refuse metadata that is nested without end (API contract)."""
+
+_SAFE_INTEGER = 2**53  # beyond it, servers written in JavaScript lose digits (API contract)
+_MOST_BITS = 10_000  # beyond it, the interpreter may refuse to write an integer's digits, or take very long
+_MARGIN = 1_000  # of a text beyond its limit that is searched for secrets, since half a key is no longer recognised
+_UNCHANGING = frozenset(
+    (int, float, bool, type(None), complex, uuid.UUID, decimal.Decimal)
+    + (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
+)
+# what is copied without counting stays below MOST_NODES
+_SHALLOW = 4
+_FEW = 6
+_SEQUENCES = (list, tuple, set, frozenset)
+
+
+class Converted:
+    """A value that was converted when the record was logged, and no longer has its own type.
+
+    Keys of a record that mean something only for one type (`user` as a dict) must not take it for that type.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Json) -> None:
+        self.value = value
+
+
+def is_unchanging(value: object) -> bool:
+    """Tell whether `value` is immutable and small, so that it can be kept as it is."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value) <= LONGEST_TEXT  # type: ignore[arg-type]
+    return kind in _UNCHANGING
+
+
+class JsonConverter:
+    """Turns any value into JSON values.
+
+    Only builtin containers, dataclasses, mappings and sequences are walked. Iterators and other iterables are
+    never evaluated: they are named by their type. Whatever an object does when asked for its text, the result
+    is JSON.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def text(self, text: str) -> str:
+        """Return `text` cut to `LONGEST_TEXT`, cleaned, and with secrets masked."""
+        size = str.__len__(text)
+        if size > LONGEST_TEXT:
+            return self.part(str.__str__(text)[: LONGEST_TEXT + _MARGIN], f"{size} characters")
+        return self._redactor.mask(clean(str.__str__(text)))
+
+    def part(self, text: str, whole: str) -> str:
+        """Return the beginning of a text that is too long, and how long the `whole` was."""
+        mark = f"{MORE} [{whole}]"
+        return self._redactor.mask(clean(text))[: LONGEST_TEXT - len(mark)] + mark
+
+    def ending(self, text: str, longest: int) -> str:
+        """Return the last `longest` characters of `text`, cleaned, and with secrets masked."""
+        if len(text) <= longest:
+            return self._redactor.mask(clean(text))
+        mark = f"{MORE} [{len(text)} characters]\n"
+        return mark + self._redactor.mask(clean(text[-longest - _MARGIN :]))[len(mark) - longest :]
+
+    def value(self, value: object) -> Json:
+        """Return `value` as JSON values, at most `MOST_NODES` of them."""
+        kind = type(value)
+        if kind is str:
+            return self.text(value)  # type: ignore[arg-type]
+        if kind is int:
+            return _integer(value)  # type: ignore[arg-type]
+        walked: Json = _Walk(self, self._redactor).visit(value, 0)
+        return walked
+
+    def snapshot(self, value: object) -> object:
+        """Return what `value` is now, safe from later changes.
+
+        Builtin scalars and containers stay what they are, and what derives from them becomes one, so that whoever asks
+        for a type gets the same answer as before; all else is converted and wrapped as `Converted`.
+        """
+        try:
+            return _copy(value, 0)
+        except _Foreign:
+            return _Snapshot(self, self._redactor).visit(value, 0)
+
+    def items(self, mapping: Mapping[Any, Any]) -> dict[str, Json]:
+        """Return a mapping as a JSON object whose keys are texts, equal ones told apart by a suffix."""
+        if type(mapping) is dict and len(mapping) <= MOST_ITEMS and all(map(_is_simple, mapping, mapping.values())):
+            is_secret = self._redactor.is_secret  # the common case, in a third of the time
+            return {key: REDACTED if is_secret(key) else self.value(item) for key, item in mapping.items()}
+        walked = self.value(mapping)
+        return walked if isinstance(walked, dict) else {"value": walked}
+
+
+def _is_simple(key: object, value: object) -> bool:
+    return type(key) is str and key.isidentifier() and len(key) <= LONGEST_KEY and type(value) in (str, int)
+
+
+class _Foreign(Exception):  # noqa: N818 - control flow: the value is not made of builtin immutables alone
+    pass
+
+
+def _copy(value: object, depth: int) -> object:
+    if is_unchanging(value):
+        return value
+    kind = type(value)
+    if depth >= _SHALLOW:
+        raise _Foreign
+    if kind is dict and len(value) <= _FEW:  # type: ignore[arg-type]
+        # list() of an exact dict is one step for the interpreter: other threads cannot change it half-way
+        return {_copy(key, _SHALLOW): _copy(item, depth + 1) for key, item in list(value.items())}  # type: ignore[attr-defined]
+    if kind in _SEQUENCES and len(value) <= _FEW:  # type: ignore[arg-type]
+        return kind([_copy(item, depth + 1) for item in list(value)])  # type: ignore[call-overload]
+    raise _Foreign
+
+
+class _Walk:
+    """One conversion: counts what it keeps and remembers which containers it is inside of."""
+
+    def __init__(self, converter: JsonConverter, redactor: Redactor) -> None:
+        self._converter = converter
+        self._redactor = redactor
+        self._left = MOST_NODES
+        self._inside: set[int] = set()
+
+    def visit(self, value: object, depth: int) -> Any:
+        try:
+            return self._visit(value, depth)
+        except Exception:  # whatever a foreign object raises, the rest of the event is still sent
+            return _named(type(value))
+
+    def _visit(self, value: Any, depth: int) -> Any:
+        # Types are judged by type(), not isinstance(): a lazy object's __class__ would evaluate it.
+        kind = type(value)
+        if kind is str:
+            return self._converter.text(value)
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return _integer(value)
+        if kind is Converted:
+            return value.value
+        if issubclass(kind, enum.Enum):
+            return self._visit(value.value, depth)
+        if issubclass(kind, int):
+            return _integer(int.__int__(value))
+        if issubclass(kind, float):
+            return _number(float.__float__(value))
+        if issubclass(kind, str):
+            return self._converter.text(value)
+        if issubclass(kind, bytes | bytearray | memoryview):
+            return self._bytes(memoryview(value).cast("B"))
+        if issubclass(kind, datetime.datetime | datetime.date | datetime.time):
+            return self._converter.text(str(value.isoformat()))
+        if issubclass(kind, BaseException):
+            said = str(value)
+            return self._converter.text(f"{kind.__name__}: {said}" if said else kind.__name__)
+        if issubclass(kind, type):
+            return _named(value)
+        if dataclasses.is_dataclass(value):
+            return self._container(value, _fields, self._mapping, depth)
+        if issubclass(kind, Mapping):
+            return self._container(value, _pairs, self._mapping, depth)
+        if issubclass(kind, set | frozenset):
+            return self._container(value, _ordered, self._sequence, depth)
+        if issubclass(kind, Sequence) and not issubclass(kind, range | collections.UserString):
+            return self._container(value, _entries, self._sequence, depth)
+        return self._object(value, kind, depth)
+
+    def _object(self, value: Any, kind: type, depth: int) -> Any:
+        if callable(getattr(kind, "item", None)) and getattr(value, "ndim", 0) == 0:
+            item = value.item()
+            if type(item) is not kind:
+                return self._visit(item, depth)
+        is_iterable = hasattr(kind, "__iter__") or hasattr(kind, "__next__")
+        if is_iterable and not issubclass(kind, pathlib.PurePath | range | collections.UserString):
+            return _named(kind)
+        return self._converter.text(str(value))
+
+    def _container(
+        self, value: Any, read: Callable[[Any, int], tuple[Any, int]], build: Callable[[Any, int, int], Any], depth: int
+    ) -> Any:
+        if id(value) in self._inside:
+            return "<cycle>"
+        if depth >= DEEPEST or (self._left <= 0 and len(value)):
+            return f"{MORE} [{_named(type(value))[1:-1]}]"
+        self._inside.add(id(value))
+        try:
+            room = max(1, min(MOST_ITEMS, self._left))
+            entries, size = read(value, room)
+            kept = len(entries)
+            # reserved before going deeper, the mark included: what was converted already has the same size again
+            self._left -= kept
+            if kept < size:
+                entries = entries[: kept - 1]
+            return build(entries, size - len(entries), depth)
+        finally:
+            self._inside.discard(id(value))
+
+    def _mapping(self, pairs: Sequence[tuple[object, object]], more: int, depth: int) -> Any:
+        result: dict[str, Any] = {}
+        for key, value in pairs:
+            said = self._said(key)
+            name = untaken(cut(self._converter.text(said), LONGEST_KEY), result)
+            result[name] = REDACTED if self._redactor.is_secret(said) else self.visit(value, depth + 1)
+        if more:
+            result[untaken(MORE, result)] = f"{more} more"
+        return result
+
+    def _sequence(self, values: Sequence[object], more: int, depth: int) -> Any:
+        result = [self.visit(value, depth + 1) for value in values]
+        if more:
+            result.append(f"{MORE} {more} more")
+        return result
+
+    def _said(self, key: object) -> str:
+        if type(key) is str:
+            return key
+        try:
+            if type(key) in (tuple, frozenset):
+                return str.__str__(str(key))
+        except Exception:  # keys of foreign objects: named instead
+            return _named(type(key))
+        return str(_Walk.visit(self, key, DEEPEST))
+
+    def _bytes(self, value: memoryview) -> str:
+        kept = value[: LONGEST_TEXT + _MARGIN].tobytes()
+        is_whole = value.nbytes <= LONGEST_TEXT
+        try:
+            said = codecs.getincrementaldecoder("utf-8")().decode(kept, is_whole)
+        except UnicodeDecodeError:
+            said = base64.b64encode(kept).decode("ascii")
+        if is_whole and len(said) <= LONGEST_TEXT:
+            return self._converter.text(said)
+        return self._converter.part(said, f"{value.nbytes} bytes")
+
+
+class _Snapshot(_Walk):
+    """A walk that keeps builtin types, and wraps what it has to convert."""
+
+    def visit(self, value: object, depth: int) -> Any:
+        try:
+            return self._taken(value, depth)
+        except Exception:  # such as the elements of a set, when one of them can no longer be an element
+            return Converted(_Walk(self._converter, self._redactor).visit(value, depth))
+
+    def _taken(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if is_unchanging(value) or kind is Converted:
+            return value
+        if issubclass(kind, str):
+            return self._converter.text(value) if str.__len__(value) > LONGEST_TEXT else str.__str__(value)
+        if issubclass(kind, int):
+            return int.__int__(value)
+        if issubclass(kind, float):
+            return float.__float__(value)
+        if issubclass(kind, dict):
+            return self._container(value, _pairs, self._dict, depth)
+        for builtin in _SEQUENCES:
+            if issubclass(kind, builtin):
+                walked = self._container(value, _entries, self._sequence, depth)
+                return builtin(walked) if type(walked) is list else walked
+        return Converted(super().visit(value, depth))
+
+    def _dict(self, pairs: Sequence[tuple[object, object]], more: int, depth: int) -> dict[Any, Any]:
+        result = {key if is_unchanging(key) else self._said(key): self.visit(value, depth + 1) for key, value in pairs}
+        if more:
+            result[untaken(MORE, result)] = f"{more} more"
+        return result
+
+
+def _pairs(mapping: Mapping[Any, Any], most: int) -> tuple[list[tuple[object, object]], int]:
+    if isinstance(mapping, dict):
+        # list() of a dict is one step for the interpreter: other threads cannot change it half-way
+        return list(dict.items(mapping))[:most], dict.__len__(mapping)
+    return [(key, mapping[key]) for key in islice(mapping, most)], len(mapping)
+
+
+def _fields(value: Any, most: int) -> tuple[list[tuple[object, object]], int]:
+    fields = dataclasses.fields(value)
+    return [(field.name, getattr(value, field.name, None)) for field in fields[:most]], len(fields)
+
+
+def _entries(values: Iterable[object], most: int) -> tuple[list[object], int]:
+    if type(values) in _SEQUENCES:
+        entries = list(values)
+        return entries[:most], len(entries)
+    return list(islice(values, most)), len(values)  # type: ignore[arg-type]
+
+
+def _ordered(values: set[Any] | frozenset[Any], most: int) -> tuple[list[object], int]:
+    some, size = _entries(values, most)
+    try:
+        return sorted(some), size  # type: ignore[type-var]
+    except TypeError:
+        return sorted(some, key=lambda value: (type(value).__name__, str(value))), size
+
+
+def _integer(value: int) -> Json:
+    if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
+        return value
+    if value.bit_length() > _MOST_BITS:
+        return f"{hex(value >> value.bit_length() - 64)}{MORE} [{value.bit_length()} bits]"
+    return str(value)
+
+
+def _number(value: float) -> Json:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def untaken(name: str, taken: Mapping[Any, object]) -> str:
+    """Return `name`, or with a suffix where `taken` has it already."""
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"
+
+
+def _named(kind: type) -> str:
+    return f"<{qualified_name(kind)}>"
+
+
+def qualified_name(kind: type) -> str:
+    """Name a type as tracebacks do: with its module, builtins bare."""
+    module = getattr(kind, "__module__", None)
+    name = getattr(kind, "__qualname__", None) or "object"
+    return str(name) if module in (None, "builtins", "__main__") else f"{module}.{name}"

@@ -1,0 +1,202 @@
+"""Options: what a user may configure, checked at once.
+
+Each check returns the value in the form in which it is used, or raises a `ValueError` or `TypeError` that names the
+option and says what would be right.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from emitkit_logging._api.contract import LONGEST_CHANNEL
+
+API_KEY_VARIABLE = "EMITKIT_API_KEY"
+BASE_URL_VARIABLE = "EMITKIT_BASE_URL"
+DEFAULT_BASE_URL = "https://api.emitkit.com"
+DEFAULT_LEVEL_CHANNELS: Mapping[str | int, str] = {"ERROR": "alerts", "CRITICAL": "alerts"}
+LONGEST_SOURCE = 50
+"""Characters: what the open-source server's database takes; the contract's own limit is higher."""
+
+DISPLAY_STYLES = ("notification", "message")
+
+
+def level(option: str, value: object) -> int:
+    """Return a level's number from its name in any case, its number, or a string of digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        name = value.strip()
+        if name.isdigit():
+            return int(name)
+        number = logging.getLevelName(name.upper())
+        if not isinstance(number, int):
+            number = logging.getLevelName(name)
+        if isinstance(number, int):
+            return number
+        raise ValueError(f"{option}: {value!r} is no level; use a name such as 'ERROR' or a number")
+    raise TypeError(f"{option}: a level is a name such as 'ERROR' or a number, not {value!r}")
+
+
+def text(option: str, value: object, longest: int) -> str:
+    """Return a non-empty string of at most `longest` characters."""
+    if not isinstance(value, str):
+        raise TypeError(f"{option}: must be a string, not {value!r}")
+    if not value.strip() or len(value) > longest:
+        raise ValueError(f"{option}: must have 1 to {longest} characters, not {len(value)}")
+    return value
+
+
+def flag(option: str, value: object) -> bool:
+    """Return a boolean."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{option}: must be True or False, not {value!r}")
+    return value
+
+
+def number(option: str, value: object, *, least: float = 0.0, most: float = math.inf, above: bool = False) -> float:
+    """Return a finite number from `least` (or above it) to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{option}: must be a number, not {value!r}")
+    if not math.isfinite(value) or value < least or value > most or (above and value == least):
+        bound = f"above {least:g}" if above else f"at least {least:g}"
+        upper = "" if most == math.inf else f" and at most {most:g}"
+        raise ValueError(f"{option}: must be {bound}{upper}, not {value!r}")
+    return float(value)
+
+
+def count(option: str, value: object, *, least: int) -> int:
+    """Return a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{option}: must be a whole number, not {value!r}")
+    if value < least:
+        raise ValueError(f"{option}: must be at least {least}, not {value!r}")
+    return value
+
+
+def display_as(option: str, value: object) -> str:
+    """Return one of the two display styles."""
+    if value not in DISPLAY_STYLES:
+        raise ValueError(f"{option}: must be 'notification' or 'message', not {value!r}")
+    return str(value)
+
+
+def names(option: str, value: object) -> tuple[str, ...]:
+    """Return a collection of strings as a tuple; `None` is an empty one."""
+    if value is None:
+        return ()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{option}: must be a list of strings, not {value!r}")
+    found = tuple(value)
+    if not all(isinstance(name, str) for name in found):
+        raise TypeError(f"{option}: must hold strings only, not {value!r}")
+    return found
+
+
+def channel_map(option: str, value: object) -> dict[str, str]:
+    """Return a map from category to channel; `None` is an empty one."""
+    return {
+        text(f"{option} key", key, 10_000): text(f"{option}[{key!r}]", channel, LONGEST_CHANNEL)
+        for key, channel in _mapping(option, value).items()
+    }
+
+
+def level_channel_map(option: str, value: object) -> dict[int, str]:
+    """Return a map from level number to channel; `None` is an empty one."""
+    return {
+        level(option, key): text(f"{option}[{key!r}]", channel, LONGEST_CHANNEL)
+        for key, channel in _mapping(option, value).items()
+    }
+
+
+def _mapping(option: str, value: object) -> Mapping[object, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{option}: must be a dict, not {value!r}")
+    return value
+
+
+def api_key(value: object, *, required: bool) -> str:
+    """Return the API key: the option's, else the environment's.
+
+    Raises:
+        ValueError: when there is none and one is required, or when it cannot stand in an HTTP header.
+    """
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"api_key: must be a string, not {type(value).__name__}")
+    key = (value or os.environ.get(API_KEY_VARIABLE, "")).strip()
+    if not key and required:
+        raise ValueError(
+            f"api_key: missing; pass it or set the environment variable {API_KEY_VARIABLE} (or enabled=False)"
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError("api_key: has characters that cannot stand in an HTTP header")
+    return key
+
+
+def base_url(value: object, *, allow_http: bool) -> str:
+    """Return the server's address without a trailing slash: the option's, else the environment's, else EmitKit's.
+
+    Raises:
+        ValueError: when it is no http or https address, carries a user or a query, or is plain `http` to
+            another machine without `allow_http`: the key would travel readable.
+    """
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"base_url: must be a string, not {value!r}")
+    url = (value or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL).strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in ("http", "https") or any(ord(char) <= 32 for char in url):
+        raise ValueError("base_url: must be an address such as 'https://api.emitkit.com'")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("base_url: must not carry a user, a password, a query or a fragment")
+    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+        raise ValueError(
+            f"base_url: plain http to {host} would send the API key readable; use https, or allow_http=True"
+        )
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback
+
+
+def doubt(key: str) -> str:
+    """Return what is odd about a key that does not look like one of EmitKit's (seed document), else nothing."""
+    if not key or key.startswith("emitkit_"):
+        return ""
+    return "api_key: does not start with 'emitkit_'; is it the key of an EmitKit project?"
+
+
+def warn_unusual_key(key: str) -> None:
+    """Warn on the logger `emitkit_logging` about a key that does not look like one of EmitKit's."""
+    doubts = doubt(key)
+    if doubts:
+        logging.getLogger("emitkit_logging").warning(doubts)
+
+
+def spool(value: object) -> Path | None:
+    """Return the path of a spool; where that is not possible, memory is used, which is no error (design, *Spool*)."""
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"spool: must be a path, not {value!r}")
+    name = os.fspath(value)
+    if not isinstance(name, str) or not name.strip() or "\x00" in name:
+        raise ValueError("spool: must be the path of a file")
+    return Path(name).expanduser().absolute()

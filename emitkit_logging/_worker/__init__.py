@@ -1,0 +1,1 @@
+"""Threads, forks, exits and HTTP."""

@@ -1,0 +1,204 @@
+"""Client: one request to EmitKit and its response, over requests.
+
+This is the only room that knows of HTTP. It is imported when an enabled handler is made, and not before: an import in a
+background thread can be caught by a fork.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import math
+import socket
+import time
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
+
+from emitkit_logging._api.requests import ApiRequest
+from emitkit_logging._api.responses import ApiResponse, HttpResponse, read, unanswered
+
+LONGEST_BODY = 64 * 1024
+"""Bytes read of a response: those of EmitKit have a few hundred."""
+
+FAILURES = (requests.RequestException, HTTPError, OSError, ValueError)
+"""What a network, a proxy or a certificate can raise instead of a response."""
+
+
+class Client:
+    """Sends requests over one kept connection.
+
+    Args:
+        base_url: the server's address, path prefix included.
+        api_key: sent as a bearer token.
+        timeout: seconds for one request.
+        user_agent: how we introduce ourselves.
+    """
+
+    def __init__(self, *, base_url: str, api_key: str, timeout: float, user_agent: str) -> None:
+        self._api_key = api_key
+        self._headers = {
+            "Authorization": f"Bearer {api_key}",
+            "Content-Type": "application/json",
+            "User-Agent": user_agent,
+        }
+        # Session.send would follow redirects, store cookies and let ~/.netrc replace the key, and prepare each request
+        # anew, which takes longer than sending it. So requests only says how to get there: through which proxy, and
+        # trusting which certificates, by the environment as ever. The connection that it makes is then used directly.
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
+        settings = requests.Session().merge_environment_settings(base_url, {}, None, None, None)
+        self._settings: tuple[Any, Any, Any] = (settings["proxies"], settings["verify"], settings["cert"])
+        self._base_url = base_url
+        self._limit = Timeout(total=timeout)  # urllib3 copies it for each request
+        self._pool: Any = None
+        self._targets: dict[str, str] = {}
+
+    def _connect(self) -> Any:
+        # not at construction: a proxy's address or a certificate that cannot be used must not stop the application
+        proxies, verify, cert = self._settings
+        url = self._base_url
+        connect = getattr(self._adapter, "get_connection_with_tls_context", None)
+        if connect is not None:
+            pool = connect(_prepared(url), verify, proxies=proxies, cert=cert)
+        else:  # requests before 2.32
+            pool = self._adapter.get_connection(url, proxies)
+        self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+        pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
+        return pool
+
+    def send(self, request: ApiRequest) -> ApiResponse:
+        """Send a request and read its answer.
+
+        Returns:
+            The answer; one that says why where there was no response. Nothing is raised for what a server or a
+            network does, and no redirect is followed.
+        """
+        try:
+            response = self.exchange("POST", request.path, request.body, request.key)
+        except FAILURES as error:
+            return unanswered(self._reason(error))
+        return read(response, success=request.success)
+
+    def exchange(self, method: str, path: str, body: bytes | None = None, key: str | None = None) -> HttpResponse:
+        """Send a request and return the response as it came.
+
+        Args:
+            method: of HTTP.
+            path: below the base URL.
+            body: JSON, UTF-8.
+            key: the `Idempotency-Key`.
+
+        Raises:
+            Exception: one of `FAILURES` where there was no response.
+        """
+        headers = self._headers if key is None else {**self._headers, "Idempotency-Key": key}
+        if self._pool is None:
+            self._pool = self._connect()
+        target = self._targets.get(path)
+        if target is None:
+            target = self._adapter.request_url(_prepared(self._base_url + path), self._settings[0])
+            self._targets[path] = target
+        response = self._pool.urlopen(
+            method,
+            target,
+            body=body,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,  # through a proxy the target is a whole URL, of another host than the pool's
+            timeout=self._limit,
+            preload_content=False,
+        )
+        content = _body(response)
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return HttpResponse(response.status, received, content)
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy that the environment puts between us and the server, or `None`."""
+        return requests.utils.select_proxy(self._base_url, self._settings[0])
+
+    def _reason(self, error: Exception) -> str:
+        return f"{type(error).__name__}: {error}".replace(self._api_key, "[redacted]")[:300]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._adapter.close()
+        self._pool = None
+
+
+class _PunctualReader(io.RawIOBase):
+    """Reads from a socket until a deadline: the socket's own timeout starts anew with each byte that drips in."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._timeout = sock.gettimeout()
+        self._deadline = math.inf if self._timeout is None else time.monotonic() + self._timeout
+        self._is_first = True
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._is_first:
+            self._is_first = False
+        elif self._timeout is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _PunctualResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp: Any = io.BufferedReader(_PunctualReader(self.fp.detach(), sock))
+
+
+class _Connection:
+    """Mixed into a connection of urllib3.
+
+    A request leaves in one write, where http.client needs two: a write costs more than making what is written, and a
+    server would wake twice. A response arrives within the time that urllib3 sets for reading from it.
+    """
+
+    response_class = _PunctualResponse
+    _pieces: list[bytes] | None = None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        pieces: list[bytes] = []
+        self._pieces = pieces
+        try:
+            super().request(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self._pieces = None
+        self.send(b"".join(pieces))
+
+    def send(self, data: bytes) -> None:
+        if self._pieces is None:
+            super().send(data)  # type: ignore[misc]
+        else:
+            self._pieces.append(data)
+
+
+def _body(response: Any) -> bytes:
+    try:
+        body: bytes = response.read(LONGEST_BODY)
+    except (HTTPError, OSError):
+        body = b""  # a status and headers have come, and they say what to do next
+    if not response.closed:
+        response.close()  # what is left of it would stand in the way of the next response
+    return body
+
+
+def _prepared(url: str) -> requests.PreparedRequest:
+    return requests.Request("POST", url).prepare()
