@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from emitkit_logging._api.contract import LONGEST_CHANNEL
+from emitkit_logging._api.requests import DISPLAY_STYLES
 
 API_KEY_VARIABLE = "EMITKIT_API_KEY"
 BASE_URL_VARIABLE = "EMITKIT_BASE_URL"
@@ -22,8 +23,6 @@ DEFAULT_BASE_URL = "https://api.emitkit.com"
 DEFAULT_LEVEL_CHANNELS: Mapping[str | int, str] = {"ERROR": "alerts", "CRITICAL": "alerts"}
 LONGEST_SOURCE = 50
 """Characters: what the open-source server's database takes; the contract's own limit is higher."""
-
-DISPLAY_STYLES = ("notification", "message")
 
 
 def level(option: str, value: object) -> int:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from emitkit_logging import _options as options
-from emitkit_logging._events import captured, extras, inference
+from emitkit_logging._events import extras, inference
+from emitkit_logging._events.captured import message_of
 
 METHODS = ("track", "identify", "pageView")
 
@@ -62,7 +63,7 @@ class EventFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the handler is meant to get `record`."""
-        found = captured.extras(record)
+        found = extras.of_record(record.__dict__)
         name, category = extras.event_name(found), extras.get(found, "category")
         if name is None and category is None and extras.get(found, "identify") is not None:
             return "identify" in self._methods
@@ -71,7 +72,7 @@ class EventFilter(logging.Filter):
         if "track" not in self._methods:
             return False
         if name is None and category is not None:
-            name = captured.message(record)[0]
+            name = message_of(record)[0]
         if self._events:
             return name in self._events
         if self._patterns:

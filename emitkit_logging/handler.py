@@ -15,11 +15,12 @@ from typing import Any
 from emitkit_logging import __version__
 from emitkit_logging import _options as options
 from emitkit_logging._api.encoding import Json
-from emitkit_logging._events.captured import capture, restore
-from emitkit_logging._events.event import Event, FoldKey
+from emitkit_logging._events.captured import CapturedRecord, capture, restore
+from emitkit_logging._events.event import Event
+from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
-from emitkit_logging._outbox.observer import BacklogObserver
+from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._worker import lifecycle
 from emitkit_logging._worker.worker import Listener, holds_logging_lock, own_threads
@@ -123,8 +124,9 @@ class EmitKitHandler(logging.Handler):
             plain_level=plain_level,
             event_from_message=event_from_message,
             redact=redact,
-            secrets=(key,) if key else (),
         )
+        self._own_formatter.mask(key)
+        self._api_key = key
         super().__init__(options.level("level", level))
         self._shaper = self._own_formatter
         self._converter = self._shaper.json_converter
@@ -160,6 +162,8 @@ class EmitKitHandler(logging.Handler):
     def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802 - logging's name
         """Set the formatter; one that is no `EmitKitFormatter` shapes nothing."""
         super().setFormatter(fmt)
+        if isinstance(fmt, EmitKitFormatter):
+            fmt.mask(self._api_key)
         self._shaper = fmt if isinstance(fmt, EmitKitFormatter) else self._own_formatter
         self._converter = self._shaper.json_converter
         self._plain_level = self._shaper.plain_level
@@ -196,7 +200,7 @@ class EmitKitHandler(logging.Handler):
             return
         captured = capture(record, self._converter)
         if type(level) is not int:  # a record made of a dict without it
-            level = captured["levelno"] = int(level) if isinstance(level, int | float) else logging.NOTSET
+            level = captured.attributes["levelno"] = int(level) if isinstance(level, int | float) else logging.NOTSET
         listener.append(captured)
         if level >= listener.wake_level:
             listener.wake()
@@ -218,7 +222,7 @@ class EmitKitHandler(logging.Handler):
         Raises:
             TypeError, ValueError: for an id, traits or aliases that cannot be used.
         """
-        person = self._shaper.person(user_id, traits, aliases, time.time())
+        person = self._shaper.identity(user_id, traits, aliases, time.time())
         listener = self._listener
         if listener is None or self._is_closed:
             return
@@ -288,11 +292,11 @@ class EmitKitHandler(logging.Handler):
     def _listen(self) -> Listener:
         shape = _Shape(self)
 
-        def make_outbox(ledger: BacklogObserver | None = None) -> Outbox:
+        def make_outbox(observer: BacklogObserver = NOBODY) -> Outbox:
             clock = time.monotonic
             pace = RateBudget(rate_limit=self._rate_limit, alert_reserve=self._alert_reserve, clock=clock)
             users = KnownUsers(ttl=self._alias_ttl, size=self._alias_cache_size, clock=clock)
-            return Outbox(size=self._queue_size, pace=pace, users=users, shape=shape, clock=clock, ledger=ledger)
+            return Outbox(size=self._queue_size, pace=pace, users=users, shape=shape, clock=clock, observer=observer)
 
         self._listener = None if self._spool is None else self._share(self._spool, make_outbox, shape)
         if self._listener is None:
@@ -339,15 +343,17 @@ class _Shape:
             self._shaper = handler._shaper
         return self._shaper
 
-    def event(self, captured: dict[str, Any]) -> Event:
+    def event(self, captured: CapturedRecord) -> Event:
         return self._current().event(restore(captured))
 
     @property
-    def key(self) -> Callable[[dict[str, Any]], FoldKey | None]:
-        return self._current().key
+    def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
+        return self._current().fold_key
 
-    def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]) -> Event:
-        return self._current().own(channel, level, title, description, metadata)
+    def summary(
+        self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]
+    ) -> Event:
+        return self._current().summary(channel, level, title, description, metadata)
 
 
 class _LastResort(logging.Handler):

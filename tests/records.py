@@ -25,5 +25,5 @@ def event(msg: Any = "hello", *args: Any, options: dict[str, Any] | None = None,
     direct = formatter.event(record)
     captured = formatter.event(restore(capture(record, formatter.json_converter)))
     assert captured.body() == direct.body()
-    assert (captured.people, captured.kind) == (direct.people, direct.kind)
+    assert (captured.identities, captured.kind) == (direct.identities, direct.kind)
     return captured

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from emitkit_logging import EmitKitFormatter, bind_event_context, context, event_context
 from emitkit_logging._events.captured import capture, restore
-from emitkit_logging._events.event import FoldKey
+from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._spool import codec
 
 from .records import make
@@ -100,7 +100,7 @@ def test_one_person(outer, inner, user_id, emails):
     """Who names a user names another person, unless it is the same one: two are never mixed."""
     with event_context(**outer):
         made = seen(**inner)
-    assert (made.user_id, [person.properties.get("email") for person in made.people]) == (user_id, emails)
+    assert (made.user_id, [person.properties.get("email") for person in made.identities]) == (user_id, emails)
 
 
 def test_nested():
@@ -452,8 +452,8 @@ def test_noted(extra):
     converter = EmitKitFormatter().json_converter
     with event_context(page=PAGE, odd={"__emitkit_kind": "set", "of": [1]}):
         taken = capture(make("x", event="x", **extra), converter)
-    back = codec.read(codec.write_record(taken, converter))
-    assert back[context.KEY] == taken[context.KEY]
+    back = codec.read_record(codec.write_record(taken, converter))
+    assert back.context == taken.context
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,7 @@ def test_folds_as_its_event_says(values):
     formatter = EmitKitFormatter()
     with event_context(**values):
         taken = capture(make("x", event="x"), formatter.json_converter)
-    assert formatter.key(taken) in (None, formatter.event(restore(taken)).key)
+    assert formatter.fold_key(taken) in (None, formatter.event(restore(taken)).fold_key)
 
 
 def test_a_fold_in_two_contexts(server, handler, logger):
@@ -520,4 +520,4 @@ def test_key_of_the_channel():
     formatter = EmitKitFormatter(category_channel_map={"user": "people"})
     with event_context(tenant="acme"):
         taken = capture(make("user_signed_up", event="user_signed_up"), formatter.json_converter)
-    assert formatter.key(taken) == FoldKey("people", logging.INFO, ("user_signed_up",))
+    assert formatter.fold_key(taken) == FoldKey("people", logging.INFO, ("user_signed_up",))

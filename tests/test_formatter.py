@@ -349,16 +349,16 @@ def test_users():
     """A user's id, names and traits make a person; `user_id` is the id of a user without one."""
     made = event("x", event="x", user={"id": 7, "email": "a@b.c", "username": "ada", "name": "Ada", "traits": {"p": 1}})
     assert made.user_id == "7"
-    (person,) = made.people
+    (person,) = made.identities
     assert (person.user_id, person.aliases) == ("7", ("a@b.c", "ada"))
     assert person.properties == {"p": 1, "email": "a@b.c", "username": "ada", "name": "Ada"}
     made = event("x", event="x", user={"id": 7, "traits": {"colour": object}})
-    assert made.people[0].properties == {"colour": "<object>"}
+    assert made.identities[0].properties == {"colour": "<object>"}
     made = event("x", event="x", user_id="u", user={"email": "a@b.c"})
-    assert (made.user_id, made.people[0].user_id) == ("u", "u")
+    assert (made.user_id, made.identities[0].user_id) == ("u", "u")
     made = event("x", event="x", user={"email": "a@b.c", "username": "ada"})
-    assert (made.user_id, made.people) == ("a@b.c", ())
-    assert event("x", event="x", user={"id": 7}).people == ()
+    assert (made.user_id, made.identities) == ("a@b.c", ())
+    assert event("x", event="x", user={"id": 7}).identities == ()
     assert event("x", event="x", user_id="x" * 256).user_id is None
 
 
@@ -366,8 +366,8 @@ def test_identify():
     """`identify` makes a person without an event; with an event both happen."""
     alone = event("x", identify={"id": "u", "email": "a@b.c", "plan": "pro", "aliases": ["b"]})
     assert alone.only_identifies
-    assert alone.people[0].properties == {"plan": "pro", "email": "a@b.c"}
-    assert alone.people[0].aliases == ("a@b.c", "b")
+    assert alone.identities[0].properties == {"plan": "pro", "email": "a@b.c"}
+    assert alone.identities[0].aliases == ("a@b.c", "b")
     both = event("x", event="x", identify={"id": "u"})
     assert (both.only_identifies, both.user_id) == (False, "u")
     assert not event("x", level=logging.ERROR, identify={"id": "u"}).only_identifies
@@ -379,15 +379,15 @@ def test_identify():
 def test_person_checks(user_id, error):
     """`handler.identify` refuses what can be no id."""
     with pytest.raises(error, match="user_id"):
-        EmitKitFormatter().person(user_id, None, (), 0.0)
+        EmitKitFormatter().identity(user_id, None, (), 0.0)
 
 
 def test_person():
     """`handler.identify` takes traits and aliases."""
-    person = EmitKitFormatter().person(5, {"email": "e", "plan": "p"}, ["a"], 1.0)
+    person = EmitKitFormatter().identity(5, {"email": "e", "plan": "p"}, ["a"], 1.0)
     assert person == Identity("5", {"plan": "p", "email": "e"}, ("e", "a"), 1.0)
     with pytest.raises(TypeError, match="traits"):
-        EmitKitFormatter().person(5, ["x"], (), 0.0)
+        EmitKitFormatter().identity(5, ["x"], (), 0.0)
 
 
 def test_questions():
@@ -559,7 +559,7 @@ def test_key(extra, message, level, raises, from_message):
     info = (ValueError, error, None) if raises else None
     record = make(message, *(["a"] if "%" in message else []), level=level, exc_info=info, **extra)
     captured = capture(record, made.json_converter)
-    key = made.key(captured)
-    assert key is None or key == made.event(restore(captured)).key
+    key = made.fold_key(captured)
+    assert key is None or key == made.event(restore(captured)).fold_key
     if not extra:
         assert key is not None or from_message

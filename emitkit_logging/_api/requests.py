@@ -7,6 +7,9 @@ from dataclasses import dataclass
 EVENTS_PATH = "/v1/events"
 IDENTIFY_PATH = "/v1/identify"
 
+DISPLAY_STYLES = ("notification", "message")
+"""The values of an event's `displayAs`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:

@@ -1,11 +1,12 @@
-"""Record: what a log record says, and how much of it is taken at the time of the call.
+"""What is taken of a log record at the time of the call.
 
-`capture` runs in the application's thread. It copies the record's dict and, where a value could still change, replaces
-it by what it is now; everything that can wait is left to whoever reads the copy later.
+`capture` runs in the application's thread. It copies the record's attributes and replaces each value that could still
+change by its value of that moment. Everything else is done later, in the background thread.
 """
 
 from __future__ import annotations
 
+import enum
 import logging
 import traceback
 from collections.abc import Mapping
@@ -15,33 +16,33 @@ from typing import Any
 
 from emitkit_logging import context
 from emitkit_logging._api.text import clean
-from emitkit_logging._events import extras as keys
+from emitkit_logging._events import extras
 from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter, qualified_name
 
-_BARE_RECORD = logging.makeLogRecord({})
-STANDARD = frozenset((*vars(_BARE_RECORD), "message", "asctime", "taskName"))
-"""The attributes that logging itself gives a record."""
+UNTRUSTED_PRIORITY = -1_000_000
+"""The priority of records that an untrusted source sent: below every level that an application uses."""
 
-_STRUCTLOG_OWN = ("_logger", "_name")
-_MESSAGE = f"{keys.PRIVATE}message"
-_MISFITS = f"{keys.PRIVATE}misfits"
-_RAISED = f"{keys.PRIVATE}raised"
-GUEST = f"{keys.PRIVATE}guest"
-"""Marks a record that somebody outside said, such as a browser; its value is `GUEST_MARK`."""
+UNTRUSTED_KEY = f"{extras.PRIVATE}untrusted"
+"""The attribute that marks a record of an untrusted source; only the value `Marker.UNTRUSTED` counts."""
 
-GUEST_MARK = ("guest",)
-"""No scalar, so that `capture` looks at the record more closely."""
-
-GUEST_LEVEL = 1
-"""The level by which a guest's record waits: behind all that the server itself says."""
-
-_FIRST_EXTRAS = len(vars(_BARE_RECORD))
 _SMALL = frozenset((int, float, bool, type(None)))
+
+
+class Marker(enum.Enum):
+    """Values that no application's data can be equal to, since they are compared by identity."""
+
+    UNTRUSTED = "untrusted"
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedException:
-    """An exception as it was when it was logged: nothing here keeps its frames alive."""
+    """An exception as it was when it was logged; it keeps no frame alive.
+
+    Attributes:
+        type: the qualified name of its class.
+        message: its text.
+        trace: the traceback, or the text of one.
+    """
 
     type: str
     message: str
@@ -49,7 +50,7 @@ class CapturedException:
 
     @property
     def stacktrace(self) -> str:
-        """The traceback as Python prints it; source lines are read from disk here, not at the call."""
+        """The traceback as Python prints it. The source lines are read from disk here, not at the call."""
         return self.trace if isinstance(self.trace, str) else "".join(self.trace.format())
 
     @property
@@ -58,158 +59,191 @@ class CapturedException:
         return f"{self.type}: {self.message}" if self.message else self.type
 
 
-def capture(record: logging.LogRecord, converter: JsonConverter) -> dict[str, Any]:
-    """Take what a record says now.
+class CapturedRecord:
+    """A log record as it was at the time of the call.
+
+    The fields besides `attributes` have no way in from a record's own attributes. Most records have none of them, so
+    they are attributes of the class until `capture` sets them: that makes a record of plain values cheap.
+
+    Args:
+        attributes: a copy of the record's `__dict__`, in which no value can change any more.
+
+    Attributes:
+        attributes: as above; `args` is empty and `exc_info` is `None`.
+        context: the event context at the time of the call, or `None`.
+        exception: the record's exception, or `None`.
+        text: the message with its arguments, or `None` where `attributes["msg"]` is the whole message.
+        unused_args: the arguments that did not fit into the message, or `None`.
+        is_scalar: whether `attributes` has JSON scalars only and no other field is set.
+        is_trusted: whether the application itself logged it, and not, for example, a browser.
+        origin: set and read by the store that the record comes from, and by nothing else.
+    """
+
+    context: Mapping[str, Any] | None = None
+    exception: CapturedException | None = None
+    text: str | None = None
+    unused_args: Converted | None = None
+    is_scalar = True
+    is_trusted = True
+    origin: object = None
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self.attributes = attributes
+
+    @property
+    def level(self) -> int:
+        """The level's number."""
+        level: int = self.attributes["levelno"]
+        return level
+
+    @property
+    def created(self) -> float:
+        """When it was logged, in epoch seconds."""
+        created: float = self.attributes["created"]
+        return created
+
+    @property
+    def priority(self) -> int:
+        """The number by which it waits, greater first: its level, or less than any level if it is not trusted."""
+        return self.level if self.is_trusted else UNTRUSTED_PRIORITY
+
+    @property
+    def message(self) -> str:
+        """The message, arguments included. A dict as the message (structlog) has it under `event`."""
+        return _text_of(self.attributes["msg"]) if self.text is None else self.text
+
+    @property
+    def user_id(self) -> object:
+        """The id of the user that the record names, or else its context, or `None`."""
+        user = self.attributes.get("user_id")
+        return self.context.get("user_id") if user is None and self.context else user
+
+
+class _RestoredRecord(logging.LogRecord):
+    """A record made of a captured one, for a formatter of the application's own."""
+
+    __slots__ = ("captured",)
+    captured: CapturedRecord
+
+
+def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedRecord:
+    """Return what a record says now.
 
     Args:
         record: the record; it is not changed.
-        plain: converts what could change after the call.
-
-    Returns:
-        The attributes for a record of its own, see `restore`.
+        converter: converts values that could change after the call.
     """
-    taken = record.__dict__.copy()
+    captured = CapturedRecord(record.__dict__.copy())
+    if type(record) is not logging.LogRecord:
+        return record.captured if type(record) is _RestoredRecord else _capture_closely(captured, record, converter)
     if (
         record.args
         or record.exc_info
+        or record.exc_text
         or type(record.msg) is not str
         or len(record.msg) > LONGEST_TEXT
-        or type(record) is not logging.LogRecord
     ):
-        return _frozen(taken, record, converter)
-    for value in islice(taken.values(), _FIRST_EXTRAS, None):
+        return _capture_closely(captured, record, converter)
+    for value in islice(captured.attributes.values(), extras.STANDARD_COUNT, None):
         kind = type(value)
         if kind is str:
             if len(value) > LONGEST_TEXT:
-                return _frozen(taken, record, converter)
+                return _capture_closely(captured, record, converter)
         elif kind not in _SMALL:
-            return _frozen(taken, record, converter)
-    said = context.current()
-    if said is not None:
-        taken[context.KEY] = said
-    return taken
+            return _capture_closely(captured, record, converter)
+    now = context.current()
+    if now is not None:
+        captured.context = now
+        captured.is_scalar = False
+    return captured
 
 
-def _frozen(taken: dict[str, Any], record: logging.LogRecord, converter: JsonConverter) -> dict[str, Any]:
-    for key, value in taken.items():
-        if key not in STANDARD:
-            taken[key] = (
-                converter.text(value) if type(value) is str and len(value) > LONGEST_TEXT else converter.snapshot(value)
-            )
-    said = context.of_record(record)
-    if said is not None:
-        taken[context.KEY] = said
-    if GUEST in taken:
-        taken["levelno"] = GUEST_LEVEL
-    taken[_RAISED] = raised(record)
-    taken["exc_info"] = None
+def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, converter: JsonConverter) -> CapturedRecord:
+    attributes = captured.attributes
+    captured.is_scalar = False
+    captured.is_trusted = attributes.pop(UNTRUSTED_KEY, None) is not Marker.UNTRUSTED
+    for key, value in attributes.items():
+        if key not in extras.STANDARD:
+            attributes[key] = _snapshot(value, converter)
+    captured.context = context.of_record(record)
+    captured.exception = exception_of(record)
+    attributes["exc_info"] = None
     if isinstance(record.msg, dict):
-        taken["msg"] = {key: converter.snapshot(value) for key, value in list(record.msg.items())}
-        taken["args"] = ()
-    elif type(record.msg) is not str or record.args or len(record.msg) > LONGEST_TEXT:
-        text, misfits = message(record)
-        taken[_MESSAGE] = converter.text(text) if len(text) > LONGEST_TEXT else text
-        taken[_MISFITS] = None if misfits is None else Converted(converter.value(misfits))
-        taken["msg"] = converter.text(record.msg) if isinstance(record.msg, str) else taken[_MESSAGE]
-        taken["args"] = ()
-    return taken
+        attributes["msg"] = {key: converter.snapshot(value) for key, value in list(record.msg.items())}
+        attributes["args"] = ()
+    elif not _is_whole(record):
+        _capture_message(captured, record, converter)
+    return captured
 
 
-def is_simple(taken: Mapping[str, Any]) -> bool:
-    """Tell whether all of what was captured are scalars that JSON has."""
-    return _RAISED not in taken and context.KEY not in taken
+def _snapshot(value: object, converter: JsonConverter) -> object:
+    return converter.text(value) if type(value) is str and len(value) > LONGEST_TEXT else converter.snapshot(value)
 
 
-def user_of(taken: Mapping[str, Any]) -> object:
-    """Return the user's id that what was captured names, or else its context, or `None`."""
-    user = taken.get("user_id")
-    if user is None and context.KEY in taken:
-        user = taken[context.KEY].get("user_id")
-    return user
+def _is_whole(record: logging.LogRecord) -> bool:
+    return (
+        type(record) is logging.LogRecord
+        and type(record.msg) is str
+        and not record.args
+        and len(record.msg) <= LONGEST_TEXT
+    )
 
 
-def restore(taken: dict[str, Any]) -> logging.LogRecord:
-    """Make a record of what `capture` took."""
-    record = logging.LogRecord.__new__(logging.LogRecord)
-    record.__dict__ = taken
+def _capture_message(captured: CapturedRecord, record: logging.LogRecord, converter: JsonConverter) -> None:
+    text, unused = message_of(record)
+    captured.text = converter.text(text) if len(text) > LONGEST_TEXT else text
+    captured.unused_args = None if unused is None else Converted(converter.value(unused))
+    captured.attributes["msg"] = converter.text(record.msg) if isinstance(record.msg, str) else captured.text
+    captured.attributes["args"] = ()
+
+
+def restore(captured: CapturedRecord) -> logging.LogRecord:
+    """Return a record made of `captured`, which `capture` gives back unchanged."""
+    record = _RestoredRecord.__new__(_RestoredRecord)
+    record.__dict__ = captured.attributes
+    record.captured = captured
     return record
 
 
-def message(record: logging.LogRecord) -> tuple[str, object]:
-    """Return a record's message, and its arguments when they do not fit into it, else `None`.
-
-    A dict as the message (structlog) says its message under `event`.
-    """
-    attributes = record.__dict__
-    ready = attributes.get(_MESSAGE)
-    if ready is not None:
-        return ready, attributes.get(_MISFITS)
+def message_of(record: logging.LogRecord) -> tuple[str, object]:
+    """Return a record's message, and its arguments if they do not fit into it, else `None`."""
     if isinstance(record.msg, dict):
-        said = record.msg.get("event", record.msg.get("message", ""))
-        return (said if isinstance(said, str) else _text(said)), None
+        return _text_of(record.msg), None
     try:
         return record.getMessage(), None
     except Exception:  # `%` raises whatever the arguments raise
         return _text(record.msg), record.args
 
 
-def plain_kind(captured: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """Return logger, message template and exception type of what was captured; `None` where only the record tells."""
-    said = captured["msg"]
-    if type(said) is not str or captured["exc_text"] is not None:
-        return None
-    error = captured.get(_RAISED)
-    return str(captured["name"]), said, "" if error is None else error.type
-
-
-def template(record: logging.LogRecord) -> str:
-    """Return the message before its arguments were put in: what records of one place in the code share."""
-    return record.msg if isinstance(record.msg, str) else message(record)[0]
-
-
-def raised(record: logging.LogRecord) -> CapturedException | None:
+def exception_of(record: logging.LogRecord) -> CapturedException | None:
     """Return the exception that a record carries, or `None`.
 
-    A record that came through a queue or a socket has only its text left.
+    A record that came through a queue or a socket has only the text of its traceback.
     """
-    ready = record.__dict__.get(_RAISED)
-    if isinstance(ready, CapturedException):
-        return ready
     info = record.exc_info
     if isinstance(info, tuple) and len(info) == 3 and info[1] is not None:
         kind, error, trace = info
         name = qualified_name(kind or type(error))
         try:
-            return CapturedException(
-                name, _text(error), traceback.TracebackException(type(error), error, trace, lookup_lines=False)
-            )
-        except Exception:  # an exception whose own parts raise is named all the same
+            captured = traceback.TracebackException(type(error), error, trace, lookup_lines=False)
+        except Exception:  # an exception whose own parts raise still has its name
             return CapturedException(name, _text(error), "")
+        return CapturedException(name, _text(error), captured)
     if isinstance(record.exc_text, str) and record.exc_text:
         last = record.exc_text.rstrip().rpartition("\n")[2]
-        name, _, said = last.partition(": ")
-        return CapturedException(name, said, record.exc_text)
+        name, _, message = last.partition(": ")
+        return CapturedException(name, message, record.exc_text)
     return None
 
 
-def extras(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what the application added to a record, by key.
-
-    A dict named `extra` (loguru) and a dict as the message (structlog) are read one level down; the record itself
-    wins over the first, and that over the second.
-    """
-    own = {key: value for key, value in record.__dict__.items() if key not in STANDARD and not keys.is_private(key)}
-    if keys.is_dict(own.get("extra")):
-        own = keys.nested(own, own.pop("extra"))
-    if isinstance(record.msg, dict):
-        for key in _STRUCTLOG_OWN:
-            own.pop(key, None)
-        own = keys.nested(own, {key: value for key, value in record.msg.items() if key != "event"})
-    return own
+def _text_of(message: object) -> str:
+    if isinstance(message, dict):
+        message = message.get("event", message.get("message", ""))
+    return message if isinstance(message, str) else _text(message)
 
 
 def _text(value: object) -> str:
     try:
         return clean(str(value))
-    except Exception:  # objects whose text raises are named instead
+    except Exception:  # an object whose text raises is named instead
         return f"<{qualified_name(type(value))}>"

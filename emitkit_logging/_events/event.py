@@ -6,7 +6,6 @@ The limits are those of the API contract; where the hosted service and the open-
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from emitkit_logging._api.contract import (
     LONGEST_CHANNEL,
@@ -19,6 +18,7 @@ from emitkit_logging._api.contract import (
 from emitkit_logging._api.encoding import Json, dump
 from emitkit_logging._api.text import MORE, cut, shorten
 from emitkit_logging._events.identity import Identity
+from emitkit_logging._events.kinds import FoldKey
 
 MOST_BYTES = 15 * 1024
 """Bytes of one event's JSON: a stored event has 16 KB, of which the server's own fields take some."""
@@ -30,32 +30,20 @@ _TRACE = "stacktrace"
 _SHRINKING = ((4_000, 60), (2_000, 40), (1_000, 25), (500, 15), (200, 8), (80, 4), (40, 2))
 
 
-class FoldKey(NamedTuple):
-    """What records have in common that fold: channel, level, and the event's name.
-
-    A plain record has its logger, message template and exception type for a name.
-    """
-
-    channel: str
-    level: int
-    kind: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The name, for people."""
-        if len(self.kind) == 1:
-            return self.kind[0]
-        logger, template, raised = self.kind
-        return template.strip().partition("\n")[0] or raised or logger
-
-
 @dataclass(slots=True)
 class Event:
     """One event, as the server is to store it.
 
-    The fields down to `questions` are the contract's. The others stay here: `level`, `created` (epoch seconds),
-    `idempotency_key`, the `people` it tells of, its `kind` (its name, or logger, template and exception type: what it
-    has in common with others like it), and whether it is no event and `only_identifies`.
+    The fields down to `questions` are those of the API contract. The others are not part of the body.
+
+    Attributes:
+        questions: `actions`, `fields` and what belongs to them, by their names in the API.
+        level: the priority of the record, see `CapturedRecord.priority`.
+        created: when it was logged, in epoch seconds.
+        idempotency_key: the application's own `Idempotency-Key`, or `None`.
+        identities: what its record says about users.
+        kind: what it has in common with others that it may fold with, see `FoldKey.kind`.
+        only_identifies: whether its record causes an identify request and no event.
     """
 
     channel: str
@@ -72,13 +60,13 @@ class Event:
     level: int = 0
     created: float = 0.0
     idempotency_key: str | None = None
-    people: tuple[Identity, ...] = ()
+    identities: tuple[Identity, ...] = ()
     kind: tuple[str, ...] = ()
     only_identifies: bool = False
 
     @property
-    def key(self) -> FoldKey | None:
-        """What it folds by; `None` when it never does: with an idempotency key of its own, or waiting for an answer."""
+    def fold_key(self) -> FoldKey | None:
+        """What it folds by; `None` if it never folds: it has an idempotency key of its own, or waits for an answer."""
         if self.idempotency_key is not None or (self.questions and waits(self.questions)):
             return None
         return FoldKey(self.channel, self.level, self.kind)

@@ -1,53 +1,64 @@
-"""Keys: what is read from a record's extras, and of which type each must be to be read.
+"""What an application adds to a record: which keys are read, and of which type each must be to be read.
 
 The table is the design's (*What a record becomes*). A value of another type is ordinary metadata, because legacy code
-has such keys too. Types are judged by `type(value)`: asking a lazy object for its `__class__` would evaluate it.
+has such keys too. Types are compared by `type(value)`: asking a lazy object for its `__class__` would evaluate it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_BARE_RECORD = vars(logging.LogRecord("", logging.NOTSET, "", 0, "", (), None))
+
+STANDARD_COUNT = len(_BARE_RECORD)
+"""How many attributes logging itself gives a record; those that the application adds come after them."""
+
+STANDARD = frozenset((*_BARE_RECORD, "message", "asctime", "taskName"))
+"""The attributes that logging itself gives a record. Not asked of the application's record factory, which adds more."""
+
+_STRUCTLOG_OWN = ("_logger", "_name")
+
 PRIVATE = "__emitkit_"
-"""How the keys begin that are for this library alone and never stand in the metadata."""
+"""The beginning of keys that only this library uses; they never stand in the metadata."""
 
 OVERRIDES = ("__emitkit_channel", "__emitkit_notify")
-"""The seed document's names for routing one event; every other key that starts like them is ours."""
+"""The private keys that an application may set, as the seed document names them."""
 
 
 def is_text(value: object) -> bool:
-    """Tell whether `value` is a string."""
+    """Whether `value` is a string."""
     return issubclass(type(value), str)
 
 
 def is_flag(value: object) -> bool:
-    """Tell whether `value` is a boolean."""
+    """Whether `value` is a boolean."""
     return type(value) is bool
 
 
 def is_number(value: object) -> bool:
-    """Tell whether `value` is an integer, which a boolean is not (design, *Keys*)."""
+    """Whether `value` is an integer, which a boolean is not (design, *Keys*)."""
     return issubclass(type(value), int) and type(value) is not bool
 
 
 def is_id(value: object) -> bool:
-    """Tell whether `value` is of a type that can name a user."""
+    """Whether `value` is of a type that can name a user."""
     return is_text(value) or is_number(value)
 
 
 def is_dict(value: object) -> bool:
-    """Tell whether `value` is a dict."""
+    """Whether `value` is a dict."""
     return issubclass(type(value), dict)
 
 
 def is_list(value: object) -> bool:
-    """Tell whether `value` is a list."""
+    """Whether `value` is a list."""
     return issubclass(type(value), list)
 
 
 def is_texts(value: object) -> bool:
-    """Tell whether `value` is a list, tuple or set of strings."""
+    """Whether `value` is a list, tuple or set of strings."""
     return issubclass(type(value), list | tuple | set | frozenset) and all(map(is_text, value))  # type: ignore[call-overload]
 
 
@@ -96,7 +107,7 @@ def get(found: Mapping[str, Any], key: str) -> Any:
 
 
 def is_misused(key: str, value: object) -> bool:
-    """Tell whether a value stands under a key of the table without being of its type, so that it is metadata."""
+    """Whether a key is in the table and its value is not of its type, so that the value is metadata."""
     return key in _TYPES and not _TYPES[key](value)
 
 
@@ -107,17 +118,37 @@ def event_name(found: Mapping[str, Any]) -> str | None:
 
 
 def is_private(key: str) -> bool:
-    """Tell whether a key is ours, and neither read nor sent."""
+    """Whether a key is private to this library, so that it is neither read nor sent."""
     return key.startswith(PRIVATE) and key not in OVERRIDES
 
 
-def nested(found: dict[str, Any], inner: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return `found` with what a dict inside it says besides; where both have a key, `found` wins."""
+def of_record(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the application added to a record, by key.
+
+    A dict named `extra` (loguru) and a dict as the message (structlog) are read one level down. The record's own
+    attributes win over `extra`, and both win over the message.
+
+    Args:
+        attributes: the record's `__dict__`, or a copy of it.
+    """
+    found = {key: value for key, value in attributes.items() if key not in STANDARD and not is_private(key)}
+    if is_dict(found.get("extra")):
+        found = with_nested(found, found.pop("extra"))
+    message = attributes.get("msg")
+    if isinstance(message, dict):
+        for key in _STRUCTLOG_OWN:
+            found.pop(key, None)
+        found = with_nested(found, {key: value for key, value in list(message.items()) if key != "event"})
+    return found
+
+
+def with_nested(found: dict[str, Any], inner: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return `found` and the items of a dict inside it; where both have a key, `found` wins."""
     outer = {key: value for key, value in found.items() if not _is_absent(key, value)}
-    return {**{key: value for key, value in _named(inner) if not is_private(key)}, **outer}
+    return {**{key: value for key, value in _with_text_keys(inner) if not is_private(key)}, **outer}
 
 
-def _named(values: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+def _with_text_keys(values: Mapping[Any, Any]) -> list[tuple[str, Any]]:
     return [(key if type(key) is str else str(key), value) for key, value in list(values.items())]
 
 
@@ -126,31 +157,29 @@ def _is_absent(key: str, value: object) -> bool:
 
 
 class Extras:
-    """The extras of one record, from which each key is taken once; what is left becomes metadata.
+    """The extras of one record, from which each key is taken once; what remains becomes metadata.
 
     Args:
-        found: the extras; the dict is consumed.
+        found: the extras; the dict is changed.
 
     Attributes:
-        rest: what has not been taken.
+        remaining: what has not been taken.
     """
 
-    __slots__ = ("rest",)
+    __slots__ = ("remaining",)
 
     def __init__(self, found: dict[str, Any]) -> None:
-        self.rest = found
+        self.remaining = found
         for key in [key for key, value in found.items() if _is_absent(key, value)]:
             del found[key]  # empty strings count as absent (design, *Keys*)
 
     def get(self, key: str) -> Any:
-        """Return the value of a key of the right type, without taking it, else `None`."""
-        return get(self.rest, key) if key in self.rest else None
+        """Return the value of a key of the table when it has the right type, else `None`; it is not taken."""
+        return get(self.remaining, key) if key in self.remaining else None
 
     def take(self, key: str) -> Any:
-        """Return and remove the value of a key of the right type, else `None`."""
-        if key not in self.rest:
-            return None
-        value = get(self.rest, key)
+        """Return the value of a key of the table when it has the right type, and remove it; else `None`."""
+        value = self.get(key)
         if value is not None:
-            del self.rest[key]
+            del self.remaining[key]
         return value

@@ -1,18 +1,33 @@
-"""What a record says about a user, and the identify request made of it."""
+"""What a record says about a user, and the identify request made of it (design, *Users*)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from emitkit_logging._api.contract import LONGEST_ID, MOST_ALIASES
 from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.text import units
+from emitkit_logging._events import extras
+from emitkit_logging._events.converter import JsonConverter
+from emitkit_logging._events.extras import Extras
+from emitkit_logging._events.redaction import Redactor
+
+_NAMES = ("email", "username", "name")
+_ALIASES = ("email", "username")
+_IDENTITY_KEYS = frozenset(("id", "user_id", *_NAMES, "traits", "aliases"))
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What one record tells about a user.
+    """What one record says about a user.
 
-    `created` is the record's time in epoch seconds: an older record never overwrites what a newer one said.
+    Attributes:
+        user_id: the user's id.
+        properties: what is known of the user, by name.
+        aliases: other names of the user, without the id.
+        created: when the record was logged, in epoch seconds. An older record never overwrites a newer one.
     """
 
     user_id: str
@@ -21,14 +36,14 @@ class Identity:
     created: float = 0.0
 
     @property
-    def tells(self) -> bool:
-        """Whether there is anything to tell besides the id."""
+    def has_facts(self) -> bool:
+        """Whether it has anything besides the id."""
         return bool(self.properties or self.aliases)
 
 
 @dataclass(frozen=True, slots=True)
 class IdentifyCall:
-    """What one identify request says: the union of what is known."""
+    """The content of one identify request: all that is known of a user."""
 
     user_id: str
     properties: Mapping[str, Json]
@@ -43,6 +58,106 @@ class IdentifyCall:
         }
 
 
-def identify_call(person: Identity) -> IdentifyCall:
-    """Return what one record tells, by itself."""
-    return IdentifyCall(person.user_id, person.properties, (person.user_id, *person.aliases))
+def identify_call(identity: Identity) -> IdentifyCall:
+    """Return the identify request for what one record says, by itself."""
+    return IdentifyCall(identity.user_id, identity.properties, (identity.user_id, *identity.aliases))
+
+
+class IdentityReader:
+    """Reads from a record's extras who the user is, and what is known of that user.
+
+    Args:
+        converter: converts properties.
+        redactor: says which keys are secret.
+    """
+
+    def __init__(self, converter: JsonConverter, redactor: Redactor) -> None:
+        self._converter = converter
+        self._redactor = redactor
+
+    def take(self, found: Extras, created: float) -> tuple[tuple[Identity, ...], str | None]:
+        """Take `user_id`, `user` and `identify` out of a record's extras.
+
+        Args:
+            found: the extras.
+            created: when the record was logged, in epoch seconds.
+
+        Returns:
+            What the record says about users, and the id of its own user, or `None`.
+        """
+        given_id = self._id(found.take("user_id"))
+        user = found.take("user")
+        identities: list[Identity] = []
+        fallback = self._id(user)
+        if fallback is None and extras.is_dict(user):
+            identity = self._identity(user, given_id, created)
+            if identity is not None and identity.has_facts:
+                identities.append(identity)
+            fallback = identity.user_id if identity is not None else None
+            fallback = fallback or self._fact(user, "email") or self._fact(user, "username")
+        identity = self.identify(found, created)
+        if identity is not None:
+            found.take("identify")
+            identities.append(identity)
+            fallback = fallback or identity.user_id
+        return tuple(identities), given_id or fallback
+
+    def identify(self, found: Extras, created: float) -> Identity | None:
+        """Return what `extra["identify"]` says, without taking it, or `None` where it names nobody."""
+        values = found.get("identify")
+        return None if values is None else self._identity(values, None, created)
+
+    def check(self, user_id: object, traits: object, aliases: Iterable[str], created: float) -> Identity:
+        """Return what `EmitKitHandler.identify` was given, converted.
+
+        Args:
+            user_id: a string or an integer.
+            traits: a mapping, or `None`.
+            aliases: other names of the user.
+            created: epoch seconds.
+
+        Raises:
+            TypeError: for an id that is no string or integer, or traits that are no mapping.
+            ValueError: for an id that is empty or has over 255 characters.
+        """
+        if not extras.is_id(user_id):
+            raise TypeError(f"user_id: must be a string or an integer, not {user_id!r}")
+        if traits is not None and not isinstance(traits, Mapping):
+            raise TypeError(f"traits: must be a dict, not {type(traits).__name__}")
+        identity = self._identity({**(traits or {}), "id": user_id, "aliases": aliases}, None, created)
+        if identity is None:
+            raise ValueError(f"user_id: must have 1 to {LONGEST_ID} characters")
+        return identity
+
+    def _identity(self, values: Mapping[Any, Any], given_id: str | None, created: float) -> Identity | None:
+        user_id = self._fact(values, "id") or self._fact(values, "user_id") or given_id
+        if user_id is None:
+            return None
+        properties = _properties(values)
+        converted = self._converter.items(properties) if properties else {}
+        return Identity(user_id, converted, self._aliases(values, user_id), created)
+
+    def _aliases(self, values: Mapping[Any, Any], user_id: str) -> tuple[str, ...]:
+        aliases = [self._fact(values, key) for key in _ALIASES if extras.is_text(values.get(key))]
+        more = values.get("aliases")
+        if isinstance(more, list | tuple | set | frozenset):
+            aliases += [self._id(alias) for alias in more]
+        unique = dict.fromkeys(alias for alias in aliases if alias is not None and alias != user_id)
+        return tuple(unique)[: MOST_ALIASES - 1]
+
+    def _fact(self, values: Mapping[Any, Any], key: str) -> str | None:
+        return None if self._redactor.is_secret(key) else self._id(values.get(key))
+
+    def _id(self, value: object) -> str | None:
+        if not extras.is_id(value):
+            return None
+        text = self._converter.text(str.__str__(value) if isinstance(value, str) else str(int(value)))  # type: ignore[call-overload]
+        return text if 0 < units(text) <= LONGEST_ID else None
+
+
+def _properties(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    traits: Any = values.get("traits")
+    properties: dict[Any, Any] = dict(traits) if extras.is_dict(traits) else {}
+    properties.update((key, value) for key, value in values.items() if key not in _IDENTITY_KEYS)
+    properties.update((key, values[key]) for key in _NAMES if values.get(key) not in (None, ""))
+    return properties

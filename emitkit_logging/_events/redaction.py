@@ -61,8 +61,13 @@ class Redactor:
         self._literals = tuple(literals)
         self._known: dict[str, bool] = {}
 
+    def add_literal(self, text: str) -> None:
+        """Mask `text` wherever it stands from now on."""
+        if text and text not in self._literals:
+            self._literals = (*self._literals, text)
+
     def is_secret(self, key: str) -> bool:
-        """Tell whether the value under `key` is to be withheld.
+        """Whether the value under `key` is to be withheld.
 
         Whole words of the key count, in any case and spelling, in the plural and run together
         (`db_password`, `X-Api-Key`, `apikey`, `cookies`; not `sessionId`, not `tokenizer`).

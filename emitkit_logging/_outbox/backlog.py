@@ -12,10 +12,10 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, TypeAlias, TypeVar
 
-from emitkit_logging._events.captured import GUEST_LEVEL, user_of
+from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
-from emitkit_logging._outbox.folding import Captured, Digest, Fold, Shape
-from emitkit_logging._outbox.observer import BacklogObserver
+from emitkit_logging._outbox.folding import Digest, Fold, Shape
+from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
 
 ALERT = logging.ERROR
 """The level from which on a record is an alert (design, *Delivery*)."""
@@ -31,26 +31,25 @@ class Backlog:
 
     Args:
         shape: turns records into events.
-        ledger: is told where each record is, if anybody wants to know.
+        observer: receives the reports of where each record is.
     """
 
-    def __init__(self, shape: Shape, ledger: BacklogObserver | None = None) -> None:
+    def __init__(self, shape: Shape, observer: BacklogObserver = NOBODY) -> None:
         self._shape = shape
-        self._ledger = ledger
-        self._lanes: dict[int, deque[tuple[int, Captured]]] = {}
+        self._observer = observer
+        self._lanes: dict[int, deque[tuple[int, CapturedRecord]]] = {}
         self._folds: dict[Any, Fold] = {}
         self._digests: dict[tuple[str, bool], Digest] = {}
         self._alone: dict[int, deque[tuple[int, Event]]] = {}  # a key of their own, or an answer to wait for
         self._kept = 0
 
-    def put(self, age: int, captured: Captured) -> None:
+    def put(self, age: int, captured: CapturedRecord) -> None:
         """Take in a record; ages grow, and are its place."""
-        if self._ledger is not None:
-            self._ledger.came(age, captured)
+        self._observer.came(age, captured)
         self._line_up(age, captured)
 
-    def _line_up(self, age: int, captured: Captured) -> None:
-        level = captured["levelno"]
+    def _line_up(self, age: int, captured: CapturedRecord) -> None:
+        level = captured.priority
         lane = self._lanes.get(level)
         if lane is None:
             lane = self._lanes[level] = deque()
@@ -135,7 +134,7 @@ class Backlog:
             and one that could not be made an event, waits no more.
         """
         met: list[Met] = []
-        lanes, folds, key_of, ledger = self._lanes, self._folds, self._shape.key, self._ledger
+        lanes, folds, key_of, observer = self._lanes, self._folds, self._shape.fold_key, self._observer
         for level in sorted(level for level in lanes if level < below):
             lane = lanes[level]
             number = int(min(len(lane), most))
@@ -152,32 +151,30 @@ class Backlog:
                 fold = folds.get(key)
                 if fold is None:
                     fold = folds[key] = Fold(key, age)
-                self._kept += fold.add(captured, user_of(captured))
-                if ledger is not None:
-                    ledger.joined(age, fold.place)
-                    ledger.changed(fold)
+                self._kept += fold.add(captured, captured.user_id)
+                observer.joined(age, fold.place)
+                observer.changed(fold)
             if not lane:
                 del lanes[level]
         return met
 
-    def _fold_event(self, level: int, age: int, captured: Captured, met: list[Met]) -> None:
+    def _fold_event(self, level: int, age: int, captured: CapturedRecord, met: list[Met]) -> None:
         event = self._shape.event(captured)
-        if event is None or event.people:
+        if event is None or event.identities:
             met.append((level, age, event))
         if event is None or event.only_identifies:
             return
-        key = event.key
+        key = event.fold_key
         if key is None:
-            event.people = ()
+            event.identities = ()
             self._alone.setdefault(level, deque()).append((age, event))
             return
         fold = self._folds.get(key)
         if fold is None:
             fold = self._folds[key] = Fold(key, age)
         self._kept += fold.add(captured, event.user_id)
-        if self._ledger is not None:
-            self._ledger.joined(age, fold.place)
-            self._ledger.changed(fold)
+        self._observer.joined(age, fold.place)
+        self._observer.changed(fold)
 
     def digest(self, most: float, below: float = math.inf) -> None:
         """Digest the least important folds of levels under `below` until at most `most` events of them are left."""
@@ -205,9 +202,8 @@ class Backlog:
             digest = self._digests[key] = Digest(fold.key.channel, fold.place)
         digest.add(fold)
         self._forget(fold)
-        if self._ledger is not None:
-            self._ledger.joined(fold.place, digest.place)
-            self._ledger.changed(digest)
+        self._observer.joined(fold.place, digest.place)
+        self._observer.changed(digest)
         return is_new
 
     def drop(self, most: int) -> Counter[int]:
@@ -228,15 +224,14 @@ class Backlog:
         else:
             lane = min((each for each in lanes if level in each), key=lambda each: each[int(level)][0][0])
             place, records = _leave(lane, int(level))[0], 1
-        if self._ledger is not None:
-            self._ledger.ended(place, "overflow")
+        self._observer.ended(place, "overflow")
         return int(level), records
 
     def expire(self, oldest: float) -> Counter[int]:
         """Give up what was logged before `oldest`, in epoch seconds; return the records by level."""
         lost: Counter[int] = Counter()
         for level in list(self._lanes):
-            while level in self._lanes and self._lanes[level][0][1]["created"] < oldest:
+            while level in self._lanes and self._lanes[level][0][1].created < oldest:
                 lost[level] += self._expired(_leave(self._lanes, level)[0], 1)
         for level in list(self._alone):
             while level in self._alone and self._alone[level][0][1].created < oldest:
@@ -247,12 +242,11 @@ class Backlog:
         return lost
 
     def _expired(self, place: int, records: int) -> int:
-        if self._ledger is not None:
-            self._ledger.ended(place, "expired")
+        self._observer.ended(place, "expired")
         return records
 
-    def resume(self, place: int, entry: Captured | Fold | Digest) -> None:
-        """Take back what waited before, in the order of places; the ledger knows of it."""
+    def resume(self, place: int, entry: CapturedRecord | Fold | Digest) -> None:
+        """Take back what waited before, in the order of places; the observer knows of it."""
         if isinstance(entry, Digest):
             self._digests[_digested(entry.channel, entry.level)] = entry
         elif isinstance(entry, Fold):
@@ -272,7 +266,7 @@ class Backlog:
 
 def _digested(channel: str, level: int) -> tuple[str, bool]:
     """Return what is digested together: of a channel what browsers say, or what the server itself does."""
-    return channel, level <= GUEST_LEVEL
+    return channel, level < 0
 
 
 def _last_first(joined: Fold | Digest) -> tuple[int, float]:

@@ -6,12 +6,14 @@ Pure. A fold counts every record and keeps a few of them; a digest keeps names a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from emitkit_logging._api.contract import LONGEST_TITLE
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import MORE, shorten
-from emitkit_logging._events.event import Event, FoldKey
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.event import Event
+from emitkit_logging._events.kinds import FoldKey
 
 MOST_SAMPLES = 5
 """Records that a fold keeps: the first four, and the latest."""
@@ -21,20 +23,20 @@ MOST_NAMES = 100
 
 _LONGEST_NAME = 100
 
-Captured: TypeAlias = "dict[str, Any]"
-
 
 class Shape(Protocol):
     """Turns what was captured of records into events: a formatter, in front of it what keeps it from raising."""
 
-    def event(self, captured: Captured) -> Event | None:
+    def event(self, captured: CapturedRecord) -> Event | None:
         """Return a record's event, or `None` when none could be made."""
 
     @property
-    def key(self) -> Callable[[Captured], FoldKey | None]:
+    def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
         """Returns what a record folds by, or `None` when only its event tells."""
 
-    def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]) -> Event:
+    def summary(
+        self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]
+    ) -> Event:
         """Return an event that stands for no single record; without a channel, where such a level goes."""
 
 
@@ -52,7 +54,7 @@ class Fold:
         self.key = key
         self.age = age
         self.count = 0
-        self.kept: list[Captured] = []
+        self.kept: list[CapturedRecord] = []
         self.first_seen = 0.0
         self.last_seen = 0.0
         self.user: object = None
@@ -82,14 +84,14 @@ class Fold:
                 setattr(fold, name, state[name])
         return fold
 
-    def add(self, captured: Captured, user: object) -> int:
+    def add(self, captured: CapturedRecord, user: object) -> int:
         """Count a record; return by how many the kept ones became more.
 
         Args:
             captured: what was taken of it.
             user: whom it names, or `None`.
         """
-        created = captured["created"]
+        created = captured.created
         if not self.count:
             self.first_seen = self.last_seen = created
             self.user = user
@@ -116,7 +118,7 @@ class Fold:
         if not events:
             return None
         event = events[0]
-        event.people = ()  # made known when they were folded
+        event.identities = ()  # made known when they were folded
         if self.count == 1:
             return event
         samples: list[Json] = [_sample(each, event) for each in events]
@@ -169,7 +171,7 @@ class Digest:
 
     def add(self, fold: Fold) -> None:
         """Count a fold."""
-        self.level = max(self.level, fold.key.level)
+        self.level = max(self.level, fold.key.level) if self.count else fold.key.level
         self.age = min(self.age, fold.age) if self.count else fold.age
         self.first_seen = min(self.first_seen, fold.first_seen) if self.count else fold.first_seen
         self.last_seen = max(self.last_seen, fold.last_seen)
@@ -185,7 +187,7 @@ class Digest:
         metadata: dict[str, Json] = _counted(self.count, self.first_seen, self.last_seen)
         metadata["digest"] = dict(names)
         described = ", ".join(f"{name} ×{count}" for name, count in names.items())
-        return shape.own(self.channel, self.level, f"{self.count} events", described, metadata)
+        return shape.summary(self.channel, self.level, f"{self.count} events", described, metadata)
 
 
 _SHARED = frozenset(("category", "event", "timestamp", "log", "exception", "stack"))

@@ -1,32 +1,120 @@
-"""Ledger: what the outbox tells of where each record is, for whoever keeps that beyond the process.
+"""What the outbox reports about where each record is, for a store that outlives the process.
 
-Every record comes in at a *place*, a number that grows. It may join what waits at another place, and ends delivered or
-dropped; nothing else can become of it, so whoever follows these calls knows at every moment where each record is.
+Every record comes in at a *place*, a number that grows. It may join what waits at another place, and it ends delivered
+or dropped. Nothing else can happen to it, so these reports say at every moment where each record is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from emitkit_logging._events.captured import CapturedRecord
     from emitkit_logging._outbox.delivery import Delivery
     from emitkit_logging._outbox.folding import Digest, Fold
 
 
 class BacklogObserver(Protocol):
-    """Keeps what the outbox tells."""
+    """Receives the reports of an outbox."""
 
-    def came(self, place: int, captured: dict[str, Any]) -> None:
-        """Note that a record waits at `place`."""
+    def came(self, place: int, captured: CapturedRecord) -> None:
+        """Take note that a record waits at `place`."""
 
     def joined(self, place: int, into: int) -> None:
-        """Note that what waited at `place` is a part of what waits at `into`."""
+        """Take note that what waited at `place` is a part of what waits at `into`."""
 
     def changed(self, entry: Fold | Digest) -> None:
-        """Note that a fold or a digest has become more."""
+        """Take note that a fold or a digest has grown."""
 
-    def attempted(self, attempt: Delivery) -> None:
-        """Note an identify that waits, or a request that is about to start."""
+    def attempted(self, delivery: Delivery) -> None:
+        """Take note of an identify that waits, or of a request that is about to start."""
 
     def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
-        """Note that what waited at `place` was delivered, or dropped for a reason."""
+        """Take note that what waited at `place` was delivered (no reason), or dropped for a reason."""
+
+
+class NullObserver:
+    """Ignores all reports: for a store in memory."""
+
+    def came(self, place: int, captured: CapturedRecord) -> None:
+        """Do nothing."""
+
+    def joined(self, place: int, into: int) -> None:
+        """Do nothing."""
+
+    def changed(self, entry: Fold | Digest) -> None:
+        """Do nothing."""
+
+    def attempted(self, delivery: Delivery) -> None:
+        """Do nothing."""
+
+    def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
+        """Do nothing."""
+
+
+NOBODY: BacklogObserver = NullObserver()
+"""The observer of an outbox whose records stay in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of what waited at a place.
+
+    Attributes:
+        place: where it waited.
+        reason: why it was dropped, or `None` if it was delivered.
+        detail: the server's answer, or another explanation for people.
+    """
+
+    place: int
+    reason: str | None
+    detail: str
+
+
+@dataclass(slots=True)
+class Changes:
+    """The unit of work: all that an outbox reported since the last one was handed over.
+
+    It is an observer that collects. To apply it, first add what came, then move what joined, in order, then write what
+    changed and what was attempted as it is now, then remove what ended: nothing joins a place that has ended.
+
+    Attributes:
+        came_at: the new records by place.
+        joins: pairs of places: what waited at the first is now a part of the second.
+        entries: folds and digests that have grown, by place.
+        deliveries: identifies that wait and requests that start, by place.
+        ends: what was delivered or dropped.
+    """
+
+    came_at: dict[int, CapturedRecord] = field(default_factory=dict)
+    joins: list[tuple[int, int]] = field(default_factory=list)
+    entries: dict[int, Fold | Digest] = field(default_factory=dict)
+    deliveries: dict[int, Delivery] = field(default_factory=dict)
+    ends: list[Ended] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was reported."""
+        return not (self.came_at or self.joins or self.entries or self.deliveries or self.ends)
+
+    def came(self, place: int, captured: CapturedRecord) -> None:
+        """Take note that a record waits at `place`."""
+        self.came_at[place] = captured
+
+    def joined(self, place: int, into: int) -> None:
+        """Take note that what waited at `place` is a part of what waits at `into`."""
+        if place != into:
+            self.joins.append((place, into))
+
+    def changed(self, entry: Fold | Digest) -> None:
+        """Take note that a fold or a digest has grown."""
+        self.entries[entry.place] = entry
+
+    def attempted(self, delivery: Delivery) -> None:
+        """Take note of an identify that waits, or of a request that is about to start."""
+        self.deliveries[delivery.place] = delivery
+
+    def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
+        """Take note that what waited at `place` was delivered (no reason), or dropped for a reason."""
+        self.ends.append(Ended(place, reason, detail))

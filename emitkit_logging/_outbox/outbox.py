@@ -16,15 +16,16 @@ from typing import Any
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Verdict
-from emitkit_logging._events.captured import GUEST_LEVEL
-from emitkit_logging._events.event import Event, FoldKey
+from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
+from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall, Identity
+from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.backlog import ALERT, Backlog
 from emitkit_logging._outbox.budget import REFUSED_PAUSE, RateBudget
 from emitkit_logging._outbox.delivery import Delivery, Outcome
-from emitkit_logging._outbox.folding import Captured, Digest, Fold, Shape
+from emitkit_logging._outbox.folding import Digest, Fold, Shape
 from emitkit_logging._outbox.identifies import KnownUsers
-from emitkit_logging._outbox.observer import BacklogObserver
+from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
 from emitkit_logging.stats import Stats
 
 NOTICE_PAUSE = 60.0
@@ -51,7 +52,7 @@ class Outbox:
         users: says which identify requests are due.
         shape: turns what was captured of records into events.
         clock: returns seconds on a monotonic clock.
-        ledger: is told where each record is, if anybody wants to know.
+        observer: receives the reports of where each record is.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Outbox:
         users: KnownUsers,
         shape: Shape,
         clock: Callable[[], float],
-        ledger: BacklogObserver | None = None,
+        observer: BacklogObserver = NOBODY,
     ) -> None:
         self._size = size
         self._pace = pace
@@ -70,8 +71,8 @@ class Outbox:
         self._shape = _Shape(shape)
         self._clock = clock
         self._newest = 0
-        self._ledger = ledger
-        self._waiting = Backlog(self._shape, ledger)
+        self._observer = observer
+        self._waiting = Backlog(self._shape, observer)
         self._begun: list[Delivery] = []
         self._identifies: dict[str, Delivery] = {}
         self._under_way: Delivery | None = None
@@ -99,7 +100,7 @@ class Outbox:
 
     # What comes in
 
-    def take(self, queue: deque[Captured], most: int | None = None) -> None:
+    def take(self, queue: deque[CapturedRecord], most: int | None = None) -> None:
         """Move what `queue` holds in, at most `most` of it: what was captured of records, oldest first.
 
         When that is too much, as many older ones fold: a caller pays for about as much as it brought.
@@ -177,14 +178,14 @@ class Outbox:
     def resume(
         self,
         place: int,
-        entry: Captured | Fold | Digest | IdentifyCall,
+        entry: CapturedRecord | Fold | Digest | IdentifyCall,
         *,
         level: int = 0,
         age: float = 0.0,
         records: int = 0,
         request: ApiRequest | None = None,
     ) -> None:
-        """Take back what waited when another outbox ended, in the order of places; the ledger knows of it.
+        """Take back what waited when another outbox ended, in the order of places; the observer knows of it.
 
         Args:
             place: where it waits; later ones are greater.
@@ -315,7 +316,7 @@ class Outbox:
 
     def _introduce(self, event: Event, level: int, age: float) -> bool:
         """Learn what an event tells of users; true when that put something in line."""
-        people, event.people = event.people, ()
+        people, event.identities = event.identities, ()
         if self._is_crowded(level):
             return False
         # half an age before its event, so that the identify comes first among equals
@@ -334,38 +335,34 @@ class Outbox:
                 self._forget_oldest_identify()
         else:
             attempt.renew(facts, level)
-        if self._ledger is not None:
-            self._ledger.attempted(attempt)
+        self._observer.attempted(attempt)
         return attempt
 
     def _forget_oldest_identify(self) -> None:
         oldest = self._identifies.pop(next(iter(self._identifies)))
-        if self._ledger is not None:
-            self._ledger.ended(oldest.place, "overflow")
+        self._observer.ended(oldest.place, "overflow")
         if oldest.records:
             self._drop("overflow", {oldest.level: oldest.records}, "more users were named than can be identified")
 
     def _is_crowded(self, level: int) -> bool:
         """Tell whether a user must wait outside: strangers never push out whom the server itself names."""
-        return level <= GUEST_LEVEL and len(self._identifies) >= self._size // 2
+        return level <= UNTRUSTED_PRIORITY and len(self._identifies) >= self._size // 2
 
     def _identify_only(self, event: Event, level: int, place: int) -> None:
         if self._is_crowded(level):
-            if self._ledger is not None:
-                self._ledger.ended(place, "overflow")
+            self._observer.ended(place, "overflow")
             self._drop("overflow", {level: 1}, "browsers name more users than can be identified")
             return
-        due = [self._learn(person, level, place) for person in event.people]
+        due = [self._learn(person, level, place) for person in event.identities]
         waiting = next((identify for identify in due if identify is not None), None)
         if waiting is None:
             self._delivered += 1  # the server has these facts already
         else:
             waiting.records += 1
-        if self._ledger is not None:
-            if waiting is None:
-                self._ledger.ended(place)
-            else:
-                self._ledger.joined(place, waiting.place)
+        if waiting is None:
+            self._observer.ended(place)
+        else:
+            self._observer.joined(place, waiting.place)
 
     def _start(self, attempt: Delivery, now: float) -> ApiRequest:
         self._requests += 1
@@ -374,8 +371,7 @@ class Outbox:
         self._started_at = now
         self._pace.started()
         request = attempt.start()
-        if self._ledger is not None:
-            self._ledger.attempted(attempt)
+        self._observer.attempted(attempt)
         return request
 
     def _rest(self, now: float) -> float:
@@ -419,8 +415,7 @@ class Outbox:
             self._accepted(attempt, answer, now)
         elif outcome is Outcome.REJECTED:
             self._remove(attempt)
-            if self._ledger is not None:
-                self._ledger.ended(attempt.place, "rejected", answer.detail)
+            self._observer.ended(attempt.place, "rejected", answer.detail)
             what = "an identify" if attempt.event is None else f"the event {attempt.event.title!r}"
             self._drop("rejected", {attempt.level: attempt.records}, f"{what} was rejected: {answer.detail}")
         elif answer.verdict in (Verdict.REFUSED, Verdict.AMBIGUOUS_401):
@@ -431,8 +426,7 @@ class Outbox:
         self._is_stop_told = False
         self._delivered += attempt.records
         self._remove(attempt)
-        if self._ledger is not None:
-            self._ledger.ended(attempt.place)
+        self._observer.ended(attempt.place)
         if self._unreported and self._report_at == NEVER:
             self._report_at = max(self._dropped_at + REPORT_DELAY, self._reported_at + NOTICE_PAUSE, now)
         if attempt.facts is None:
@@ -466,14 +460,13 @@ class Outbox:
     # What is lost
 
     def _misshapen(self, place: int, lost: Mapping[int, int]) -> None:
-        if self._ledger is not None:
-            self._ledger.ended(place, "rejected", type(self._shape.error).__name__)
+        self._observer.ended(place, "rejected", type(self._shape.error).__name__)
         self._drop("rejected", lost, f"it could not be made an event: {type(self._shape.error).__name__}")
 
     def _drop(self, reason: str, lost: Mapping[int, int], text: str) -> None:
         """Count records, by level, that are lost, and have it said; the feed is told of the server's own alone."""
         self._dropped[reason] += sum(lost.values())
-        own = sum(records for level, records in lost.items() if level > GUEST_LEVEL)
+        own = sum(records for level, records in lost.items() if level > UNTRUSTED_PRIORITY)
         if own:
             if not self._unreported:
                 self._dropped_at = self._clock()
@@ -497,7 +490,7 @@ class Outbox:
         self._report_at, self._reported_at = NEVER, now
         told: dict[str, Json] = {"occurrences": 0, "dropped": dict(lost)}
         reasons = ", ".join(f"{reason} {count}" for reason, count in lost.items())
-        event = self._shape.own(None, ALERT, f"{lost.total()} log records were dropped", reasons, told)
+        event = self._shape.summary(None, ALERT, f"{lost.total()} log records were dropped", reasons, told)
         self._newest += 1
         self._begun.append(Delivery(_REPORT_LEVEL, self._newest, place=self._newest, event=event))
 
@@ -572,10 +565,10 @@ class _Shape:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self.own = shape.own
+        self.summary = shape.summary
         self.error: Exception | None = None
 
-    def event(self, captured: Captured) -> Event | None:
+    def event(self, captured: CapturedRecord) -> Event | None:
         try:
             return self._shape.event(captured)
         except Exception as error:
@@ -583,8 +576,8 @@ class _Shape:
             return None
 
     @property
-    def key(self) -> Callable[[Captured], FoldKey | None]:
-        return self._shape.key
+    def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
+        return self._shape.fold_key
 
 
 def _rank(attempt: Delivery) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emitkit_logging._api.requests import ApiRequest
+from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._outbox.delivery import Delivery
@@ -34,9 +35,7 @@ BUSY = 1.0
 """Seconds that the background thread waits for another process's lock."""
 
 _APPLICATION = 0x454D4B54  # EMKT: what `file` and we recognise a spool by
-_ORIGIN = "__emitkit_origin"
 _PERSON = "__emitkit_person"
-_LINE = "__emitkit_line"
 _DELIVERED = ""
 _NO_ROOM = ("full", "disk I/O")
 _SWEEP = 60.0
@@ -128,7 +127,7 @@ class Spool:
         size: int,
         ttl: float,
         converter: JsonConverter,
-        channel_of: Callable[[dict[str, Any]], str],
+        channel_of: Callable[[CapturedRecord], str],
     ) -> None:
         self.path = path
         self._size = size
@@ -171,7 +170,7 @@ class Spool:
             self._database.execute("UPDATE sender SET owner = ?, until = ?", (self.journal.origin, until))
 
     def _forget(self) -> None:
-        self._new: dict[int, dict[str, Any]] = {}
+        self._new: dict[int, CapturedRecord] = {}
         self._lines: dict[int, bytes] = {}
         self._entries: dict[int, Fold | Digest] = {}
         self._attempts: dict[int, Delivery] = {}
@@ -186,7 +185,7 @@ class Spool:
 
     # In the application's threads
 
-    def append(self, captured: dict[str, Any]) -> bool:
+    def append(self, captured: CapturedRecord) -> bool:
         """Write a record into this process's journal; return whether it is there."""
         return self.journal.append(codec.write_record(captured, self._converter) + b"\n")
 
@@ -301,7 +300,7 @@ class Spool:
         if is_new:
             self._counts.update(self._totals)
 
-    def read(self, most: int = journal.CHUNK) -> Iterator[tuple[deque[dict[str, Any]], list[Identity]]]:
+    def read(self, most: int = journal.CHUNK) -> Iterator[tuple[deque[CapturedRecord], list[Identity]]]:
         """Return what is new in each journal: records and users, about `most` bytes of each; `is_behind` where more is.
 
         No more than that, since whoever logs may be as fast as who reads.
@@ -325,40 +324,43 @@ class Spool:
                 self.is_behind = self.is_behind or not source.is_read
                 yield self._captured(lines, source.origin)
 
-    def _captured(self, lines: list[bytes], origin: str) -> tuple[deque[dict[str, Any]], list[Identity]]:
-        records: deque[dict[str, Any]] = deque()
+    def _captured(self, lines: list[bytes], origin: str) -> tuple[deque[CapturedRecord], list[Identity]]:
+        records: deque[CapturedRecord] = deque()
         people = []
         for line in lines:
             try:
-                noted = codec.read(line)
-                if _PERSON in noted:
-                    user_id, properties, aliases, created = noted[_PERSON]
+                value = codec.read(line)
+                if _PERSON in value:
+                    user_id, properties, aliases, created = value[_PERSON]
                     people.append(Identity(user_id, properties, tuple(aliases), created))
                     continue
-                is_record = type(noted["levelno"]) is int and type(noted["created"]) is float
+                captured = codec.record_in(value)
+                is_record = type(captured.level) is int and type(captured.created) is float
             except (ValueError, KeyError, TypeError):
                 is_record = False
             if is_record:
-                noted[_ORIGIN], noted[_LINE] = origin, line
-                records.append(noted)
+                captured.origin = _Origin(origin, line)
+                records.append(captured)
             elif line:
                 self._count(origin, "rejected", 1)
         return records, people
 
-    def adopt(self, records: deque[dict[str, Any]]) -> None:
+    def adopt(self, records: deque[CapturedRecord]) -> None:
         """Make records that went to memory, because the journal took nothing, this process's own."""
         for captured in records:
-            captured[_ORIGIN] = self.journal.origin
+            captured.origin = _Origin(self.journal.origin, None)
 
     # What the outbox tells
 
-    def came(self, place: int, captured: dict[str, Any]) -> None:
+    def came(self, place: int, captured: CapturedRecord) -> None:
         """Note that a record waits at `place`."""
-        self._shares[place] = Counter({captured.pop(_ORIGIN): 1})
-        line = captured.pop(_LINE, None)
+        origin = captured.origin
+        assert isinstance(origin, _Origin)  # noqa: S101 - the spool itself set it
+        self._shares[place] = Counter({origin.journal: 1})
         self._new[place] = captured
-        if line is not None:
-            self._lines[place] = line
+        if origin.line is not None:
+            self._lines[place] = origin.line
+        captured.origin = None
         self._is_dirty = True
 
     def joined(self, place: int, into: int) -> None:
@@ -478,7 +480,7 @@ class Spool:
         for place, captured in self._new.items():
             if place not in self._entries:
                 data = self._lines.get(place) or codec.write_record(captured, converter)
-                level, since = captured["levelno"], captured["created"]
+                level, since = captured.priority, captured.created
                 shares = json.dumps(self._shares.get(place, {}))
                 yield place, "record", level, place, since, self._channel_of(captured), 1, shares, data
         for place, entry in self._entries.items():
@@ -604,6 +606,12 @@ class Spool:
         self.disconnect()
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    journal: str
+    line: bytes | None
+
+
 @dataclass(frozen=True)
 class Row:
     """What waits at one place of a spool, or was rejected.
@@ -624,7 +632,7 @@ class Row:
     since: float
     channel: str
     records: int
-    entry: dict[str, Any] | Fold | Digest | IdentifyCall | None
+    entry: CapturedRecord | Fold | Digest | IdentifyCall | None
     body: bytes | None = None
     answer: str = ""
 
@@ -660,9 +668,8 @@ def _unread(path: Path, offsets: Mapping[str, int]) -> Iterator[Row]:
             while lines := source.read(journal.CHUNK):
                 for line in lines:
                     with contextlib.suppress(ValueError):
-                        noted = codec.read(line)
-                        if "levelno" in noted:
-                            yield Row("record", noted["levelno"], noted["created"], "", 1, noted)
+                        captured = codec.read_record(line)
+                        yield Row("record", captured.priority, captured.created, "", 1, captured)
 
 
 class _Transaction:
@@ -688,7 +695,7 @@ class _Transaction:
 
 
 _ENTRIES: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "record": lambda noted: noted,
+    "record": codec.record_in,
     "fold": Fold.of,
     "digest": Digest.of,
     "identify": lambda noted: IdentifyCall(noted["facts"][0], noted["facts"][1], tuple(noted["facts"][2])),

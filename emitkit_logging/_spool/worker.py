@@ -13,10 +13,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
+from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._outbox.folding import Shape
@@ -57,8 +57,8 @@ def open_spool(
         `None`, and a warning in the log, where the spool cannot be used; a file that is no spool is set aside first.
     """
 
-    def channel_of(captured: dict[str, Any]) -> str:
-        told = shape.key(captured) or shape.event(captured)
+    def channel_of(captured: CapturedRecord) -> str:
+        told = shape.fold_key(captured) or shape.event(captured)
         return "" if told is None else told.channel
 
     if not journal.IS_POSSIBLE:
@@ -88,7 +88,7 @@ class SharingListener(Listener):
 
     Args:
         spool: this process's view of it.
-        make_outbox: returns an empty outbox whose ledger is the spool.
+        make_outbox: returns an empty outbox whose observer is the spool.
         client: sends.
         size: records that the outbox may hold, and the memory when the spool takes none.
         timeout: seconds that one request may take.
@@ -129,7 +129,7 @@ class SharingListener(Listener):
 
     # In the application's threads
 
-    def _append(self, captured: dict[str, Any]) -> None:
+    def _append(self, captured: CapturedRecord) -> None:
         if self._is_full or not self._spool.append(captured):
             self.queue.append(captured)
         elif self._spool.journal.unread > self._size:

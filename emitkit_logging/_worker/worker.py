@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, unanswered
+from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._outbox.outbox import NEVER, Outbox
 from emitkit_logging.stats import Stats
@@ -62,10 +63,10 @@ class Listener(QueueListener):
     """
 
     def __init__(self, outbox: Outbox, client: Transport, *, size: int, debug: bool) -> None:
-        queue: deque[dict[str, Any]] = deque()
+        queue: deque[CapturedRecord] = deque()
         super().__init__(queue)  # type: ignore[arg-type]
         self.queue: Any = queue
-        self.append: Callable[[dict[str, Any]], object] = queue.append
+        self.append: Callable[[CapturedRecord], object] = queue.append
         self.people: deque[Identity] = deque()
         self.wake_level: float = NEVER
         self.is_started = False

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emitkit_logging import EmitKitFormatter, EmitKitHandler
-from emitkit_logging._events.captured import restore
+from emitkit_logging._events.captured import CapturedRecord, restore
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._options import number
@@ -140,10 +140,10 @@ def _export(path: Path) -> int:
     formatter = EmitKitFormatter()
 
     class Shape:
-        key = formatter.key
-        own = formatter.own
+        fold_key = formatter.fold_key
+        summary = formatter.summary
 
-        def event(self, captured: dict[str, object]) -> Event:
+        def event(self, captured: CapturedRecord) -> Event:
             return formatter.event(restore(captured))
 
     for row in spool.rows(path):

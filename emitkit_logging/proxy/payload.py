@@ -17,7 +17,7 @@ from typing import Any
 from emitkit_logging import context
 from emitkit_logging._api.contract import LONGEST_ID
 from emitkit_logging._events import extras, inference
-from emitkit_logging._events.captured import GUEST, GUEST_MARK
+from emitkit_logging._events.captured import UNTRUSTED_KEY, Marker
 from emitkit_logging.proxy.request import Headers, Visit
 
 MOST_BYTES = 64 * 1024
@@ -229,12 +229,12 @@ def _extra(
     elif kind == "pageView":
         said = {"event": inference.PAGE_VIEW, **_context(event.get("context"), _object(event.get("properties")))}
     elif kind == "identify":
-        return {"identify": _identified(event, only), GUEST: GUEST_MARK}
+        return {"identify": _identified(event, only), UNTRUSTED_KEY: Marker.UNTRUSTED}
     elif kind == "reset":
         return None  # the browser forgets its user; nothing here remembers it
     else:
         raise PayloadError(f"an event's type must be track, identify, pageView or reset, not {str(kind)[:40]!r}")
-    return {**_around(said, visit, known, only), GUEST: GUEST_MARK}
+    return {**_around(said, visit, known, only), UNTRUSTED_KEY: Marker.UNTRUSTED}
 
 
 def _tracked(event: object, said_context: object, channels: frozenset[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pathlib
 import pytest
 
 from emitkit_logging import EmitKitFormatter
-from emitkit_logging._events.captured import STANDARD
+from emitkit_logging._events.extras import STANDARD
 from emitkit_logging._events.identity import identify_call
 
 REFERENCE = json.loads((pathlib.Path(__file__).parents[1] / "data" / "provider_reference.json").read_text())
@@ -148,7 +148,7 @@ def test_identify(name):
     given = case["input"]
     values = {**(given.get("traits") or {}), "id": given["userId"]}
     made = logging.makeLogRecord({"identify": values, "levelno": logging.INFO})
-    people = EmitKitFormatter().event(made).people
+    people = EmitKitFormatter().event(made).identities
     bodies = [identify_call(person).body() for person in people]
     expected = [request["body"] for request in case["requests"] if request["path"] == "/v1/identify"]
     if not given["userId"]:

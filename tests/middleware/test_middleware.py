@@ -521,7 +521,7 @@ def test_celery_messages(collector, request_, tenant):
     of_celery._end("t-1")
     of_celery._end("t-1")
     (made,) = collector.events
-    assert (made.metadata.get("tenant"), made.title, made.people) == (tenant, "working", ())
+    assert (made.metadata.get("tenant"), made.title, made.identities) == (tenant, "working", ())
     assert collector.told() == [{"task": "shop.work", "taskId": "t-1"}]
 
 

@@ -14,9 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Verdict
-from emitkit_logging._events.captured import GUEST_LEVEL
-from emitkit_logging._events.event import Event, FoldKey
+from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
+from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import Identity
+from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.budget import REFUSED_PAUSE, RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.outbox import NEVER, Outbox
@@ -34,16 +35,17 @@ class Clock:
 
 
 class Shape:
-    """Makes events of dicts; what has the same title has the same name."""
+    """Makes events of a few attributes; records with the same title have the same name."""
 
-    def event(self, captured: dict) -> Event:
+    def event(self, record: CapturedRecord) -> Event:
+        captured = record.attributes
         if captured.get("raises"):
             raise RuntimeError
         return Event(
             captured.get("channel", "c"),
             captured["title"],
-            level=captured["levelno"],
-            people=captured.get("people", ()),
+            level=record.priority,
+            identities=captured.get("people", ()),
             only_identifies=captured.get("only_identifies", False),
             idempotency_key=captured.get("key"),
             user_id=captured.get("user_id"),
@@ -51,12 +53,12 @@ class Shape:
             kind=(captured["title"],),
         )
 
-    def key(self, captured: dict) -> FoldKey | None:
-        if captured.keys() & {"raises", "people", "key"}:
+    def fold_key(self, captured: CapturedRecord) -> FoldKey | None:
+        if captured.attributes.keys() & {"raises", "people", "key"}:
             return None
-        return self.event(captured).key
+        return self.event(captured).fold_key
 
-    def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict) -> Event:
+    def summary(self, channel: str | None, level: int, title: str, description: str, metadata: dict) -> Event:
         return Event(channel or "alerts", title, description, level=level, metadata=metadata)
 
 
@@ -70,9 +72,12 @@ class Desk:
         self.outbox = Outbox(size=size, pace=self.pace, users=users, shape=Shape(), clock=self.clock)
 
     def put(self, *titles: str, level: int = logging.INFO, **more) -> None:
-        self.outbox.take(
-            deque({"levelno": level, "title": title, "created": self.clock.now, **more} for title in titles)
-        )
+        self.outbox.take(deque(self.record(title, level, more) for title in titles))
+
+    def record(self, title: str, level: int, more: dict) -> CapturedRecord:
+        captured = CapturedRecord({"levelno": level, "title": title, "created": self.clock.now, **more})
+        captured.is_trusted = level != UNTRUSTED_PRIORITY
+        return captured
 
     def send(self, answer: ApiResponse = OK) -> str:
         """Start what is next, settle it with `answer`, and return its title, or who is identified."""
@@ -253,7 +258,7 @@ def test_digest_of_many_names():
 def test_browsers_are_digested_by_themselves():
     """What strangers call their events takes no name's place in the digest of the server's own."""
     desk = spent()
-    desk.put(*(f"stranger{number}" for number in range(300)), level=GUEST_LEVEL)
+    desk.put(*(f"stranger{number}" for number in range(300)), level=UNTRUSTED_PRIORITY)
     desk.put(*(f"n{number}" for number in range(20)))
     digests = [list(body["metadata"]["digest"]) for body in sent(desk) if "digest" in body["metadata"]]
     own, strange = sorted(digests, key=len)
@@ -264,7 +269,7 @@ def test_browsers_are_digested_by_themselves():
 def test_lost_strangers_are_no_alert():
     """What browsers' events are lost is counted, and pushed to nobody."""
     desk = Desk()
-    desk.put("bad", level=GUEST_LEVEL)
+    desk.put("bad", level=UNTRUSTED_PRIORITY)
     desk.put("good")
     desk.send()
     desk.send(ApiResponse(Verdict.INVALID))
@@ -278,7 +283,7 @@ def test_a_stranger_becomes_known():
     """A user whom a browser named first goes when the server's own do, once the server names that user, too."""
     desk = Desk()
     for user in ("stranger", "both"):
-        desk.put(user, level=GUEST_LEVEL, people=(person(user),), only_identifies=True)
+        desk.put(user, level=UNTRUSTED_PRIORITY, people=(person(user),), only_identifies=True)
     desk.send(ApiResponse(Verdict.REFUSED))
     desk.wait()
     for user in ("both", "own"):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitkit_logging import EmitKitFormatter, EventFilter, event_context
-from emitkit_logging._events.captured import GUEST_LEVEL, capture, restore
+from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, capture, restore
 from emitkit_logging._spool import codec
 from emitkit_logging.proxy import (
     PayloadError,
@@ -62,7 +62,7 @@ class Collector(logging.Handler):
 
     @property
     def events(self):
-        return [self.formatter.event(restore(dict(taken))) for taken in self.records]
+        return [self.formatter.event(restore(taken)) for taken in self.records]
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_identify(collected):
     )
     assert identify.only_identifies
     for made in (identify, tracked):
-        (person,) = made.people
+        (person,) = made.identities
         assert (person.user_id, person.aliases) == ("u-1", ("ada@example.com", "ada"))
         assert dict(person.properties) == traits
     assert tracked.user_id == "u-1"
@@ -257,7 +257,7 @@ def test_no_level_above_info_no_channel_no_other_key(collected):
     (plain,) = collected(track())
     for event in (track(properties=hostile), track(context={**CONTEXT, **hostile})):
         (made,) = collected(event)
-        for name in ("channel", "title", "icon", "tags", "notify", "display_as", "questions", "user_id", "people"):
+        for name in ("channel", "title", "icon", "tags", "notify", "display_as", "questions", "user_id", "identities"):
             assert getattr(made, name) == getattr(plain, name), name
         assert (made.idempotency_key, made.kind, made.level) == (None, plain.kind, plain.level)
         assert made.metadata["category"] == "engagement"
@@ -363,7 +363,7 @@ def test_who_the_server_knows_is_believed(collected, known, by_context):
     with event_context(page={"path": "/api/analytics"}, **(known if by_context else {})):
         made = collected(*events, enrich_context=None if by_context else known, on_error=errors.append)
     assert [event.user_id for event in made] == ["u-1", "u-1"]
-    assert "evil@example.com" not in str([event.people for event in made])
+    assert "evil@example.com" not in str([event.identities for event in made])
     assert [str(error) for error in errors] == ["an identify names another user than the one who is logged in"]
     assert "page" not in made[1].metadata
 
@@ -372,7 +372,7 @@ def test_nobody_else_beside_the_user(collected):
     """Who is logged in by id, and claims to be somebody else in a context, is who is logged in."""
     claim = {"userId": "victim", "email": "evil@x", "traits": {"plan": "x"}}
     (made,) = collected(track(userId="u-1", context={"user": claim}), enrich_context={"user_id": "u-1"})
-    assert (made.user_id, made.people) == ("u-1", ())
+    assert (made.user_id, made.identities) == ("u-1", ())
 
 
 def failing(visit):
@@ -399,7 +399,7 @@ def test_in_doubt_nobody_is_who_he_says(collected, known, user_id):
         on_error=told.append,
     )
     assert made.user_id == user_id
-    assert "victim" not in {person.user_id for person in made.people}
+    assert "victim" not in {person.user_id for person in made.identities}
     assert "an identify names another user than the one who is logged in" in list(map(str, told))
 
 
@@ -409,7 +409,7 @@ def test_nobody_is_logged_in(collected, known):
     identified, made = collected(
         {"type": "identify", "userId": "u-1", "traits": {"plan": "x"}}, track(userId="u-1"), enrich_context=known
     )
-    assert (identified.people[0].user_id, made.user_id) == ("u-1", "u-1")
+    assert (identified.identities[0].user_id, made.user_id) == ("u-1", "u-1")
 
 
 def test_what_cannot_be_waited_for(logger):
@@ -441,7 +441,7 @@ def test_of_the_server_browsers_say_nothing(collected):
 def test_a_name_is_one_line(collected, logger, action, message):
     """Nothing in a name breaks a line or steers a terminal where other handlers write it."""
     collected(track(action))
-    assert [taken["msg"] for taken in logger.handlers[0].records] == [message]
+    assert [taken.attributes["msg"] for taken in logger.handlers[0].records] == [message]
 
 
 def test_the_same_user_may_say_more(collected):
@@ -452,14 +452,14 @@ def test_the_same_user_may_say_more(collected):
         {"type": "identify", "userId": "u-1", "traits": {"a": 1}},
         enrich_context={"user_id": "u-1"},
     )
-    assert dict(tracked.people[0].properties) == {"plan": "pro"}
-    assert dict(identify.people[0].properties) == {"a": 1}
+    assert dict(tracked.identities[0].properties) == {"plan": "pro"}
+    assert dict(identify.identities[0].properties) == {"a": 1}
 
 
 def test_endless_traits(collected):
     """Of a user with more than a little, only the names are kept: users are remembered."""
     (made,) = collected({"type": "identify", "userId": "u-1", "traits": {"email": "a@x", "blob": "x" * 5_000}})
-    assert dict(made.people[0].properties) == {"email": "a@x"}
+    assert dict(made.identities[0].properties) == {"email": "a@x"}
 
 
 def test_filtered_like_others(logger):
@@ -502,10 +502,10 @@ def test_a_spool_keeps_them_apart(collected):
     formatter = EmitKitFormatter()
     collected(track("page_crashed", category="error"))
     (taken,) = logging.getLogger("test.test_a_spool_keeps_them_apart").handlers[0].records
-    back = codec.read(codec.write_record(taken, formatter.json_converter))
+    back = codec.read_record(codec.write_record(taken, formatter.json_converter))
     made = formatter.event(restore(back))
-    assert (made.channel, made.metadata["category"], made.level) == ("general", "error", GUEST_LEVEL)
-    assert formatter.key(back) is None
+    assert (made.channel, made.metadata["category"], made.level) == ("general", "error", UNTRUSTED_PRIORITY)
+    assert formatter.fold_key(back) is None
 
 
 def test_a_flood_of_identifies_pushes_nobody_out(server, handler, logger):
