@@ -5,25 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from emitkit_logging import __version__
 from emitkit_logging import _options as options
-from emitkit_logging._api.encoding import Json
-from emitkit_logging._events.captured import CapturedRecord, capture, restore
-from emitkit_logging._events.event import Event
-from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._outbox.budget import RateBudget
-from emitkit_logging._outbox.identifies import KnownUsers
-from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
-from emitkit_logging._outbox.outbox import Outbox
-from emitkit_logging._worker import lifecycle
-from emitkit_logging._worker.worker import Listener, holds_logging_lock, own_threads
+from emitkit_logging._assembly import Formatting, Settings, make_worker
+from emitkit_logging._events.captured import capture
+from emitkit_logging._worker import lifecycle, own_calls
+from emitkit_logging._worker.clock import monotonic
+from emitkit_logging._worker.worker import Worker, holds_logging_lock
 from emitkit_logging.formatter import EmitKitFormatter
 from emitkit_logging.stats import Stats
 
@@ -102,18 +94,21 @@ class EmitKitHandler(logging.Handler):
     ) -> None:
         self._enabled = options.flag("enabled", enabled)
         key = options.api_key(api_key, required=self._enabled)
-        self._base_url = options.base_url(base_url, allow_http=options.flag("allow_http", allow_http))
-        self._timeout = options.number("timeout", timeout, above=True)
-        self._queue_size = options.count("queue_size", queue_size, least=1)
-        self._alias_ttl = options.number("alias_ttl", alias_ttl)
-        self._alias_cache_size = options.count("alias_cache_size", alias_cache_size, least=1)
+        self._settings = Settings(
+            base_url=options.base_url(base_url, allow_http=options.flag("allow_http", allow_http)),
+            api_key=key,
+            timeout=options.number("timeout", timeout, above=True),
+            queue_size=options.count("queue_size", queue_size, least=1),
+            alias_ttl=options.number("alias_ttl", alias_ttl),
+            alias_cache_size=options.count("alias_cache_size", alias_cache_size, least=1),
+            rate_limit=None if rate_limit is None else options.count("rate_limit", rate_limit, least=0),
+            alert_reserve=options.number("alert_reserve", alert_reserve, most=1.0),
+            spool=options.spool(spool),
+            spool_size=options.count("spool_size", spool_size, least=1),
+            spool_ttl=options.number("spool_ttl", spool_ttl, above=True),
+            debug=options.flag("debug", debug),
+        )
         self._shutdown_timeout = options.number("shutdown_timeout", shutdown_timeout)
-        self._rate_limit = None if rate_limit is None else options.count("rate_limit", rate_limit, least=0)
-        self._alert_reserve = options.number("alert_reserve", alert_reserve, most=1.0)
-        self._spool = options.spool(spool)
-        self._spool_size = options.count("spool_size", spool_size, least=1)
-        self._spool_ttl = options.number("spool_ttl", spool_ttl, above=True)
-        self._debug = options.flag("debug", debug)
         self._own_formatter = EmitKitFormatter(
             channel_name=channel_name,
             category_channel_map=category_channel_map,
@@ -125,35 +120,20 @@ class EmitKitHandler(logging.Handler):
             event_from_message=event_from_message,
             redact=redact,
         )
-        self._own_formatter.mask(key)
         self._api_key = key
+        self._own_formatter.mask(key)
         super().__init__(options.level("level", level))
-        self._shaper = self._own_formatter
-        self._converter = self._shaper.json_converter
-        self._plain_level = self._shaper.plain_level
+        self._formatting = Formatting(self._own_formatter)
+        self._use(self._own_formatter)
         self._is_closed = False
         self._failed_flush: float | None = None
-        self._listener: Listener | None = None
+        self._worker: Worker | None = None
         if self._enabled:
             options.warn_unusual_key(key)
-            if self._debug:
-                logging.getLogger("emitkit_logging").setLevel(logging.DEBUG)
-            # not before, and not in a thread: an import there can be caught by a fork
-            from emitkit_logging._worker.client import Client  # noqa: PLC0415
-
-            def connect() -> Client:
-                return Client(
-                    base_url=self._base_url,
-                    api_key=key,
-                    timeout=self._timeout,
-                    user_agent=f"emitkit-logging/{__version__}",
-                )
-
-            self._connect = connect
-            listener = self._listen()
+            worker = self._renew_worker()
             lifecycle.watch(self)
-            if listener.waits():
-                self._start(listener)
+            if worker.has_waiting():
+                self._start(worker)
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
         """Create no lock: what `emit` does needs none, and one would make every logging thread wait for the others."""
@@ -164,13 +144,16 @@ class EmitKitHandler(logging.Handler):
         super().setFormatter(fmt)
         if isinstance(fmt, EmitKitFormatter):
             fmt.mask(self._api_key)
-        self._shaper = fmt if isinstance(fmt, EmitKitFormatter) else self._own_formatter
-        self._converter = self._shaper.json_converter
-        self._plain_level = self._shaper.plain_level
+        self._use(fmt if isinstance(fmt, EmitKitFormatter) else self._own_formatter)
+
+    def _use(self, formatter: EmitKitFormatter) -> None:
+        self._formatting.formatter = self._event_formatter = formatter
+        self._converter = formatter.json_converter
+        self._plain_level = formatter.plain_level
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit a record, without a lock; whatever goes wrong is left to `handleError`."""
-        if self._listener is None:
+        if self._worker is None:
             return False
         try:
             if self.filters:
@@ -188,26 +171,27 @@ class EmitKitHandler(logging.Handler):
         """Put what a record says now on the queue, if it is to be sent."""
         event = record.__dict__.get("event")
         level = record.levelno
-        if (
-            not (event and type(event) is str) and level < self._plain_level and not self._shaper.accepts(record)
-        ) or threading.get_ident() in own_threads:
+        is_event = type(event) is str and event
+        if not is_event and level < self._plain_level and not self._event_formatter.accepts(record):
             return
-        listener = self._listener
-        if listener is None:
+        if record.name == own_calls.LOGGER_NAME or (own_calls.under_way and own_calls.is_own(record)):
+            return
+        worker = self._worker
+        if worker is None:
             return
         if self._is_closed:
-            listener.refuse()
+            worker.refuse()
             return
         captured = capture(record, self._converter)
         if type(level) is not int:  # a record made of a dict without it
             level = captured.attributes["levelno"] = int(level) if isinstance(level, int | float) else logging.NOTSET
-        listener.append(captured)
-        if level >= listener.wake_level:
-            listener.wake()
-        if len(listener.queue) > listener.relief:
-            listener.relieve()
-        if not listener.is_started:
-            self._start(listener)
+        worker.append(captured)
+        if level >= worker.wake_level:
+            worker.wake()
+        if len(worker.queue) > worker.relief:
+            worker.relieve()
+        if not worker.is_started:
+            self._start(worker)
 
     def identify(
         self, user_id: str | int, traits: Mapping[str, Any] | None = None, aliases: Iterable[str] = ()
@@ -222,13 +206,13 @@ class EmitKitHandler(logging.Handler):
         Raises:
             TypeError, ValueError: for an id, traits or aliases that cannot be used.
         """
-        person = self._shaper.identity(user_id, traits, aliases, time.time())
-        listener = self._listener
-        if listener is None or self._is_closed:
+        identity = self._event_formatter.identity(user_id, traits, aliases, time.time())
+        worker = self._worker
+        if worker is None or self._is_closed:
             return
-        listener.tell(person)
-        if not listener.is_started:
-            self._start(listener)
+        worker.identify(identity)
+        if not worker.is_started:
+            self._start(worker)
 
     def flush(self, timeout: float | None = None) -> bool:  # type: ignore[override]
         """Wait until every record accepted before the call has been delivered, or given up as undeliverable.
@@ -239,11 +223,11 @@ class EmitKitHandler(logging.Handler):
         Returns:
             Whether none of them waits any more; at once `False` when none can be sent in that time.
         """
-        listener = self._listener
-        if listener is None or self._is_closed:
+        worker = self._worker
+        if worker is None or self._is_closed:
             return True
-        deadline = time.monotonic() + (self._shutdown_timeout if timeout is None else timeout)
-        deliver = listener.finish if timeout is None and lifecycle.is_exiting() else listener.flush
+        deadline = monotonic() + (self._shutdown_timeout if timeout is None else timeout)
+        deliver = worker.finish if timeout is None and lifecycle.is_exiting() else worker.flush
         settled = deliver(deadline)
         self._failed_flush = deadline if timeout is None and not settled else None
         return settled
@@ -253,18 +237,18 @@ class EmitKitHandler(logging.Handler):
 
         Under logging's module lock (`dictConfig` closing old handlers) the rest is left to the background thread.
         """
-        listener = self._listener
-        if listener is not None and not self._is_closed:
+        worker = self._worker
+        if worker is not None and not self._is_closed:
             self._is_closed = True
-            if not listener.finish(self._deadline()) and holds_logging_lock() and not lifecycle.is_exiting():
-                lifecycle.leave_behind(listener, self._shutdown_timeout)
+            if not worker.finish(self._deadline()) and holds_logging_lock() and not lifecycle.is_exiting():
+                lifecycle.leave_behind(worker, self._shutdown_timeout)
             else:
-                lifecycle.report_lost(listener.give_up())
-            listener.end()
+                lifecycle.report_lost(worker.give_up())
+            worker.end()
         super().close()
 
     def _deadline(self) -> float:
-        now = time.monotonic()
+        now = monotonic()
         if self._failed_flush is not None and now - self._failed_flush < _ONE_SHUTDOWN:
             return self._failed_flush
         return now + self._shutdown_timeout
@@ -272,88 +256,36 @@ class EmitKitHandler(logging.Handler):
     @property
     def stats(self) -> Stats:
         """What became of the records so far."""
-        return Stats() if self._listener is None else self._listener.stats()
+        return Stats() if self._worker is None else self._worker.stats()
 
     def before_fork(self) -> None:
         """Prepare for a fork."""
-        if self._listener is not None:
-            self._listener.before_fork()
+        if self._worker is not None:
+            self._worker.before_fork()
 
     def after_fork(self) -> None:
         """Go on in the parent after a fork."""
-        if self._listener is not None:
-            self._listener.after_fork()
+        if self._worker is not None:
+            self._worker.after_fork()
 
     def start_anew(self) -> None:
         """Begin again in a forked child: an empty queue, a thread and a connection of its own, no inherited lock."""
-        if self._listener is not None:
-            self._listen()
+        if self._worker is not None:
+            self._renew_worker()
 
-    def _listen(self) -> Listener:
-        shape = _Shape(self)
+    def _renew_worker(self) -> Worker:
+        self._worker = make_worker(self._settings, self._formatting)
+        weakref.finalize(self, self._worker.end).atexit = False
+        return self._worker
 
-        def make_outbox(observer: BacklogObserver = NOBODY) -> Outbox:
-            clock = time.monotonic
-            pace = RateBudget(rate_limit=self._rate_limit, alert_reserve=self._alert_reserve, clock=clock)
-            users = KnownUsers(ttl=self._alias_ttl, size=self._alias_cache_size, clock=clock)
-            return Outbox(size=self._queue_size, pace=pace, users=users, shape=shape, clock=clock, observer=observer)
-
-        self._listener = None if self._spool is None else self._share(self._spool, make_outbox, shape)
-        if self._listener is None:
-            self._listener = Listener(make_outbox(), self._connect(), size=self._queue_size, debug=self._debug)
-        weakref.finalize(self, self._listener.end).atexit = False
-        return self._listener
-
-    def _share(self, path: Path, make_outbox: Callable[[BacklogObserver], Outbox], shape: _Shape) -> Listener | None:
-        from emitkit_logging._spool import worker as sharing  # noqa: PLC0415 - sqlite3 is for those who want a spool
-
-        return sharing.open_spool(
-            path,
-            make_outbox,
-            shape,
-            self._connect(),
-            converter=self._converter,
-            size=self._queue_size,
-            spool_size=self._spool_size,
-            ttl=self._spool_ttl,
-            timeout=self._timeout,
-            debug=self._debug,
-        )
-
-    def _start(self, listener: Listener) -> None:
+    def _start(self, worker: Worker) -> None:
         lifecycle.prepare_exit()
         uwsgi = sys.modules.get("uwsgi")
         if uwsgi is not None and not (uwsgi.opt.get("enable-threads") or uwsgi.opt.get("threads")):
             logging.getLogger("emitkit_logging").warning(
                 "uWSGI runs without threads: nothing is sent until the handler is flushed; set enable-threads"
             )
-        listener.start()
-
-
-class _Shape:
-    """Shapes what was captured with the handler's formatter, without keeping the handler alive."""
-
-    def __init__(self, handler: EmitKitHandler) -> None:
-        self._handler = weakref.ref(handler)
-        self._shaper = handler._own_formatter
-
-    def _current(self) -> EmitKitFormatter:
-        handler = self._handler()
-        if handler is not None:
-            self._shaper = handler._shaper
-        return self._shaper
-
-    def event(self, captured: CapturedRecord) -> Event:
-        return self._current().event(restore(captured))
-
-    @property
-    def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
-        return self._current().fold_key
-
-    def summary(
-        self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]
-    ) -> Event:
-        return self._current().summary(channel, level, title, description, metadata)
+        worker.start()
 
 
 class _LastResort(logging.Handler):

@@ -98,6 +98,11 @@ class Changes:
         """Whether nothing was reported."""
         return not (self.came_at or self.joins or self.entries or self.deliveries or self.ends)
 
+    def clear(self) -> None:
+        """Forget everything: it was applied."""
+        for part in (self.came_at, self.joins, self.entries, self.deliveries, self.ends):
+            part.clear()
+
     def came(self, place: int, captured: CapturedRecord) -> None:
         """Take note that a record waits at `place`."""
         self.came_at[place] = captured

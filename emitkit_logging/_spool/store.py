@@ -1,702 +1,433 @@
-"""Spool: where each record is, in SQLite, for whichever process sends.
+"""The store of processes of one machine that share a spool.
 
-One process at a time is the sender, by a lease in the spool. It reads all journals, and what its outbox tells is
-written here before each request and after each answer, so that whoever comes next goes on at the same place: with the
-same waiting records and folds, the same requests to the byte, and the same budget.
+What a process logs goes into its journal. One process at a time is the sender: its outbox takes what all journals hold,
+and what the outbox reports is written to the spool before each request and after each response. The others watch that
+somebody sends: a sender may die or stand still.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import logging
 import sqlite3
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from io import FileIO
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 from emitkit_logging._api.requests import ApiRequest
+from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
-from emitkit_logging._events.identity import IdentifyCall, Identity
-from emitkit_logging._outbox.delivery import Delivery
-from emitkit_logging._outbox.folding import Digest, Fold
-from emitkit_logging._outbox.outbox import Outbox
-from emitkit_logging._spool import codec, journal
+from emitkit_logging._events.identity import Identity
+from emitkit_logging._outbox.folding import Shape
+from emitkit_logging._outbox.observer import BacklogObserver, Changes
+from emitkit_logging._outbox.outbox import NEVER, Outbox
+from emitkit_logging._spool import journal
+from emitkit_logging._spool.spool import LeaseLost, Spool, set_aside
+from emitkit_logging._worker.clock import monotonic
+from emitkit_logging.stats import Stats
 
-VERSION = 1
-"""Of the tables; a spool of a later one is left alone."""
+LOGGER = logging.getLogger("emitkit_logging")
 
-BUSY = 1.0
-"""Seconds that the background thread waits for another process's lock."""
+_RELIEF = 16 * 1024
+"""Bytes of a journal that a call reads if it finds the journal long."""
 
-_APPLICATION = 0x454D4B54  # EMKT: what `file` and we recognise a spool by
-_PERSON = "__emitkit_person"
-_DELIVERED = ""
-_NO_ROOM = ("full", "disk I/O")
-_SWEEP = 60.0
-_TABLES = """
-CREATE TABLE waiting (
-    place INTEGER PRIMARY KEY, kind TEXT NOT NULL, level INTEGER NOT NULL, age REAL NOT NULL, since REAL NOT NULL,
-    channel TEXT NOT NULL, records INTEGER NOT NULL, shares TEXT NOT NULL, data BLOB NOT NULL,
-    path TEXT, success INTEGER, key TEXT, body BLOB
-);
-CREATE TABLE rejected (
-    place INTEGER PRIMARY KEY, kind TEXT NOT NULL, level INTEGER NOT NULL, age REAL NOT NULL, since REAL NOT NULL,
-    channel TEXT NOT NULL, records INTEGER NOT NULL, data BLOB NOT NULL, body BLOB, at REAL NOT NULL,
-    answer TEXT NOT NULL
-);
-CREATE TABLE counts (origin TEXT, reason TEXT, records INTEGER NOT NULL, PRIMARY KEY (origin, reason)) WITHOUT ROWID;
-CREATE TABLE journals (name TEXT PRIMARY KEY, offset INTEGER NOT NULL, place INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE users (user_id TEXT PRIMARY KEY, at REAL NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE sender (
-    one INTEGER PRIMARY KEY CHECK (one = 1), owner TEXT, until REAL NOT NULL, epoch INTEGER NOT NULL,
-    newest INTEGER NOT NULL, pace TEXT NOT NULL
-);
-INSERT INTO sender VALUES (1, NULL, 0, 0, 0, '{}');
-"""
+_POLL = 0.25
+"""Seconds between two looks at what other processes do, while anything waits."""
+
+_LEASE = 5.0
+_TIDY = 1.0
+_WARNING_PAUSE = 60.0
 
 
-class LeaseLost(Exception):  # noqa: N818 - no error: another process took over while this one stood still
-    """Another process is the sender now; what this one holds is no longer its own."""
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a spool, or make one that nobody else can read.
-
-    Raises:
-        OSError, sqlite3.Error: where that is not possible, or the file is no spool of ours; `NotSupportedError` for
-            one of a later version.
-    """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    database = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-    try:
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise sqlite3.NotSupportedError(f"it is of version {version}, this library knows {VERSION}")  # noqa: TRY301
-        if version == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise sqlite3.DatabaseError("it is a database of something else")  # noqa: TRY301
-        # a power cut may cost what was written last, never what was there before
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
-            database.execute(f"PRAGMA {pragma}")
-        if version == 0:
-            marks = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION};"
-            made = f"BEGIN IMMEDIATE; {_TABLES} {marks} COMMIT"
-            try:
-                database.executescript(made)
-            except sqlite3.OperationalError:  # another process made it in the meantime
-                if not database.execute("PRAGMA user_version").fetchone()[0]:
-                    raise
-        database.execute("SELECT epoch FROM sender").fetchone()
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def set_aside(path: Path) -> None:
-    """Rename a file that is no spool, and what SQLite keeps beside it: it may matter to somebody."""
-    mark = f".unusable-{time.time_ns()}"
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(OSError):
-            path.with_name(path.name + suffix).rename(path.with_name(path.name + mark + suffix))
-
-
-class Spool:
-    """The spool as one process sees it; a ledger for its outbox while it is the sender.
+def open_store(
+    path: Path,
+    make_outbox: Callable[[BacklogObserver], Outbox],
+    shape: Shape,
+    *,
+    converter: JsonConverter,
+    size: int,
+    spool_size: int,
+    ttl: float,
+    timeout: float,
+) -> SpoolStore | None:
+    """Return a store that uses the spool at `path`.
 
     Args:
-        path: of the file.
-        size: bytes that may wait.
-        ttl: seconds for which a record may wait.
-        plain: converts what has no notation.
-        channel_of: returns the channel that a captured record goes to.
+        path: the spool's file; one that is no spool is set aside first.
+        make_outbox: returns an empty outbox that reports to the given observer.
+        shape: makes events of records.
+        converter: converts values for the journal.
+        size: records that may be held in memory.
+        spool_size: bytes that may wait in the spool.
+        ttl: seconds for which a record may wait in it.
+        timeout: seconds that one request may take.
 
-    Raises:
-        OSError, sqlite3.Error: where the spool cannot be used.
+    Returns:
+        The store, or `None` where the spool cannot be used; a warning in the log says why.
+    """
+
+    def channel_of(captured: CapturedRecord) -> str:
+        found = shape.fold_key(captured) or shape.event(captured)
+        return "" if found is None else found.channel
+
+    def opened() -> Spool:
+        return Spool(path, size=spool_size, ttl=ttl, converter=converter, channel_of=channel_of)
+
+    if not journal.IS_POSSIBLE:
+        LOGGER.warning("the spool %s cannot be used: this system has no file locks; records are kept in memory", path)
+        return None
+    try:
+        try:
+            spool = opened()
+        except (sqlite3.OperationalError, sqlite3.NotSupportedError):
+            raise
+        except sqlite3.DatabaseError as error:
+            LOGGER.warning("the spool %s cannot be read and is set aside: %s", path, error)
+            set_aside(path)
+            spool = opened()
+    except (OSError, sqlite3.Error) as error:
+        LOGGER.warning("the spool %s cannot be used, records are kept in memory: %s", path, error)
+        return None
+    return SpoolStore(spool, make_outbox, size=size, ttl=ttl, timeout=timeout)
+
+
+class SpoolStore:
+    """Keeps records in a spool, and delivers what waits there while this process is the sender.
+
+    Args:
+        spool: this process's view of the spool.
+        make_outbox: returns an empty outbox that reports to the given observer.
+        size: records that the outbox may hold, and the memory when the spool takes none.
+        ttl: seconds for which a record may wait.
+        timeout: seconds that one request may take.
     """
 
     def __init__(
         self,
-        path: Path,
+        spool: Spool,
+        make_outbox: Callable[[BacklogObserver], Outbox],
         *,
         size: int,
         ttl: float,
-        converter: JsonConverter,
-        channel_of: Callable[[CapturedRecord], str],
+        timeout: float,
     ) -> None:
-        self.path = path
+        self._spool = spool
         self._size = size
         self._ttl = ttl
-        self._converter = converter
-        self._channel_of = channel_of
-        self._connection: sqlite3.Connection | None = connect(path)
-        self.journal = journal.Journal(path)
-        self._epoch = -1
-        self._swept_at = -_SWEEP
-        self._offsets: dict[str, int] = {}
-        self._sources: dict[str, journal.Source] = {}
-        self._totals: Counter[tuple[str, str]] = Counter()
-        self._substitute: FileIO | None = None
-        self.is_sender = False
-        self.is_fresh = False
-        self.is_behind = False
-        self._forget()
-
-    @property
-    def _database(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = connect(self.path)
-        return self._connection
-
-    def disconnect(self) -> None:
-        """Close the database until it is needed again."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def start_over(self) -> None:
-        """Set a file that cannot be read any more aside, and go on with a new one; memory still has what waits."""
-        self.disconnect()
-        set_aside(self.path)
-        self._counts.update(self._totals - self._counts)
-        self._is_dirty = True
-        if self.is_sender:
-            until = time.monotonic() + BUSY
-            self._database.execute("UPDATE sender SET owner = ?, until = ?", (self.journal.origin, until))
-
-    def _forget(self) -> None:
-        self._new: dict[int, CapturedRecord] = {}
-        self._lines: dict[int, bytes] = {}
-        self._entries: dict[int, Fold | Digest] = {}
-        self._attempts: dict[int, Delivery] = {}
-        self._requests: dict[int, Delivery] = {}
-        self._shares: dict[int, Counter[str]] = {}
-        self._bytes: dict[int, int] = {}
-        self._gone: list[int] = []
-        self._rejected: list[tuple[Any, ...]] = []
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._identified: dict[str, IdentifyCall] = {}
-        self._is_dirty = False
+        self._lease = _LEASE + timeout
+        self._make_outbox = make_outbox
+        self._changes = Changes()
+        self._outbox = make_outbox(self._changes)
+        self._identities: deque[Identity] = deque()
+        self.queue: deque[CapturedRecord] = deque()
+        self.on_long: Callable[[], None] = lambda: None
+        self._counts = _Counts()
+        self._sends_until = 0.0
+        self._exits_at: float | None = None
+        self._is_closed = False
+        self._is_full = False
+        self._is_unwritten = False
+        self._has_memory_records = False
+        self._write_at = 0.0
+        self._tidy_at = 0.0
+        self._warned_at = -_WARNING_PAUSE
+        self._last: Stats | None = None
 
     # In the application's threads
 
-    def append(self, captured: CapturedRecord) -> bool:
-        """Write a record into this process's journal; return whether it is there."""
-        return self.journal.append(codec.write_record(captured, self._converter) + b"\n")
+    def append(self, captured: CapturedRecord) -> None:
+        """Write a record to the journal, or keep it in memory where that is not possible."""
+        if self._is_full or not self._spool.append(captured):
+            self.queue.append(captured)
+        elif self._spool.journal.unread > self._size:
+            self.on_long()
 
-    def tell(self, person: Identity) -> bool:
-        """Write what is known of a user into this process's journal; return whether it is there."""
-        told = {_PERSON: [person.user_id, dict(person.properties), list(person.aliases), person.created]}
-        return self.journal.append(codec.write(told, self._converter) + b"\n")
+    def identify(self, identity: Identity) -> None:
+        """Accept what is known of a user, without an event."""
+        if self._spool.append_identity(identity):
+            self._counts.identity_lines += 1
+        else:
+            self._identities.append(identity)
 
-    # Who sends
+    # Under the worker's lock
 
-    def lead(self, seconds: float) -> bool:
-        """Become the sender, or remain it, for some seconds; return whether this process is.
+    def refuse(self) -> None:
+        """Count a record that came after `close`."""
+        self._counts.refused += 1
+        if self._last is not None:
+            self._last = self._counted(self._last)
 
-        The sender's place is free when nobody has it, when its process is gone, or when it has not been heard of for as
-        long as it said: then it stands still.
+    def take(self, most: int | None = None) -> None:
+        """Let the outbox take what the journals hold, as the sender; else keep the memory bounded."""
+        if self._is_closed:
+            return
+        if not self._spool.is_sender:
+            while len(self.queue) > self._size:
+                self.queue.popleft()
+                self._counts.overflowed += 1
+            return
+        self._take_memory()
+        for records, identities in self._spool.read() if most is None else self._spool.read(_RELIEF):
+            self._outbox.take(records)
+            for identity in identities:
+                self._outbox.tell(identity)
 
-        Raises:
-            Deposed: it was, and another is now.
-        """
+    def _take_memory(self) -> None:
+        self._has_memory_records = self._has_memory_records or bool(self.queue or self._identities)
+        if self.queue:
+            records = deque(self.queue.popleft() for _ in range(len(self.queue)))
+            self._counts.adopted += len(records)
+            self._spool.adopt(records)
+            self._outbox.take(records)
+        while self._identities:
+            self._outbox.tell(self._identities.popleft())
+
+    def next(self) -> ApiRequest | float:
+        """Return the request to start now, if this process is the sender, or the seconds until it looks again."""
+        if self._is_closed:
+            return NEVER
         try:
-            return self._take_the_lead(seconds)
-        except sqlite3.OperationalError as error:
-            if not any(cause in str(error) for cause in _NO_ROOM) or not self._stand_in():
-                raise
+            return self._send() if self._is_sender() else self._watch()
+        except LeaseLost:
+            self._lose_lease()
+            return 0.0
+        except (sqlite3.Error, OSError) as error:
+            return self._fail(error)
+
+    def _is_sender(self) -> bool:
+        now = monotonic()
+        if self._spool.is_sender and now <= self._sends_until:
             return True
-
-    def _stand_in(self) -> bool:
-        """Become the sender where the disk is too full to say so, unless another process did."""
-        owner, until = self._database.execute("SELECT owner, until FROM sender").fetchone()
-        is_free = owner in (None, self.journal.origin) or time.monotonic() >= until
-        if self.is_sender or not (is_free or not journal.is_alive(self.path, owner)):
-            return self.is_sender
-        if self._substitute is None:
-            self._substitute = journal.locked(self.path)
-        self.is_sender = self.is_fresh = self._substitute is not None
-        return self.is_sender
-
-    def _take_the_lead(self, seconds: float) -> bool:
-        now = time.monotonic()
-        with self._transaction():
-            owner, until, epoch = self._database.execute("SELECT owner, until, epoch FROM sender").fetchone()
-            if owner == self.journal.origin:
-                self._database.execute("UPDATE sender SET until = ?", (now + seconds,))
-                return True
-            if self.is_sender and self._substitute is None:
-                self._step_down()
-            if owner is not None and now < until and journal.is_alive(self.path, owner):
-                return False
-            self._database.execute(
-                "UPDATE sender SET owner = ?, until = ?, epoch = epoch + 1", (self.journal.origin, now + seconds)
-            )
-        self.is_fresh = epoch != self._epoch and not self.is_sender
-        self.is_sender = True
-        self._epoch = epoch + 1
-        if self._substitute is not None:
-            self._substitute.close()
-            self._substitute = None
+        if not self._acquire():
+            return False
+        self._sends_until = now + _LEASE / 2
+        if self._spool.is_fresh:
+            self._load()
+        self.take()
         return True
 
-    def _step_down(self) -> NoReturn:
-        # what was told since the last commit, the other process will be told again
-        self.is_sender = False
-        self._totals.subtract(self._counts)
-        self._forget()
-        raise LeaseLost
+    def _acquire(self) -> bool:
+        try:
+            return self._spool.acquire(self._lease)
+        except sqlite3.OperationalError as error:
+            if not self._spool.is_sender:
+                raise
+            self._fail(error)
+            return True  # as long as nothing can be written, no other process can take over
 
-    def resign(self) -> None:
-        """Let another process become the sender."""
-        if self.is_sender:
-            self.is_sender = False
-            self._database.execute("UPDATE sender SET owner = NULL WHERE owner = ?", (self.journal.origin,))
+    def _load(self) -> None:
+        self._start_anew()
+        self._spool.load(self._outbox)
+        self._hurry()
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._database)
+    def _lose_lease(self) -> None:
+        # what was reported since the last commit, the next sender finds again by itself
+        self._sends_until = 0.0
+        self._start_anew()
 
-    # As the sender
+    def _start_anew(self) -> None:
+        self._counts.sent = self._sent()
+        self._changes = Changes()
+        self._outbox = self._make_outbox(self._changes)
 
-    def load(self, outbox: Outbox) -> None:
-        """Hand the outbox all that waits, and the budget that is left."""
-        # what this process read while it was the sender it has read, even if the spool had to be started over since
-        read = {name: source.offset for name, source in self._sources.items()}
-        for source in self._sources.values():
-            source.close()
-        self._sources.clear()
-        database = self._database
-        is_new = not database.execute("SELECT count(*) FROM counts").fetchone()[0]
-        self._forget()
-        newest, pace = database.execute("SELECT newest, pace FROM sender").fetchone()
-        outbox.begin_at(newest, json.loads(pace))
-        now = time.time()
-        oldest = now - self._ttl
-        for user_id, at, facts in database.execute("SELECT user_id, at, facts FROM users").fetchall():
-            properties, aliases = json.loads(facts)
-            outbox.remember(IdentifyCall(user_id, properties, tuple(aliases)), max(0.0, now - at))
-        columns = "place, kind, level, age, since, records, shares, data, path, success, key, body"
-        for row in database.execute(f"SELECT {columns} FROM waiting ORDER BY place").fetchall():  # noqa: S608
-            place, kind, level, age, since, records, shares, data, *request = row
-            self._shares[place] = Counter(json.loads(shares))
-            self._bytes[place] = len(data)
-            try:
-                entry = _ENTRIES[kind](codec.read(data))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                self.ended(place, "rejected", "its row in the spool cannot be read")
-                continue
-            if since < oldest:
-                self.ended(place, "expired")
-                continue
-            path, success, key, body = request
-            made = None if body is None else ApiRequest(path, success, body, key)
-            outbox.resume(place, entry, level=level, age=age, records=records, request=made)
-        self._offsets = read | dict(database.execute("SELECT name, offset FROM journals").fetchall())
-        if is_new:
-            self._counts.update(self._totals)
+    def _watch(self) -> float:
+        self._is_full = self._spool.is_overfull()
+        return _POLL if self._spool.has_waiting() else NEVER
 
-    def read(self, most: int = journal.CHUNK) -> Iterator[tuple[deque[CapturedRecord], list[Identity]]]:
-        """Return what is new in each journal: records and users, about `most` bytes of each; `is_behind` where more is.
+    def _send(self) -> ApiRequest | float:
+        spool, now = self._spool, monotonic()
+        step = self._outbox.next()
+        self._is_full = False
+        self._write()
+        if isinstance(step, ApiRequest):
+            return step
+        if spool.is_behind:
+            return 0.0
+        if self._is_unwritten:
+            return min(step, _POLL)
+        if now >= self._tidy_at:
+            self._tidy(now)
+        if self._outbox.is_empty and not spool.has_waiting():
+            spool.release()
+            self._sends_until = 0.0
+            # what came in between woke nobody
+            return 0.0 if spool.has_waiting() else step
+        return min(step, _POLL)
 
-        No more than that, since whoever logs may be as fast as who reads.
-        """
-        self.journal.unread = 0
-        self.is_behind = False
-        for path in journal.paths(self.path):
-            name = journal.name_of(path)
-            source = self._sources.get(name)
-            if source is None:
-                try:
-                    source = self._sources[name] = journal.Source(path, self._offsets.get(name, 0))
-                except FileNotFoundError:
-                    continue
-            lines = source.read(most)
-            if not lines and source.is_torn:
-                lines = source.read(most) or source.skip()
-                self._is_dirty = True
-            if lines:
-                self._is_dirty = True
-                self.is_behind = self.is_behind or not source.is_read
-                yield self._captured(lines, source.origin)
-
-    def _captured(self, lines: list[bytes], origin: str) -> tuple[deque[CapturedRecord], list[Identity]]:
-        records: deque[CapturedRecord] = deque()
-        people = []
-        for line in lines:
-            try:
-                value = codec.read(line)
-                if _PERSON in value:
-                    user_id, properties, aliases, created = value[_PERSON]
-                    people.append(Identity(user_id, properties, tuple(aliases), created))
-                    continue
-                captured = codec.record_in(value)
-                is_record = type(captured.level) is int and type(captured.created) is float
-            except (ValueError, KeyError, TypeError):
-                is_record = False
-            if is_record:
-                captured.origin = _Origin(origin, line)
-                records.append(captured)
-            elif line:
-                self._count(origin, "rejected", 1)
-        return records, people
-
-    def adopt(self, records: deque[CapturedRecord]) -> None:
-        """Make records that went to memory, because the journal took nothing, this process's own."""
-        for captured in records:
-            captured.origin = _Origin(self.journal.origin, None)
-
-    # What the outbox tells
-
-    def came(self, place: int, captured: CapturedRecord) -> None:
-        """Note that a record waits at `place`."""
-        origin = captured.origin
-        assert isinstance(origin, _Origin)  # noqa: S101 - the spool itself set it
-        self._shares[place] = Counter({origin.journal: 1})
-        self._new[place] = captured
-        if origin.line is not None:
-            self._lines[place] = origin.line
-        captured.origin = None
-        self._is_dirty = True
-
-    def joined(self, place: int, into: int) -> None:
-        """Note that what waited at `place` is a part of what waits at `into`."""
-        if place != into:
-            self._shares.setdefault(into, Counter()).update(self._shares.pop(place, ()))
-            self._remove(place)
-
-    def changed(self, entry: Fold | Digest) -> None:
-        """Note that a fold or a digest has become more."""
-        self._entries[entry.place] = entry
-
-    def attempted(self, attempt: Delivery) -> None:
-        """Note an identify that waits, or a request that is about to start."""
-        if attempt.records or attempt.facts is not None:
-            self._attempts[attempt.place] = self._requests[attempt.place] = attempt
-            self._is_dirty = True
-
-    def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
-        """Note that what waited at `place` was delivered, or dropped for a reason."""
-        shares = self._shares.pop(place, None) or Counter()
-        for origin, records in shares.items():
-            self._count(origin, reason or _DELIVERED, records)
-        attempt = self._attempts.pop(place, None)
-        if reason == "rejected":
-            self._rejected.append((time.time(), detail, place))
-            self._gone.append(place)  # once it is written, it moves to those that are kept to be looked at
-            self._is_dirty = True
-            return
-        if reason is None and attempt is not None and attempt.facts is not None:
-            self._identified[attempt.facts.user_id] = attempt.facts
-        self._remove(place)
-
-    def _count(self, origin: str, reason: str, records: int) -> None:
-        self._counts[origin, reason] += records
-        self._totals[origin, reason] += records
-        self._is_dirty = True
-
-    def _remove(self, place: int) -> None:
-        self._entries.pop(place, None)
-        self._requests.pop(place, None)
-        self._lines.pop(place, None)
-        self._bytes.pop(place, None)
-        if self._new.pop(place, None) is None:
-            self._gone.append(place)
-        self._is_dirty = True
-
-    # What is written
-
-    @property
-    def used(self) -> int:
-        """Bytes of what waits."""
-        return sum(self._bytes.values()) + sum(map(len, self._lines.values()))
-
-    def commit(self, outbox: Outbox) -> None:
-        """Write all that was told since the last time, in one step.
-
-        Raises:
-            Deposed: another process is the sender.
-            sqlite3.Error: it is not written, and is still to be.
-        """
-        if not self._is_dirty:
-            return
-        while self.used > self._size and outbox.halve():
-            pass
-        database, waiting = self._database, list(self._rows())
-        with self._transaction():
-            (owner,) = database.execute("SELECT owner FROM sender").fetchone()
-            if owner != self.journal.origin and (self._substitute is None or owner is not None):
-                self._step_down()
-            database.executemany(
-                "INSERT OR REPLACE INTO waiting (place, kind, level, age, since, channel, records, shares, data)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                waiting,
-            )
-            database.executemany(
-                "UPDATE waiting SET path = ?, success = ?, key = ?, body = ?, records = ? WHERE place = ?",
-                [
-                    (made.path, made.success, made.key, made.body, attempt.records, place)
-                    for place, attempt in self._requests.items()
-                    if (made := attempt.request) is not None
-                ],
-            )
-            database.executemany(
-                "INSERT OR REPLACE INTO rejected"
-                " SELECT place, kind, level, age, since, channel, records, data, body, ?, ? FROM waiting"
-                " WHERE place = ? AND records > 0",
-                self._rejected,
-            )
-            database.executemany("DELETE FROM waiting WHERE place = ?", [(place,) for place in self._gone])
-            database.executemany(
-                "INSERT INTO counts VALUES (?, ?, ?)"
-                " ON CONFLICT (origin, reason) DO UPDATE SET records = records + excluded.records",
-                [(*whose, records) for whose, records in self._counts.items()],
-            )
-            database.executemany(
-                "INSERT OR REPLACE INTO users VALUES (?, ?, ?)",
-                [
-                    (facts.user_id, time.time(), json.dumps([dict(facts.properties), facts.aliases]))
-                    for facts in self._identified.values()
-                ],
-            )
-            database.executemany(
-                "INSERT OR REPLACE INTO journals VALUES (?, ?, ?)",
-                [(name, source.offset, outbox.newest) for name, source in self._sources.items()],
-            )
-            database.execute("UPDATE sender SET newest = ?, pace = ?", (outbox.newest, json.dumps(outbox.budget())))
-        for place, *_, data in waiting:
-            self._bytes[place] = len(data)
-        for told in (self._new, self._lines, self._entries, self._requests, self._gone, self._rejected, self._counts):
-            told.clear()
-        self._identified.clear()
-        self._is_dirty = False
-
-    def _rows(self) -> Iterator[tuple[Any, ...]]:
-        write, converter = codec.write, self._converter
-        for place, captured in self._new.items():
-            if place not in self._entries:
-                data = self._lines.get(place) or codec.write_record(captured, converter)
-                level, since = captured.priority, captured.created
-                shares = json.dumps(self._shares.get(place, {}))
-                yield place, "record", level, place, since, self._channel_of(captured), 1, shares, data
-        for place, entry in self._entries.items():
-            kind = "fold" if isinstance(entry, Fold) else "digest"
-            level, channel = -entry.rank[0], entry.key.channel if isinstance(entry, Fold) else entry.channel
-            shares, data = json.dumps(self._shares.get(place, {})), write(entry.state(), converter)
-            yield place, kind, level, entry.age, entry.last_seen, channel, entry.count, shares, data
-        for place, attempt in self._requests.items():
-            if (facts := attempt.facts) is not None:
-                shares = json.dumps(self._shares.get(place, {}))
-                data = write({"facts": [facts.user_id, dict(facts.properties), list(facts.aliases)]}, converter)
-                yield place, "identify", attempt.level, attempt.age, time.time(), "", attempt.records, shares, data
-
-    def sweep(self, outbox: Outbox) -> None:
-        """Delete journals that are read and abandoned, and what is too old."""
-        for name, source in list(self._sources.items()):
-            if source.is_read and source.is_abandoned and source.is_read:
-                source.path.unlink(missing_ok=True)
-                source.close()
-                del self._sources[name]
-        now = time.monotonic()
-        if now < self._swept_at + _SWEEP:
-            return
-        self._swept_at = now
+    def _tidy(self, now: float) -> None:
+        self._tidy_at = now + _TIDY
         oldest = time.time() - self._ttl
-        outbox.expire(oldest)
-        for path in journal.unfinished(self.path):
-            path.unlink(missing_ok=True)
-        database, names, origins = self._database, set(), set()
-        for path in journal.paths(self.path):
-            names.add(journal.name_of(path))
-            origins.add(journal.origin_of(path))
-        with self._transaction():
-            database.executemany(
-                "DELETE FROM journals WHERE name = ?",
-                [row for row in database.execute("SELECT name FROM journals").fetchall() if row[0] not in names],
-            )
-            database.executemany(
-                "DELETE FROM counts WHERE origin = ?",
-                [
-                    row
-                    for row in database.execute("SELECT DISTINCT origin FROM counts").fetchall()
-                    if row[0] not in origins
-                ],
-            )
-            database.execute("DELETE FROM rejected WHERE at < ?", (oldest,))
-            database.execute("DELETE FROM users WHERE at < ?", (oldest,))
+        self._spool.journal.turn()
+        self._outbox.expire(oldest)
+        self._spool.sweep(oldest)
 
-    def requeue(self) -> int:
-        """As the sender: let what was rejected wait again, and return how many events that are."""
-        with self._transaction():
-            columns = "kind, level, age, since, channel, records, data"
-            (newest,) = self._database.execute("SELECT newest FROM sender").fetchone()
-            rejected = self._database.execute(f"SELECT {columns} FROM rejected ORDER BY place").fetchall()  # noqa: S608
-            self._database.executemany(
-                f"INSERT INTO waiting (place, {columns}, shares) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{{}}')",  # noqa: S608
-                [(newest + number, *row) for number, row in enumerate(rejected, 1)],
-            )
-            self._database.execute("UPDATE sender SET newest = ?", (newest + len(rejected),))
-            self._database.execute("DELETE FROM rejected")
-        return len(rejected)
+    def _write(self) -> None:
+        if self._is_unwritten and monotonic() < self._write_at:
+            return
+        try:
+            self._commit()
+            self._is_unwritten = False
+        except sqlite3.OperationalError as error:
+            self._is_unwritten = True  # on a full disk it is better sent than not
+            self._write_at = monotonic() + _TIDY
+            self._fail(error)
 
-    # As anybody
+    def _commit(self) -> None:
+        spool, outbox = self._spool, self._outbox
+        while spool.size_with(self._changes) > spool.size and outbox.halve():
+            pass
+        spool.commit(self._changes, outbox.newest, outbox.budget())
+        self._changes.clear()
 
-    def counts(self) -> tuple[int, dict[str, int]]:
-        """Return how many of this process's records were delivered, and dropped by reason."""
-        own = self.journal.origin
-        rows = self._database.execute("SELECT reason, records FROM counts WHERE origin = ?", (own,)).fetchall()
-        counted = Counter(dict(rows))
-        (owner,) = self._database.execute("SELECT owner FROM sender").fetchone()
-        if owner == own or (owner is None and self._substitute is not None):  # else another counts the same
-            for (origin, reason), records in self._counts.items():
-                if origin == own:
-                    counted[reason] += records
-        delivered = counted.pop(_DELIVERED, 0)
-        return delivered, dict(counted)
+    def wake_level(self) -> float:
+        """Return the level from which on a new record needs the thread: any, unless this process is the sender."""
+        return self._outbox.wake_level() if self._spool.is_sender else logging.NOTSET
 
-    def is_settled(self, end: tuple[int, int]) -> bool:
-        """Tell whether nothing of this process's journal up to `end` still waits."""
-        number, offset = end
-        row = self._database.execute(
-            "SELECT offset, place FROM journals WHERE name = ?", (f"{self.journal.origin}.{number}",)
-        ).fetchone()
-        if row is None and not journal.exists(self.path, self.journal.origin, number):
-            row = offset, self._database.execute("SELECT newest FROM sender").fetchone()[0]  # read, and deleted
-        if row is None or row[0] < offset:
-            return offset == 0
-        waits = "SELECT 1 FROM waiting WHERE age <= ? AND instr(shares, ?) LIMIT 1"
-        return self._database.execute(waits, (row[1], self.journal.origin)).fetchone() is None
+    def settle(self, response: ApiResponse) -> None:
+        """Take the response to the request that `next` returned."""
+        if not self._is_closed:
+            self._outbox.settle(response)
 
-    def waits(self) -> bool:
-        """Tell whether anything waits, of whichever process."""
-        if self._database.execute("SELECT 1 FROM waiting LIMIT 1").fetchone():
-            return True
-        offsets = dict(self._database.execute("SELECT name, offset FROM journals").fetchall())
-        return any(journal.size_of(path) > offsets.get(journal.name_of(path), 0) for path in journal.paths(self.path))
+    def notices(self) -> list[str]:
+        """Return what the log should say since the last call."""
+        return self._outbox.notices()
 
-    def is_shared(self) -> bool:
-        """Tell whether another process that uses the spool is alive."""
-        others = {journal.origin_of(path) for path in journal.paths(self.path)} - {self.journal.origin}
-        return any(journal.is_alive(self.path, other) for other in others)
+    def mark(self) -> Callable[[], bool]:
+        """Return a function that says whether all that this process logged before now is settled."""
+        if self._is_closed:
+            return lambda: True
+        end, newest = self._spool.journal.end(), -1
 
-    def is_overfull(self) -> bool:
-        """Tell whether this process's journal holds more that is not read than may wait."""
-        return self._unread() > self._size
+        def is_over() -> bool:
+            nonlocal newest
+            if self._is_closed:
+                return True
+            if self.queue or self._identities:
+                return False
+            if self._has_memory_records and self._spool.is_sender:
+                newest = newest if newest >= 0 else self._outbox.newest
+                if not self._outbox.is_settled(newest):
+                    return False
+            if self._is_unwritten:
+                return self._outbox.is_empty and not self._spool.is_behind
+            return self._spool.is_settled(end)
 
-    def _unread(self) -> int:
-        offsets = dict(self._database.execute("SELECT name, offset FROM journals").fetchall())
-        own = [path for path in journal.paths(self.path) if journal.origin_of(path) == self.journal.origin]
-        return sum(journal.size_of(path) - offsets.get(journal.name_of(path), 0) for path in own)
+        return is_over
+
+    def hurry(self, deadline: float) -> Callable[[], bool]:
+        """Prepare for the end of the process: what it logged is to be delivered by the deadline; the rest stays."""
+        self._exits_at = deadline
+        self._hurry()
+        return self.mark()
+
+    def _hurry(self) -> None:
+        # what other living processes logged is not folded because this one ends
+        if self._exits_at is not None and not self._is_closed and not self._spool.is_shared():
+            self._outbox.hurry(max(0.0, self._exits_at - monotonic()))
+
+    def is_done(self) -> bool:
+        """Whether the background thread may end: nothing of this process waits."""
+        return self._is_closed or self.mark()()
+
+    def has_waiting(self) -> bool:
+        """Whether something waits already, of this process or of others before it."""
+        return self._spool.has_waiting()
+
+    def give_up(self) -> int:
+        """Leave what waits to the next process, and return how many records are lost with the memory."""
+        if self._is_closed:
+            return 0
+        lost = len(self.queue)
+        self._counts.refused += lost
+        self.queue.clear()
+        with contextlib.suppress(LeaseLost, sqlite3.Error):  # the next process finds what was written before
+            if self._spool.is_sender:
+                self._commit()
+                self._spool.release()
+        self._last = self._now()
+        self._is_closed = True
+        self._spool.close()
+        return lost
 
     def close(self) -> None:
-        """Let go of the files."""
-        is_read = False
-        with contextlib.suppress(OSError, sqlite3.Error):
-            is_read = not self._unread()
-        self.journal.close(is_read=is_read)
-        if self._substitute is not None:
-            self._substitute.close()
-        for source in self._sources.values():
-            source.close()
-        self._sources.clear()
-        self.disconnect()
+        """Leave the spool: the background thread has ended."""
+        self.give_up()
+
+    def before_fork(self) -> None:
+        """Close the database: connections of SQLite must not be carried into a child."""
+        self._spool.disconnect()
+
+    # Counts
+
+    def stats(self) -> Stats:
+        """Return the counts of this process's records, whichever process delivers them."""
+        return self._now() if self._last is None else self._last
+
+    def _now(self) -> Stats:
+        delivered, dropped = self._spool.counts()
+        return self._counted(Stats(delivered=delivered, dropped=dropped))
+
+    def _counted(self, done: Stats) -> Stats:
+        counts = self._counts
+        lines = self._spool.journal.lines() - counts.identity_lines
+        accepted = lines + counts.adopted + len(self.queue) + counts.refused + counts.overflowed
+        dropped = dict(done.dropped)
+        for reason, records in (("shutdown", counts.refused), ("overflow", counts.overflowed)):
+            if records:
+                dropped[reason] = records + (dropped.get(reason, 0) if self._last is None else 0)
+        return replace(
+            self._sent(),
+            accepted=accepted,
+            delivered=done.delivered,
+            pending=accepted - done.delivered - sum(dropped.values()),
+            dropped=dropped,
+        )
+
+    def _sent(self) -> Stats:
+        """Return what this process has sent, each time that it was the sender, in the fields that count requests."""
+        before, now = self._counts.sent, self._outbox.stats()
+        return Stats(
+            events=before.events + now.events,
+            identifies=before.identifies + now.identifies,
+            requests=before.requests + now.requests,
+            retries=before.retries + now.retries,
+        )
+
+    # Trouble
+
+    def _fail(self, error: sqlite3.Error | OSError) -> float:
+        path = self._spool.path
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            self._warn(f"the spool {path} cannot be read any more and is set aside: {error}")
+            self._spool.start_over()
+            return 0.0
+        self._warn(f"the spool {path} cannot be used at the moment: {error}")
+        return _POLL
+
+    def _warn(self, text: str) -> None:
+        now = monotonic()
+        if now - self._warned_at >= _WARNING_PAUSE:
+            self._warned_at = now
+            LOGGER.warning("%s", text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    journal: str
-    line: bytes | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """What waits at one place of a spool, or was rejected.
+class _Counts:
+    """Records of this process that its journal does not count.
 
     Attributes:
-        kind: `record`, `fold`, `digest` or `identify`.
-        level: of the most important record.
-        since: when the oldest record was logged, in epoch seconds.
-        channel: where it goes; empty where only the sender's options tell.
-        records: log records that it stands for.
-        entry: what waits, or `None` where it cannot be read.
-        body: of the request that was started, or `None`.
-        answer: why it was rejected, or an empty text.
+        adopted: taken from memory, since the journal took none.
+        refused: came after `close`, or were lost with the memory.
+        overflowed: dropped since the memory was full.
+        identity_lines: lines of the journal that are no records.
+        sent: what this process has sent before it became the sender the last time.
     """
 
-    kind: str
-    level: int
-    since: float
-    channel: str
-    records: int
-    entry: CapturedRecord | Fold | Digest | IdentifyCall | None
-    body: bytes | None = None
-    answer: str = ""
-
-
-def rows(path: Path) -> Iterator[Row]:
-    """Return what waits in a spool, rows and what is still in the journals, and then what was rejected.
-
-    Raises:
-        OSError, sqlite3.Error: where there is no spool that can be read.
-    """
-    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY)) as database:
-        columns = "kind, level, since, channel, records, data, body"
-        for row in database.execute(f"SELECT {columns} FROM waiting ORDER BY level DESC, age").fetchall():  # noqa: S608
-            yield _row(*row)
-        for row in _unread(path, dict(database.execute("SELECT name, offset FROM journals").fetchall())):
-            yield row
-        for row in database.execute(f"SELECT {columns}, answer FROM rejected ORDER BY at").fetchall():  # noqa: S608
-            yield _row(*row)
-
-
-def _row(kind: str, level: int, since: float, channel: str, records: int, data: bytes, *more: Any) -> Row:
-    try:
-        entry = _ENTRIES[kind](codec.read(data))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        entry = None
-    return Row(kind, level, since, channel, records, entry, *more)
-
-
-def _unread(path: Path, offsets: Mapping[str, int]) -> Iterator[Row]:
-    for each in journal.paths(path):
-        source = journal.Source(each, offsets.get(journal.name_of(each), 0))
-        with contextlib.closing(source):
-            while lines := source.read(journal.CHUNK):
-                for line in lines:
-                    with contextlib.suppress(ValueError):
-                        captured = codec.read_record(line)
-                        yield Row("record", captured.priority, captured.created, "", 1, captured)
-
-
-class _Transaction:
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-
-    def __enter__(self) -> None:
-        self._database.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            try:
-                self._database.execute("COMMIT")
-            except sqlite3.Error:
-                self._roll_back()
-                raise
-        else:
-            self._roll_back()
-
-    def _roll_back(self) -> None:
-        if self._database.in_transaction:
-            self._database.execute("ROLLBACK")
-
-
-_ENTRIES: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "record": codec.record_in,
-    "fold": Fold.of,
-    "digest": Digest.of,
-    "identify": lambda noted: IdentifyCall(noted["facts"][0], noted["facts"][1], tuple(noted["facts"][2])),
-}
+    def __init__(self) -> None:
+        self.adopted = 0
+        self.refused = 0
+        self.overflowed = 0
+        self.identity_lines = 0
+        self.sent = Stats()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import time
 import weakref
 from typing import Protocol
 
-from emitkit_logging._worker import worker as listener
-from emitkit_logging._worker.worker import Listener
+from emitkit_logging._worker import own_calls
+from emitkit_logging._worker.clock import monotonic
+from emitkit_logging._worker.worker import Worker
 
 
 class Forkable(Protocol):
@@ -30,7 +30,7 @@ class Forkable(Protocol):
 
 
 _handlers: weakref.WeakSet[Forkable] = weakref.WeakSet()
-_left_behind: dict[Listener, float] = {}
+_left_behind: dict[Worker, float] = {}
 _is_exiting = False
 _is_forked = False
 _is_exit_known = False
@@ -46,7 +46,7 @@ def is_exiting() -> bool:
     return _is_exiting
 
 
-def leave_behind(unfinished: Listener, timeout: float) -> None:
+def leave_behind(unfinished: Worker, timeout: float) -> None:
     """Let a listener whose handler is closed deliver what it has, at the latest at exit.
 
     Args:
@@ -86,7 +86,7 @@ def _exiting() -> None:
     _is_exiting = True
     lost = 0
     for unfinished, timeout in list(_left_behind.items()):
-        if not unfinished.finish(time.monotonic() + timeout):
+        if not unfinished.finish(monotonic() + timeout):
             lost += unfinished.give_up()
     _left_behind.clear()
     report_lost(lost)
@@ -105,7 +105,7 @@ def _has_forked() -> None:
 def _forked() -> None:
     global _is_forked, _is_exit_known
     _is_forked, _is_exit_known = True, False
-    listener.own_threads.clear()
+    own_calls.under_way.clear()
     _left_behind.clear()
     for handler in list(_handlers):
         handler.start_anew()

@@ -1,146 +1,129 @@
-"""Listener: the background thread between the queue and the client.
+"""The background thread: takes accepted records into the outbox, and sends what the outbox says.
 
-Producers only append to the queue and, where the thread waits for such a record, ring its bell: both are single steps
-of the interpreter, so that the garbage collector or a signal handler may log in the middle of them. The one lock guards
-the outbox, is never held over network work, and no logging call waits for it.
+The application's threads only append to a queue and, where the thread waits for such a record, release a lock that it
+waits for. Both are single steps of the interpreter, so that the garbage collector or a signal handler may log in the
+middle of them. One lock guards the store; it is never held over network work, and no logging call waits for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
+import queue
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from logging.handlers import QueueListener
 from typing import Any, Protocol
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, unanswered
-from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
-from emitkit_logging._outbox.outbox import NEVER, Outbox
+from emitkit_logging._outbox.outbox import NEVER
+from emitkit_logging._worker import native, own_calls
+from emitkit_logging._worker.clock import monotonic
+from emitkit_logging._worker.store import Store
 from emitkit_logging.stats import Stats
 
-LOGGER = logging.getLogger("emitkit_logging")
-
-own_threads: set[int] = set()
-"""Threads whose records are of our own work, and never become events."""
+LOGGER = logging.getLogger(own_calls.LOGGER_NAME)
 
 _RELIEF_SHARE = 8
 _RELIEF_BATCH = 8
 _RELIEF_SLOPE = 64
 _RELIEF_PATIENCE = 0.01
 _STALL = 0.25
+_FORK_PATIENCE = 10.0
 _ERROR_PAUSE = 1.0
 _LONGEST_SLEEP = 3_600.0
 
 
 class Transport(Protocol):
-    """Sends requests: `Client`, or a test's stand-in."""
+    """Sends requests: `Client`, or a test's substitute."""
 
     def send(self, request: ApiRequest) -> ApiResponse:
-        """Send a request and return what became of it."""
+        """Send a request and return the response."""
 
     def close(self) -> None:
         """Release the connection."""
 
 
-class Listener(QueueListener):
-    """Takes records off the queue, asks the outbox what is next, and sends it.
+class Worker(QueueListener):
+    """Delivers, in a thread of its own, what a store accepts.
+
+    As of any `QueueListener`, producers put records on `queue`, the thread gets the next one by `dequeue` and gives it
+    to `handle`, and a sentinel ends it. This class adds: between two records, and while there is none, `dequeue` sends
+    the requests that are due, one at a time; `flush` and `finish` wait for them, or send where there is no thread.
 
     Args:
-        outbox: decides; used under this listener's lock only.
+        store: accepts records and decides what is sent next; used under this worker's lock, except by producers.
         client: sends.
-        size: records that the queue and the outbox may hold together.
+        size: records that may be held in memory.
         debug: whether each request is logged, at DEBUG, on the logger `emitkit_logging`.
 
     Attributes:
-        queue: a deque of what was captured of records.
-        append: puts what was captured of a record in line; producers call it.
+        append: accepts a record; producers call it.
         wake_level: the level from which on a new record needs the thread's attention.
+        relief: the length of the queue from which on a producer calls `relieve`.
+        is_started: whether the thread was started, or cannot be.
     """
 
-    def __init__(self, outbox: Outbox, client: Transport, *, size: int, debug: bool) -> None:
-        queue: deque[CapturedRecord] = deque()
-        super().__init__(queue)  # type: ignore[arg-type]
-        self.queue: Any = queue
-        self.append: Callable[[CapturedRecord], object] = queue.append
-        self.people: deque[Identity] = deque()
-        self.wake_level: float = NEVER
-        self.is_started = False
+    def __init__(self, store: Store, client: Transport, *, size: int, debug: bool) -> None:
+        super().__init__(store.queue)  # type: ignore[arg-type]
+        self.queue: Any = store.queue
+        self.append = store.append
+        self.wake_level = store.wake_level()
         self.relief = max(1, size // _RELIEF_SHARE)
-        self._size = size
-        self._outbox = outbox
+        self.is_started = False
+        self._store = store
+        store.on_long = self.relieve
         self._client = client
         self._debug = debug
-        self._bell = threading.Lock()
-        self._bell.acquire()
-        self._state = threading.Condition(threading.RLock())
-        self._starting = threading.Lock()
-        self._holder = 0
-        self._claims: deque[None] = deque()
-        self._ending = False
-        self._steps = 0
-        self._next_at = 0.0
-        self._awaited: list[Callable[[], bool]] = []
+        self._lock = native.StateLock()
+        self._bell = native.Bell()
+        self._starting = native.Token()
+        self._sending = native.Token()
+        self._is_forking = False
+        self._is_running = False
+        self._is_ending = False
+        self._is_turn_of_queue = False
+        self._progress = _Progress()
 
     # In the application's threads
 
     def wake(self) -> None:
-        """Ring the bell: something came in that the thread waits for."""
+        """Wake the thread: something was accepted that it waits for."""
         self.wake_level = NEVER
-        with contextlib.suppress(RuntimeError):  # it rings already
-            self._bell.release()
+        self._bell.ring()
 
-    def tell(self, person: Identity) -> None:
-        """Put what is known of a user in line."""
-        self.people.append(person)
+    def identify(self, identity: Identity) -> None:
+        """Accept what is known of a user, without an event."""
+        self._store.identify(identity)
         self.wake()
-        if len(self.people) > self.relief:
-            self.relieve()
+
+    def refuse(self) -> None:
+        """Count a record that came after `close`."""
+        with self._locked():
+            self._store.refuse()
 
     def relieve(self) -> None:
         """Shorten a queue that has grown long, in the thread whose call found it so.
 
-        Only by a little at a time: moving all of it would make one call in a thousand wait for a millisecond. A caller
-        waits for whoever changes the outbox only when the queue has twice that length, for ten milliseconds at most.
+        Only by a little at a time: to move all of it would make one call in a thousand wait for a millisecond. A caller
+        waits for the lock only when the queue has twice that length, and for ten milliseconds at most.
         """
-        if self._is_inside():
+        if self._lock.is_mine:
             return
         excess = len(self.queue) - self.relief
         is_overfull = excess > self.relief
-        if self._claims and not is_overfull:
-            return  # locks are not fair: whoever waits for this one would go on to wait
-        if self._state.acquire(timeout=_RELIEF_PATIENCE if is_overfull else 0.0):
+        if self._lock.is_wanted and not is_overfull:
+            return  # locks are not fair: those that wait for this one would go on waiting
+        if self._lock.acquire(_RELIEF_PATIENCE if is_overfull else 0.0):
             try:
-                self._holder = threading.get_ident()
-                try:
-                    self._take(_RELIEF_BATCH + excess // _RELIEF_SLOPE)
-                finally:
-                    self._holder = 0
+                self._store.take(_RELIEF_BATCH + max(0, excess) // _RELIEF_SLOPE)
             finally:
-                self._state.release()
-
-    def start(self) -> None:
-        """Start the thread, once; where the interpreter starts none any more, `finish` does the work."""
-        if self.is_started or not self._starting.acquire(blocking=False):
-            return
-        try:
-            if not self.is_started:
-                super().start()
-                self.is_started = True
-                if self._thread is not None:
-                    self._thread.name = "emitkit-logging"
-        except RuntimeError:  # Python 3.12 starts no thread during shutdown
-            self.is_started = True
-            self._thread = None
-        finally:
-            self._starting.release()
+                self._lock.release()
 
     def flush(self, deadline: float) -> bool:
-        """Wait until what came in before is settled, or cannot be before the deadline.
+        """Wait until what was accepted before the call is settled, or cannot be before the deadline.
 
         Args:
             deadline: on the monotonic clock, in seconds.
@@ -149,15 +132,11 @@ class Listener(QueueListener):
             Whether nothing of it waits any more.
         """
         with self._locked():
-            is_settled = self._settled()
+            is_settled = self._store.mark()
         return self._until(is_settled, deadline)
 
-    def _settled(self) -> Callable[[], bool]:
-        newest = self._outbox.newest
-        return lambda: self._outbox.is_settled(newest)
-
     def finish(self, deadline: float) -> bool:
-        """Deliver what waits, most important first, with the reserve and without our own pauses.
+        """Deliver what waits, most important first, with the reserve and without pauses of our own.
 
         Args:
             deadline: on the monotonic clock, in seconds.
@@ -166,201 +145,300 @@ class Listener(QueueListener):
             Whether all of it is settled.
         """
         with self._locked():
-            self._outbox.hurry(max(0.0, deadline - time.monotonic()))
-        return self._until(lambda: self._outbox.is_empty, deadline)
+            is_done = self._store.hurry(deadline)
+        return self._until(is_done, deadline)
 
     def give_up(self) -> int:
-        """Drop what waits, and return how many records that were."""
+        """Stop delivering, and return how many accepted records are lost by that."""
         with self._locked():
-            lost = self._outbox.give_up("shutdown")
-            self._state.notify_all()
+            lost = self._store.give_up()
+            self._progress.notify()
         return lost
 
-    def refuse(self) -> None:
-        """Count a record that came after `close`."""
+    def has_waiting(self) -> bool:
+        """Whether something waits although nothing was logged yet."""
+        return self._store.has_waiting()
+
+    def stats(self) -> Stats:
+        """Return the counts of this moment."""
         with self._locked():
-            self._outbox.refuse()
-
-    def waits(self) -> bool:
-        """Tell whether there is something to deliver already."""
-        return False
-
-    def before_fork(self) -> None:
-        """Prepare for a fork, whose child must find nothing half done."""
-
-    def after_fork(self) -> None:
-        """Go on in the parent after a fork."""
+            return self._store.stats()
 
     def end(self) -> None:
         """Let the thread end as soon as nothing waits."""
-        self._ending = True
-        self.wake()
+        self.enqueue_sentinel()
 
     def stop(self) -> None:
         """Give up what waits and end the thread, without waiting for a request that is under way."""
         self.give_up()
         self.end()
 
-    def stats(self) -> Stats:
-        """Return the counts of this moment."""
-        with self._locked():
-            return self._outbox.stats()
+    def before_fork(self) -> None:
+        """Prepare for a fork, whose child must find no open database."""
+        self._is_forking = not self._lock.is_mine and self._lock.acquire(_FORK_PATIENCE)
+        if self._is_forking:
+            self._store.before_fork()
+
+    def after_fork(self) -> None:
+        """Go on in the parent after a fork."""
+        if self._is_forking:
+            self._is_forking = False
+            self._lock.release()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        self._claims.append(None)
-        with self._state:
-            self._claims.pop()
-            if self._is_inside():
-                yield  # the collector or a signal handler, in the middle of a change of ours: look, do not touch
-                return
-            self._holder = threading.get_ident()
-            try:
-                self._take()
-                yield
-            finally:
-                self._holder = 0
+        """Hold the lock; the outbox has then taken everything that was accepted.
 
-    def _is_inside(self) -> bool:
-        return self._holder == threading.get_ident()
+        The garbage collector or a signal handler may come here in the middle of a change of ours, in the same thread:
+        then nothing is taken.
+        """
+        if self._lock.is_mine:
+            yield
+            return
+        self._lock.acquire()
+        try:
+            self._store.take()
+            yield
+        finally:
+            self._lock.release()
 
-    def _take(self, most: int | None = None) -> None:
-        self._outbox.take(self.queue, most)
-        while self.people:
-            self._outbox.tell(self.people.popleft())
+    # Waiting for the thread, or doing its work
 
     def _is_alive(self) -> bool:
         thread = self._thread
-        return thread is not None and thread.is_alive()
+        return self._is_running or (thread is not None and thread.is_alive())
 
     def _until(self, is_over: Callable[[], bool], deadline: float) -> bool:
-        with self._state:
-            if is_over() or self._is_inside():
-                return is_over()
-            if self._is_alive():
-                self._next_at = 0.0
-                self.wake()
-                return self._wait(is_over, deadline)
-        return self._run_here(is_over, deadline)
+        if self._lock.is_mine or self._sending.is_mine:  # in the middle of a change or a request of ours
+            return is_over()
+        if not self._is_alive():
+            return self._run_here(is_over, deadline)
+        with self._locked():
+            if is_over():
+                return True
+            self._progress.next_at = 0.0
+        self.wake()
+        return self._wait(is_over, deadline)
 
     def _wait(self, is_over: Callable[[], bool], deadline: float) -> bool:
-        steps, seen = self._steps, time.monotonic()
-        self._awaited.append(is_over)
-        try:
-            while not is_over():
-                now = time.monotonic()
-                if now >= deadline or self._next_at > deadline or not self._is_alive():
-                    return False
-                if self._steps != steps:
-                    steps, seen = self._steps, now
-                elif now - seen >= _STALL and holds_logging_lock():
-                    return False  # the thread may be waiting for the lock that our caller holds
-                self._state.wait(min(deadline - now, _STALL))
-        finally:
-            self._awaited.remove(is_over)
-        return True
-
-    def _stepped(self, *, pauses: bool = False) -> None:
-        # who waits is woken when there is something to see, not at each request: that would cost a switch of threads
-        self._steps += 1
-        if self._awaited and (pauses or any(is_over() for is_over in self._awaited)):
-            self._state.notify_all()
+        progress, stall = self._progress, _Stall()
+        with progress.watched(is_over) as bell:
+            while True:
+                with self._locked():
+                    if is_over():
+                        return True
+                    now = monotonic()
+                    if now >= deadline or progress.next_at > deadline or not self._is_alive():
+                        return False
+                    if stall.lasts(progress.steps, now) and holds_logging_lock():
+                        return False  # the thread may be waiting for the lock that our caller holds
+                bell.wait(min(deadline - now, _STALL))
 
     def _run_here(self, is_over: Callable[[], bool], deadline: float) -> bool:
-        ident = threading.get_ident()
-        own_threads.add(ident)
-        try:
-            while not is_over():
-                step = self._next()
-                now = time.monotonic()
-                if isinstance(step, ApiRequest):
-                    self.handle(step)
-                elif now + step >= deadline:
-                    return False
-                else:
-                    time.sleep(step)
-                if now >= deadline:
-                    return is_over()
-        finally:
-            own_threads.discard(ident)
-        return True
-
-    # In the background thread
-
-    def dequeue(self, block: bool) -> Any:  # noqa: ARG002, FBT001 - QueueListener's signature
-        """Return the next request when it may start, or the sentinel when the thread is to end."""
-        own_threads.add(threading.get_ident())
         while True:
-            try:
-                step = self._next()
-            except Exception:  # a thread that dies silently would lose everything after it
-                LOGGER.warning("an error in the background thread; it goes on", exc_info=True)
-                step = _ERROR_PAUSE
-            if isinstance(step, ApiRequest):
-                return step
-            if self._ending and self._is_over():
-                own_threads.discard(threading.get_ident())
+            with self._locked():
+                if is_over():
+                    return True
+            now = monotonic()
+            if now >= deadline:
+                return False
+            pause = self._step(deadline - now)
+            if now + pause >= deadline:
+                with self._locked():
+                    return is_over()
+            time.sleep(min(pause, _STALL))
+
+    # The thread
+
+    def start(self) -> None:
+        """Start the thread, once; where the interpreter starts none, `flush` and `finish` do its work."""
+        if self.is_started or not self._starting.acquire(0.0):
+            return
+        try:
+            if not self.is_started:
+                self._start_thread()
+        except RuntimeError:  # Python 3.12 starts no thread during shutdown
+            self._thread = None
+        finally:
+            self.is_started = True
+            self._starting.release()
+
+    def _start_thread(self) -> None:
+        if native.is_replaced():
+            self._is_running = True
+            native.start(self._run)
+            return
+        super().start()
+        if self._thread is not None:
+            self._thread.name = "emitkit-logging"
+
+    def _run(self) -> None:
+        try:
+            self._monitor()  # type: ignore[attr-defined]
+        finally:
+            self._is_running = False
+
+    def dequeue(self, block: bool) -> Any:  # noqa: FBT001 - QueueListener's signature
+        """Return the next record, or the sentinel when the thread is to end; send what is due until then.
+
+        Args:
+            block: whether to wait for a record.
+
+        Raises:
+            queue.Empty: if there is none and `block` is false.
+        """
+        while True:
+            self._is_turn_of_queue = not self._is_turn_of_queue
+            if self._is_turn_of_queue and self.queue:
+                return self.queue[0]  # it leaves the queue for the outbox in one step, in `handle`
+            pause = self._step(_LONGEST_SLEEP)
+            if self._is_ending and self._is_done():
                 self._leave()
                 return self._sentinel  # type: ignore[attr-defined]
-            self._bell.acquire(timeout=min(step, _LONGEST_SLEEP))
+            if not block and not self.queue:
+                raise queue.Empty
+            if pause and not self.queue:
+                self._bell.wait(min(pause, _LONGEST_SLEEP))
 
-    def _is_over(self) -> bool:
-        return self._outbox.is_empty
+    def handle(self, record: Any) -> None:  # noqa: ARG002 - with it, all behind it are taken
+        """Move a record, and all that wait behind it, from the queue to the outbox."""
+        try:
+            with self._locked():
+                self._progress.step()
+        except Exception:  # a thread that ends silently would lose everything after it
+            LOGGER.warning("an error in the background thread, which goes on", exc_info=True)
+
+    def enqueue_sentinel(self) -> None:
+        """Let `dequeue` return the sentinel when nothing waits any more."""
+        self._is_ending = True
+        self.wake()
+
+    def _is_done(self) -> bool:
+        with self._locked():
+            return self._store.is_done()
 
     def _leave(self) -> None:
-        self._client.close()
+        with own_calls.inside():
+            self._client.close()
+        with self._locked():
+            self._store.close()
+            self._progress.notify()
+
+    def _step(self, seconds: float) -> float:
+        """Send the next request, if one may start now; return the seconds until another may.
+
+        One thread at a time does this, whichever it is: two requests of one process never run side by side.
+
+        Args:
+            seconds: how long to wait for another thread that is sending.
+        """
+        if not self._sending.acquire(seconds):
+            return _STALL
+        try:
+            step = self._next()
+            if not isinstance(step, ApiRequest):
+                return step
+            self._send(step)
+        except Exception:  # a thread that ends silently would lose everything after it
+            LOGGER.warning("an error in the background thread, which goes on", exc_info=True)
+            return _ERROR_PAUSE
+        finally:
+            self._sending.release()
+        return 0.0
 
     def _next(self) -> ApiRequest | float:
         with self._locked():
             step = self._decide()
-            if isinstance(step, ApiRequest):
-                self.wake_level = NEVER
-                self._next_at = 0.0
-            else:
-                self._next_at = time.monotonic() + step
-            notices = self._outbox.notices()
-            self._stepped(pauses=not isinstance(step, ApiRequest))
+            is_request = isinstance(step, ApiRequest)
+            self._progress.next_at = 0.0 if isinstance(step, ApiRequest) else monotonic() + step
+            notices = self._store.notices()
+            self._progress.step(is_pause=not is_request)
         for text in notices:
             LOGGER.warning("%s", text)
         return step
 
     def _decide(self) -> ApiRequest | float:
-        step = self._outbox.next()
+        self.wake_level = NEVER
+        step = self._store.next()
         if not isinstance(step, ApiRequest):
-            # armed first, looked once more after: whatever comes in later rings the bell by itself
-            self.wake_level = self._outbox.wake_level()
-            self._take()
-            step = self._outbox.next()
+            # first the level, then one more look: what is accepted later wakes the thread by itself
+            self.wake_level = self._store.wake_level()
+            self._store.take()
+            step = self._store.next()
         return step
 
-    def handle(self, record: Any) -> None:
-        """Send one request and settle it.
-
-        Args:
-            record: the request; the name is QueueListener's.
-        """
-        request: ApiRequest = record
+    def _send(self, request: ApiRequest) -> None:
         try:
-            answer = self._client.send(request)
+            with own_calls.inside():
+                response = self._client.send(request)
         except Exception as error:  # ours or the HTTP library's: for the outbox it is one more failure
-            answer = unanswered(type(error).__name__)
+            response = unanswered(type(error).__name__)
         with self._locked():
-            self._settle(answer)
-            self._stepped()
+            self._store.settle(response)
+            self._progress.step()
         if self._debug:
-            LOGGER.debug("%s %s: %s %s", request.path, request.key, answer.verdict.value, answer.detail)
+            _log_debug("%s %s: %s %s", request.path, request.key, response.verdict.value, response.detail)
 
-    def _settle(self, answer: ApiResponse) -> None:
-        self._outbox.settle(answer)
 
-    def enqueue_sentinel(self) -> None:
-        """Do nothing: `dequeue` knows when to end."""
+def _log_debug(text: str, *args: object) -> None:
+    """Log at DEBUG, whatever the level of the logger is: another part of the application may have set it."""
+    LOGGER.handle(LOGGER.makeRecord(LOGGER.name, logging.DEBUG, __file__, 0, text, args, None, "send"))
+
+
+class _Progress:
+    """What threads that wait for a worker look at; changed under the worker's lock.
+
+    Attributes:
+        steps: a number that grows with all that the worker does.
+        next_at: when the worker does something next, on the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.next_at = 0.0
+        self._watchers: dict[native.Bell, Callable[[], bool]] = {}
+
+    @contextlib.contextmanager
+    def watched(self, is_over: Callable[[], bool]) -> Iterator[native.Bell]:
+        """A context whose bell rings when `is_over` may have become true, or the worker pauses."""
+        bell = native.Bell()
+        self._watchers[bell] = is_over
+        try:
+            yield bell
+        finally:
+            del self._watchers[bell]
+
+    def step(self, *, is_pause: bool = False) -> None:
+        """Count a step, and wake those who wait for it: not at each request, which would cost a switch of threads."""
+        self.steps += 1
+        for bell, is_over in list(self._watchers.items()):
+            if is_pause or is_over():
+                bell.ring()
+
+    def notify(self) -> None:
+        """Wake all who wait."""
+        for bell in list(self._watchers):
+            bell.ring()
+
+
+class _Stall:
+    """Notices that a worker has done nothing for a while."""
+
+    def __init__(self) -> None:
+        self._steps = -1
+        self._since = 0.0
+
+    def lasts(self, steps: int, now: float) -> bool:
+        """Whether `steps` has been the same for `_STALL` seconds."""
+        if steps != self._steps:
+            self._steps, self._since = steps, now
+        return now - self._since >= _STALL
 
 
 def holds_logging_lock() -> bool:
-    """Tell whether the calling thread holds logging's module lock, as `dictConfig` does while it closes old handlers.
+    """Whether the calling thread holds logging's module lock, as `dictConfig` does while it closes old handlers.
 
-    Whoever waits then for a thread that logs may wait for ever; logging offers no public way to ask.
+    To wait then for a thread that logs may be to wait for ever; logging has no public way to ask.
     """
     is_owned = getattr(getattr(logging, "_lock", None), "_is_owned", None)
     return bool(is_owned is not None and is_owned())

@@ -18,7 +18,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._options import number
 from emitkit_logging._outbox.folding import Digest, Fold
-from emitkit_logging._spool import store as spool
+from emitkit_logging._spool import spool
 
 _PATIENCE = 15.0
 """Seconds to wait for another process that sends: longer than the lease of one that stands still."""
@@ -185,13 +185,13 @@ def _requeue(path: Path) -> int:
     )
     try:
         ends = time.monotonic() + _PATIENCE
-        while not opened.lead(_PATIENCE):
+        while not opened.acquire(_PATIENCE):
             if time.monotonic() >= ends:
                 print("another process is sending from this spool; try again when it has nothing to send")
                 return 1
             time.sleep(0.1)
         print(f"{_count(opened.requeue(), 'event')} put back")
-        opened.resign()
+        opened.release()
     finally:
         opened.close()
     return 0

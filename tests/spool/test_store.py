@@ -235,7 +235,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert process.wait(20) == -signal.SIGKILL
     made = handler(spool=path, rate_limit=0)
     server.wait_for(1)
-    until(lambda: not made._listener.waits())
+    until(lambda: not made._worker.has_waiting())
     assert account.numbers() == {7: 1}
     made.close()
     assert [entry.name for entry in path.parent.iterdir()] == ["spool.db"]
@@ -316,7 +316,7 @@ def test_chaos(account, server, handler, path, seed, monkeypatch):
         victim.clear()
     account.before = account.after = lambda: None
     made = handler(spool=path, rate_limit=0)
-    until(lambda: not made._listener.waits(), 60)
+    until(lambda: not made._worker.has_waiting(), 60)
     arrived = account.numbers()
     lost = acknowledged - set(arrived)
     unknown = set(arrived) - acknowledged
@@ -333,12 +333,12 @@ def test_folds_survive(account, server, handler, logger, path):
         logger.info("x", extra={"event": f"name_{number % 7}", "channel": f"channel-{number % 2}"})
     server.wait_for(1)
     until(lambda: waits(path) + account.total() == 3_000)
-    made._listener.give_up()  # as if it had ended here: nothing is folded for an exit
+    made._worker.give_up()  # as if it had ended here: nothing is folded for an exit
     again = handler(spool=path, rate_limit=0)
     logger.handlers[:] = [again]
     logger.info("x", extra={"event": "name_0", "channel": "channel-0"})
     until(lambda: account.total() == 3_001)
-    until(lambda: not again._listener.waits())
+    until(lambda: not again._worker.has_waiting())
     assert (made.stats.accepted, again.stats.accepted) == (3_000, 1)
     names: Counter = Counter()
     for event in account.events:
@@ -582,7 +582,7 @@ def test_stuck_process(account, handler, logger, path, caplog):
 def test_journal_takes_nothing(account, handler, logger, path, monkeypatch):
     """Where the journal takes nothing any more, records go on from memory."""
     logger.addHandler(made := handler(spool=path, rate_limit=0))
-    monkeypatch.setattr(made._listener._spool.journal, "append", lambda _: False)
+    monkeypatch.setattr(made._worker._store._spool.journal, "append", lambda _: False)
     for number in range(10):
         logger.info("x", extra={**EVENT, "number": number})
     made.identify("ada", {"plan": "pro"})
@@ -672,7 +672,7 @@ def test_rejected_are_kept(server, handler, logger, path):
 def test_not_in_the_way(server, handler, logger, path):
     """No row, journal or thread is left behind by a process that has logged nothing."""
     made = handler(spool=path)
-    assert not made._listener.is_started
+    assert not made._worker.is_started
     made.close()
     assert [each.name for each in path.parent.iterdir() if each.suffix == ".journal"] == []
 

@@ -132,7 +132,7 @@ def test_fork_counts_anew(inbox):
     code = """
     log.error('a')
     if os.fork() == 0:
-        print(handler.stats.accepted, emitkit_logging._worker.worker.own_threads)
+        print(handler.stats.accepted, emitkit_logging._worker.own_calls.under_way)
         sys.stdout.flush()
         os._exit(0)
     os.wait()

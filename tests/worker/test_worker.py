@@ -197,7 +197,7 @@ def test_slow_server_does_not_slow_the_call(server, handler, logger):
     assert asyncio.run(main()) < 2
     stats = made.stats
     assert (stats.accepted, stats.pending, stats.dropped) == (2_000, 2_000, {})
-    assert made._listener._outbox._held <= 100
+    assert made._worker._store._outbox._held <= 100
 
 
 @pytest.mark.parametrize("dripping", ["body", "headers"])
@@ -456,7 +456,7 @@ def test_collected(server, logger):
     made = EmitKitHandler(KEY, base_url=server.url)
     record = logging.makeLogRecord({"event": "user_signed_up", "levelno": 20, "levelname": "INFO"})
     made.handle(record)
-    listener = made._listener
+    listener = made._worker
     gone = weakref.ref(made)
     del made
     gc.collect()

@@ -1,0 +1,123 @@
+"""Build the worker of a handler: store, outbox, client and thread, from checked options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emitkit_logging import __version__
+from emitkit_logging._api.encoding import Json
+from emitkit_logging._events.captured import CapturedRecord, restore
+from emitkit_logging._events.converter import JsonConverter
+from emitkit_logging._events.event import Event
+from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._outbox.budget import RateBudget
+from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.outbox import Outbox
+from emitkit_logging._worker import own_calls
+from emitkit_logging._worker.clock import monotonic
+from emitkit_logging._worker.store import MemoryStore, Store
+from emitkit_logging._worker.worker import Worker
+from emitkit_logging.formatter import EmitKitFormatter
+
+if TYPE_CHECKING:
+    from emitkit_logging._worker.client import Client
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A handler's options, checked, as far as they concern delivery; their meaning is that of `EmitKitHandler`'s."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+    timeout: float
+    queue_size: int
+    alias_ttl: float
+    alias_cache_size: int
+    rate_limit: int | None
+    alert_reserve: float
+    spool: Path | None
+    spool_size: int
+    spool_ttl: float
+    debug: bool
+
+
+class Formatting:
+    """Makes events with the formatter that a handler has at the moment. It does not refer to the handler.
+
+    Args:
+        formatter: the formatter to begin with.
+    """
+
+    def __init__(self, formatter: EmitKitFormatter) -> None:
+        self.formatter = formatter
+
+    @property
+    def converter(self) -> JsonConverter:
+        """The formatter's converter."""
+        return self.formatter.json_converter
+
+    @property
+    def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
+        """Returns what a record folds by."""
+        return self.formatter.fold_key
+
+    def event(self, captured: CapturedRecord) -> Event:
+        """Return a record's event; what an application's own formatter logs meanwhile is no event."""
+        with own_calls.inside():
+            return self.formatter.event(restore(captured))
+
+    def summary(
+        self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]
+    ) -> Event:
+        """Return an event that stands for no single record, see `EventBuilder.summary`."""
+        return self.formatter.summary(channel, level, title, description, metadata)
+
+
+def make_worker(settings: Settings, formatting: Formatting) -> Worker:
+    """Return a worker that has not started: with the spool where one is configured and can be used, else in memory."""
+
+    def make_outbox(observer: BacklogObserver = NOBODY) -> Outbox:
+        budget = RateBudget(rate_limit=settings.rate_limit, alert_reserve=settings.alert_reserve, clock=monotonic)
+        users = KnownUsers(ttl=settings.alias_ttl, size=settings.alias_cache_size, clock=monotonic)
+        return Outbox(
+            size=settings.queue_size,
+            pace=budget,
+            users=users,
+            shape=formatting,
+            clock=monotonic,
+            observer=observer,
+        )
+
+    store = _spool_store(settings, make_outbox, formatting) or MemoryStore(make_outbox())
+    return Worker(store, _client(settings), size=settings.queue_size, debug=settings.debug)
+
+
+def _client(settings: Settings) -> Client:
+    # not imported before a handler is made, and not in a thread: an import there can be caught by a fork
+    from emitkit_logging._worker.client import Client  # noqa: PLC0415
+
+    agent = f"emitkit-logging/{__version__}"
+    return Client(base_url=settings.base_url, api_key=settings.api_key, timeout=settings.timeout, user_agent=agent)
+
+
+def _spool_store(
+    settings: Settings, make_outbox: Callable[[BacklogObserver], Outbox], formatting: Formatting
+) -> Store | None:
+    if settings.spool is None:
+        return None
+    from emitkit_logging._spool.store import open_store  # noqa: PLC0415 - sqlite3 is for those who want a spool
+
+    return open_store(
+        settings.spool,
+        make_outbox,
+        formatting,
+        converter=formatting.converter,
+        size=settings.queue_size,
+        spool_size=settings.spool_size,
+        ttl=settings.spool_ttl,
+        timeout=settings.timeout,
+    )

@@ -1,0 +1,155 @@
+"""Threads and locks of the operating system, also where gevent or eventlet has replaced those of Python.
+
+gevent and eventlet replace `threading` when an application asks for it, which may be before or after a handler was
+made. A greenlet that waits for a lock of the operating system stops the whole process, and a greenlet that is started
+in a thread of a pool never runs. So the background thread and its locks are always the operating system's, and a
+greenlet never waits long for one: it looks again and again, and sleeps in between.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from emitkit_logging._worker.clock import monotonic
+
+_POLL = 0.005
+"""Seconds between two looks of a greenlet at a lock."""
+
+
+def _original(name: str) -> Any:
+    """Return what `_thread` had under `name` before gevent or eventlet replaced it."""
+    gevent, patcher = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None:
+        return gevent.get_original("_thread", name)
+    return getattr(_thread if patcher is None else patcher.original("_thread"), name)
+
+
+# taken once: what is replaced later is replaced in the module, and not here
+_allocate_lock, _RLock, _start_new_thread = map(_original, ("allocate_lock", "RLock", "start_new_thread"))
+
+get_ident: Callable[[], int] = _original("get_ident")
+"""Return the number of this thread of the operating system, which its greenlets share."""
+
+
+def is_replaced() -> bool:
+    """Whether gevent or eventlet has replaced the threads of this process by now."""
+    gevent, patcher = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return True
+    return patcher is not None and bool(patcher.is_monkey_patched("thread"))
+
+
+def start(target: Callable[[], None]) -> None:
+    """Run a function in a new thread of the operating system, although threads have been replaced.
+
+    Raises:
+        RuntimeError: if no thread can be started.
+    """
+    _start_new_thread(target, ())
+
+
+class Bell:
+    """Wakes one thread that waits for it; a ring that nobody waits for is kept."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _allocate_lock()
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        """Wake the thread that waits, or the next that will."""
+        try:
+            self._lock.release()
+        except RuntimeError:  # it has rung already
+            return
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a ring, at most some seconds; return whether there was one."""
+        return _acquire(self._lock, seconds)
+
+
+class Token:
+    """A lock that belongs to one thread at a time, which can ask whether it has it."""
+
+    __slots__ = ("_lock", "_owner")
+
+    def __init__(self) -> None:
+        self._lock = _allocate_lock()
+        self._owner = 0
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread has it."""
+        return self._owner == get_ident()
+
+    def acquire(self, seconds: float) -> bool:
+        """Wait for it, at most some seconds; return whether this thread has it now."""
+        if self.is_mine or not _acquire(self._lock, seconds):
+            return False
+        self._owner = get_ident()
+        return True
+
+    def release(self) -> None:
+        """Let another thread have it."""
+        self._owner = 0
+        self._lock.release()
+
+
+class StateLock:
+    """Guards what a worker and its callers change.
+
+    The garbage collector or a signal handler can interrupt the thread that holds it, and log, flush or ask for counts
+    in the same thread. So it can be acquired again there, and says that it is: then nothing may be changed.
+
+    It has no `__dict__`, since eventlet replaces reentrant locks that it finds in one.
+    """
+
+    __slots__ = ("_claims", "_holder", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = _RLock()
+        self._holder = 0
+        self._claims: deque[None] = deque()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread holds it."""
+        return self._holder == get_ident()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether another thread waits for it."""
+        return bool(self._claims)
+
+    def acquire(self, seconds: float = -1) -> bool:
+        """Wait for the lock, at most some seconds (-1: without end); return whether this thread holds it now."""
+        self._claims.append(None)
+        try:
+            is_acquired: bool = self._lock.acquire(timeout=seconds)
+        finally:
+            self._claims.pop()
+        if is_acquired:
+            self._holder = get_ident()
+        return is_acquired
+
+    def release(self) -> None:
+        """Let another thread have it."""
+        self._holder = 0
+        self._lock.release()
+
+
+def _acquire(lock: Any, seconds: float) -> bool:
+    if not is_replaced():
+        return bool(lock.acquire(timeout=max(0.0, seconds)))
+    deadline = monotonic() + seconds
+    while not lock.acquire(blocking=False):
+        if monotonic() >= deadline:
+            return False
+        time.sleep(_POLL)
+    return True

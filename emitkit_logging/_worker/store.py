@@ -1,0 +1,163 @@
+"""Where accepted records wait until they are delivered."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from emitkit_logging._api.requests import ApiRequest
+from emitkit_logging._api.responses import ApiResponse
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.identity import Identity
+from emitkit_logging._outbox.outbox import Outbox
+from emitkit_logging._worker.clock import monotonic
+from emitkit_logging.stats import Stats
+
+
+class Store(Protocol):
+    """Holds accepted records, and decides with an outbox which request is next.
+
+    The application's threads call `append` and `identify`, at any time and without a lock. All else is called under
+    the worker's lock.
+
+    Attributes:
+        queue: records in memory that the outbox has not taken yet; producers only append.
+        on_long: set by the worker; `append` calls it where more waits than the store likes, and the caller helps.
+    """
+
+    queue: deque[CapturedRecord]
+    on_long: Callable[[], None]
+
+    @property
+    def append(self) -> Callable[[CapturedRecord], object]:
+        """Accepts a record."""
+
+    def identify(self, identity: Identity) -> None:
+        """Accept what is known of a user, without an event."""
+
+    def refuse(self) -> None:
+        """Count a record that came after `close`."""
+
+    def take(self, most: int | None = None) -> None:
+        """Let the outbox take what was accepted, about `most` records of it."""
+
+    def next(self) -> ApiRequest | float:
+        """Return the request to start now, or the seconds until there may be one."""
+
+    def wake_level(self) -> float:
+        """Return the level from which on a new record may be sendable before the time that `next` returned."""
+
+    def settle(self, response: ApiResponse) -> None:
+        """Take the response to the request that `next` returned."""
+
+    def notices(self) -> list[str]:
+        """Return what the log should say since the last call."""
+
+    def mark(self) -> Callable[[], bool]:
+        """Return a function that says whether all that was accepted before now is settled."""
+
+    def hurry(self, deadline: float) -> Callable[[], bool]:
+        """Prepare for the end of the process.
+
+        Args:
+            deadline: when it is, on the monotonic clock.
+
+        Returns:
+            A function that says whether this process has nothing more to do.
+        """
+
+    def is_done(self) -> bool:
+        """Whether the background thread may end."""
+
+    def has_waiting(self) -> bool:
+        """Whether something waits although nothing was logged yet, so that the thread is to start at once."""
+
+    def give_up(self) -> int:
+        """Stop; return how many accepted records are lost by that."""
+
+    def stats(self) -> Stats:
+        """Return the counts of this moment."""
+
+    def close(self) -> None:
+        """Release what it holds: the background thread has ended."""
+
+    def before_fork(self) -> None:
+        """Prepare for a fork; the child must find no open database."""
+
+
+class MemoryStore:
+    """Keeps everything in memory: what is not delivered when the process ends is lost, counted.
+
+    Args:
+        outbox: decides what is sent next.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._identities: deque[Identity] = deque()
+        self.queue: deque[CapturedRecord] = deque()
+        self.append: Callable[[CapturedRecord], object] = self.queue.append
+        self.on_long: Callable[[], None] = lambda: None
+
+    def identify(self, identity: Identity) -> None:
+        """Accept what is known of a user, without an event."""
+        self._identities.append(identity)
+
+    def refuse(self) -> None:
+        """Count a record that came after `close`."""
+        self._outbox.refuse()
+
+    def take(self, most: int | None = None) -> None:
+        """Let the outbox take what was accepted, about `most` records of it."""
+        self._outbox.take(self.queue, most)
+        while self._identities:
+            self._outbox.tell(self._identities.popleft())
+
+    def next(self) -> ApiRequest | float:
+        """Return the request to start now, or the seconds until there may be one."""
+        return self._outbox.next()
+
+    def wake_level(self) -> float:
+        """Return the level from which on a new record may be sendable before the time that `next` returned."""
+        return self._outbox.wake_level()
+
+    def settle(self, response: ApiResponse) -> None:
+        """Take the response to the request that `next` returned."""
+        self._outbox.settle(response)
+
+    def notices(self) -> list[str]:
+        """Return what the log should say since the last call."""
+        return self._outbox.notices()
+
+    def mark(self) -> Callable[[], bool]:
+        """Return a function that says whether all that was accepted before now is settled."""
+        newest = self._outbox.newest
+        return lambda: self._outbox.is_settled(newest)
+
+    def hurry(self, deadline: float) -> Callable[[], bool]:
+        """Prepare for the end of the process: everything that waits is to be delivered by the deadline."""
+        self._outbox.hurry(max(0.0, deadline - monotonic()))
+        return lambda: self._outbox.is_empty
+
+    def is_done(self) -> bool:
+        """Whether the background thread may end: nothing waits."""
+        return self._outbox.is_empty
+
+    def has_waiting(self) -> bool:
+        """Return `False`: nothing waits in a new process."""
+        return False
+
+    def give_up(self) -> int:
+        """Drop what waits, and return how many records it was."""
+        return self._outbox.give_up("shutdown")
+
+    def stats(self) -> Stats:
+        """Return the counts of this moment."""
+        return self._outbox.stats()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def before_fork(self) -> None:
+        """Do nothing: the child makes a store of its own."""
