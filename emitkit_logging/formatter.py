@@ -349,7 +349,7 @@ class EmitKitFormatter(JsonFormatter):
         bound = {key: REDACTED if self._redactor.is_secret(key) else value for key, value in bound.items()}
         # what is not of its key's type is ordinary metadata, and says nothing about the context's value
         odd = {key: said.rest.pop(key) for key in bound if key in said.rest and extras.is_misused(key, said.rest[key])}
-        said.rest = context.over(bound, said.rest)
+        said.rest = context.merge(bound, said.rest)
         return {**properties, **odd}
 
     def _take_contexts(self, said: Extras) -> dict[str, Json]:

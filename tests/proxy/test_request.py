@@ -1,0 +1,39 @@
+"""Headers of a browser's request, and its public names."""
+
+from __future__ import annotations
+
+import pytest
+
+from emitkit_logging import proxy
+from emitkit_logging.proxy.request import read_headers
+
+
+def test_headers_are_found_in_any_case():
+    """Names of headers are not case-sensitive, in every method of a mapping."""
+    headers = read_headers([("X-Region", "eu")])
+    assert headers["x-region"] == headers["X-REGION"] == headers.get("x-Region") == "eu"
+    assert "X-region" in headers
+    assert "region" not in headers
+    assert headers.get("region", "none") == "none"
+    assert dict(headers) == {"x-region": "eu"}
+
+
+def test_headers_with_the_same_name_are_joined():
+    """Several headers with one name are one list (RFC 9110, section 5.3)."""
+    assert read_headers([("x-a", "1"), ("X-A", "2"), ("x-b", "3")]) == {"x-a": "1, 2", "x-b": "3"}
+
+
+def test_headers_keep_what_is_written():
+    """A value that an endpoint sets is read again, whatever the case of its name."""
+    headers = read_headers([])
+    headers.setdefault("Host", "shop.example")
+    headers["HOST"] = "other.example"
+    assert (headers["host"], len(headers)) == ("other.example", 1)
+
+
+def test_old_name_of_the_request():
+    """`Visit` is still importable, with a warning that names its successor."""
+    with pytest.warns(DeprecationWarning, match=r"Visit is now emitkit_logging\.proxy\.BrowserRequest"):
+        assert proxy.Visit is proxy.BrowserRequest
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        proxy.Nothing  # noqa: B018
