@@ -11,14 +11,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from emitkit_logging import _options as options
 from emitkit_logging._api.contract import LONGEST_CHANNEL
+from emitkit_logging.proxy.enrichment import Enrich
 from emitkit_logging.proxy.origins import AllowedOrigins, TrustedProxies
 from emitkit_logging.proxy.payload import MAX_BYTES, PayloadError, parse_payload
 from emitkit_logging.proxy.rate_limit import ClientRateLimit
-from emitkit_logging.proxy.replay import Enrich, OnError, Replayer
+from emitkit_logging.proxy.replay import OnError, Replayer
 from emitkit_logging.proxy.request import BrowserRequest
 
 _PREFLIGHT_SECONDS = "600"
@@ -64,7 +64,7 @@ class EndpointPolicy:
         self,
         *,
         logger: logging.Logger | str | None = None,
-        enrich_context: Enrich | Mapping[str, Any] | None = None,
+        enrich_context: Enrich | None = None,
         on_error: OnError | None = None,
         channels: Iterable[str] = (),
         rate_limit: int = 1_200,

@@ -1,4 +1,4 @@
-"""Log the events of a browser, together with what the request shows and what the application knows."""
+"""Log the events of a browser, merged with the values of the server."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from emitkit_logging import context
-from emitkit_logging._events import extras
 from emitkit_logging._events.captured import GUEST, GUEST_MARK
-from emitkit_logging.proxy.payload import PARTS, PayloadError, as_dict, parse_event, parse_payload
+from emitkit_logging.proxy.enrichment import Enrich, ServerValues, without_request
+from emitkit_logging.proxy.payload import parse_event, parse_payload
 from emitkit_logging.proxy.request import BrowserRequest, read_headers
-
-_USER = ("user", "user_id")
-_UNIDENTIFIED = ""
-"""The id of a user who has none. No browser's user id is equal to it."""
 
 _log = logging.getLogger("emitkit_logging")
 
-Enrich: TypeAlias = "Callable[[BrowserRequest], Mapping[str, Any] | None]"
 OnError: TypeAlias = "Callable[[Exception], object]"
 
 
@@ -31,7 +25,7 @@ def ingest_proxy_events(
     logger: logging.Logger | str | None = None,
     headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     client_ip: str | None = None,
-    enrich_context: Enrich | Mapping[str, Any] | None = None,
+    enrich_context: Enrich | None = None,
     on_error: OnError | None = None,
     channels: Iterable[str] = (),
     source: object = None,
@@ -81,7 +75,7 @@ class Replayer:
     def __init__(
         self,
         logger: object,
-        enrich_context: Enrich | Mapping[str, Any] | None,
+        enrich_context: Enrich | None,
         on_error: OnError | None,
         channels: frozenset[str],
     ) -> None:
@@ -95,12 +89,12 @@ class Replayer:
     def log(self, events: Iterable[object], request: BrowserRequest) -> int:
         """Log events that came with a request; return how many were logged."""
         around = context.current() or {}
-        server = self._ask_server(request, around)
+        server = self._server_values(request, around)
         # the records are about the page of the event, not about the request to the endpoint
-        with context.scope({key: value for key, value in around.items() if key not in (*PARTS, *_USER)}):
+        with context.scope(without_request(around)):
             return sum(self._log_event(event, request, server) for event in events)
 
-    def _log_event(self, event: object, request: BrowserRequest, server: _ServerValues) -> bool:
+    def _log_event(self, event: object, request: BrowserRequest, server: ServerValues) -> bool:
         try:
             extra = self._extra(event, request, server)
             if extra is not None:
@@ -110,28 +104,23 @@ class Replayer:
             return False
         return extra is not None
 
-    def _extra(self, event: object, request: BrowserRequest, server: _ServerValues) -> dict[str, Any] | None:
+    def _extra(self, event: object, request: BrowserRequest, server: ServerValues) -> dict[str, Any] | None:
         extra = parse_event(event, self._channels)
         if extra is None:
             return None
-        extra = server.checked_identify(extra) if "identify" in extra else server.applied_to(extra, request)
+        if "identify" in extra:
+            server.check_identify(extra)
+        else:
+            extra = server.applied_to(extra, request)
         return {**extra, GUEST: GUEST_MARK}
 
-    def _ask_server(self, request: BrowserRequest, around: Mapping[str, Any]) -> _ServerValues:
-        """Return what the application and the surrounding context know; called once for a payload."""
+    def _server_values(self, request: BrowserRequest, around: Mapping[str, Any]) -> ServerValues:
         enrich = self._enrich_context
-        values: dict[str, Any] = {}
-        is_known = True
         try:
-            values = _usable((enrich(request) if callable(enrich) else enrich) or {})
+            return ServerValues(dict((enrich(request) if callable(enrich) else enrich) or {}), around)
         except Exception as error:
-            is_known = False
             self._report(error)
-        if not _names_user(values):
-            values |= {key: around[key] for key in _USER if key in around}
-        if is_known and not _names_user(values):
-            return _ServerValues(values, None)
-        return _ServerValues(values, context.person_id(values) or _UNIDENTIFIED)
+            return ServerValues(None, around)
 
     def _report(self, error: Exception) -> None:
         if self._on_error is None:
@@ -139,66 +128,6 @@ class Replayer:
             return
         with suppress(Exception):  # an error in the callback must not affect the other events
             self._on_error(error)
-
-
-@dataclass(frozen=True, slots=True)
-class _ServerValues:
-    """What the server knows of a request, which wins over what its events claim.
-
-    Attributes:
-        values: the values of `enrich_context`, with the user of the surrounding context.
-        only_user: the only user id that events may name; `None`: any.
-    """
-
-    values: Mapping[str, Any]
-    only_user: str | None
-
-    def checked_identify(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Return the values of an identify.
-
-        Raises:
-            PayloadError: when it names a user that it must not.
-        """
-        if not self._may_name(extra["identify"]["id"]):
-            raise PayloadError("an identify names another user than the one who is logged in")
-        return extra
-
-    def applied_to(self, extra: dict[str, Any], request: BrowserRequest) -> dict[str, Any]:
-        """Return the values of an event, with those of its request and of the server, which win."""
-        result = {key: value for key, value in extra.items() if key not in _USER or self._may_claim(key, value)}
-        shown = _shown(request)
-        for part in PARTS:
-            merged = {**extra.get(part, {}), **as_dict(self.values.get(part)), **shown.get(part, {})}
-            if merged:
-                result[part] = merged
-        result["properties"] = {**extra["properties"], **as_dict(self.values.get("properties"))}
-        result.update((key, value) for key, value in self.values.items() if key not in (*PARTS, "properties"))
-        return result
-
-    def _may_claim(self, key: str, value: object) -> bool:
-        return self._may_name(context.person_id({key: value}))
-
-    def _may_name(self, user_id: object) -> bool:
-        return self.only_user is None or (user_id is not None and str(user_id) == self.only_user)
-
-
-def _shown(request: BrowserRequest) -> dict[str, dict[str, str]]:
-    """Return what the request itself shows of the browser."""
-    agent = request.headers.get("user-agent")
-    result = {"server": {"userAgent": agent}} if agent else {}
-    return result | ({"device": {"ip": request.client_ip}} if request.client_ip else {})
-
-
-def _names_user(values: Mapping[str, Any]) -> bool:
-    return any(key in values for key in _USER)
-
-
-def _usable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of `enrich_context` without an empty user, and with a user id of another type as text."""
-    result = {key: value for key, value in dict(values).items() if key not in _USER or value not in (None, "", {})}
-    if "user_id" in result and not extras.is_id(result["user_id"]):
-        result["user_id"] = str(result["user_id"])
-    return result
 
 
 def _logger(logger: object) -> logging.Logger:
