@@ -97,7 +97,7 @@ class RequestContext:
     Args:
         describe: returns the parts of the context that do not change; called once.
         lookup: returns what the framework knows by now: `route` and `user_id`, both optional. It is called for each
-            record. `None` means that the framework cannot answer any more, and the last answer stands.
+            record. `None` means that the framework does not know any more; the last result is kept.
     """
 
     __slots__ = ("_base", "_describe", "_lookup", "_resolved", "_values")

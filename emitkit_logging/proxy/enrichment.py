@@ -1,6 +1,7 @@
 """Merge the values of the server into the events of a browser. The values of the server win.
 
-A browser may claim to be any user. Its claim is used only when the server has said that nobody is logged in.
+A browser may claim to be any user. The claim is used only when the server names no user itself. When `enrich_context`
+raises, the server does not know the user, and no claim is used.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where a request comes from: its origin, and the address of its client.
 
-The functions here are pure and read what anybody can write: an invalid value is `None`, never an exception.
+The functions here are pure and read headers that anyone can write. An invalid value is `None`, never an exception.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Origin: TypeAlias = "tuple[str, str, int]"
 
 
 class TrustedProxies:
-    """The reverse proxies whose forwarding headers are believed.
+    """The reverse proxies whose forwarding headers are trusted.
 
     Args:
         names: addresses and networks, and `"unix"` for connections without addresses.
@@ -82,7 +82,7 @@ class AllowedOrigins:
 
     Args:
         names: the other origins, such as `https://www.example.com`.
-        proxies: the proxies whose `X-Forwarded-Host` is believed.
+        proxies: the proxies whose `X-Forwarded-Host` is trusted.
 
     Raises:
         ValueError: for a name that is not an origin.

@@ -1,6 +1,6 @@
 """Parse the events that a browser sent into the `extra` values of log records.
 
-The functions here are pure. Anybody can send a payload, so it is untrusted: it chooses the name of an event, its
+The functions here are pure. Anyone can send a payload, so it is untrusted. It chooses the name of an event, its
 properties, its page and its device. The server chooses the channel, the level, and what EmitKit does with the event.
 """
 

@@ -51,7 +51,7 @@ class EndpointPolicy:
         enrich_context, on_error: as for `ingest_proxy_events`.
         channels: the channels that a browser may name with `__emitkit_channel`.
         rate_limit: most events of one client in a minute, where each KB of a payload counts as one too. 0: no limit.
-        trusted_proxies: addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Host` are believed. `"unix"`
+        trusted_proxies: addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Host` are trusted. `"unix"`
             stands for all connections without addresses.
         allowed_origins: origins besides the endpoint's own, such as `https://www.example.com`.
         clock: returns seconds on a monotonic clock.
@@ -145,8 +145,8 @@ class EndpointPolicy:
 
     def _preflight(self, request: BrowserRequest) -> EndpointResponse:
         headers = {"Access-Control-Allow-Methods": "POST", "Access-Control-Max-Age": _PREFLIGHT_SECONDS}
-        asked = request.headers.get("access-control-request-headers", "content-type")
-        return self._respond(request, 204, b"", {**headers, "Access-Control-Allow-Headers": asked})
+        requested = request.headers.get("access-control-request-headers", "content-type")
+        return self._respond(request, 204, b"", {**headers, "Access-Control-Allow-Headers": requested})
 
     def _refuse(
         self, request: BrowserRequest, status: int, reason: str, headers: Mapping[str, str] | None = None

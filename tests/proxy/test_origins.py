@@ -77,7 +77,7 @@ def test_forwarded_host():
     ],
 )
 def test_client_behind_proxies(peer, forwarded, client):
-    """The client is the last hop that no trusted proxy added. Anybody can write the hops before it."""
+    """The client is the last hop that no trusted proxy added. Anyone can write the hops before it."""
     headers = {} if forwarded is None else {"x-forwarded-for": forwarded}
     assert TrustedProxies(["10.0.0.0/8", "unix"]).client(peer, headers) == client
 
