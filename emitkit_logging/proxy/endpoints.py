@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from emitkit_logging.proxy.payload import MAX_BYTES
 from emitkit_logging.proxy.policy import EndpointPolicy, EndpointResponse
-from emitkit_logging.proxy.request import BrowserRequest, read_headers
+from emitkit_logging.proxy.request import BrowserRequest, RequestHeaders
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Blueprint
-    from requests.structures import CaseInsensitiveDict
     from starlette.routing import Route
 
     from emitkit_logging.middleware.asgi import Application, Receive, Scope, Send
@@ -34,7 +33,7 @@ def wsgi_app(**options: Any) -> WSGIApplication:
     policy = EndpointPolicy(**options)
 
     def proxy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        headers = _with_host(_wsgi_headers(environ), environ)
+        headers = _wsgi_headers(environ)
         request = policy.request(headers, environ, environ["REQUEST_METHOD"], environ.get("REMOTE_ADDR"))
         response = policy.check(request) or policy.accept(request, _wsgi_body(environ))
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", [*_with_length(response).items()])
@@ -43,16 +42,15 @@ def wsgi_app(**options: Any) -> WSGIApplication:
     return proxy
 
 
-def _wsgi_headers(environ: WSGIEnvironment) -> CaseInsensitiveDict[str]:
+def _wsgi_headers(environ: WSGIEnvironment) -> RequestHeaders:
     headers = {name[5:]: value for name, value in environ.items() if name.startswith("HTTP_")}
     headers |= {name: environ[name] for name in ("CONTENT_LENGTH", "CONTENT_TYPE") if environ.get(name)}
-    return read_headers((name.replace("_", "-"), value) for name, value in headers.items())
+    pairs = ((name.replace("_", "-"), value) for name, value in headers.items())
+    return RequestHeaders(pairs, host=_wsgi_host(environ))
 
 
-def _with_host(headers: CaseInsensitiveDict[str], environ: WSGIEnvironment) -> CaseInsensitiveDict[str]:
-    """Add the server's own host where a request names none (HTTP/1.0)."""
-    headers.setdefault("host", f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}")
-    return headers
+def _wsgi_host(environ: WSGIEnvironment) -> str:
+    return f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
 
 
 def _wsgi_body(environ: WSGIEnvironment) -> bytes | None:
@@ -102,9 +100,9 @@ def asgi_app(**options: Any) -> Application:
 
 
 def _asgi_request(policy: EndpointPolicy, scope: Scope) -> BrowserRequest:
-    headers = read_headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    server = ":".join(str(part) for part in scope.get("server") or () if part is not None)
-    headers.setdefault("host", server)  # HTTP/1.0
+    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    host = ":".join(str(part) for part in scope.get("server") or () if part is not None)
+    headers = RequestHeaders(pairs, host=host)
     peer = (scope.get("client") or ("",))[0]
     return policy.request(headers, scope, scope["method"], peer)
 
@@ -166,7 +164,7 @@ def django_view(**options: Any) -> Callable[[Any], Any]:
     policy = EndpointPolicy(**options)
 
     def proxy(source: Any) -> Any:
-        headers = _with_host(read_headers(source.headers.items()), source.META)
+        headers = RequestHeaders(source.headers.items(), host=_wsgi_host(source.META))
         request = policy.request(headers, source, source.method, source.META.get("REMOTE_ADDR"))
         response = policy.check(request) or _accept_django(policy, request)
         # Django leaves the length to a middleware that may not be installed
@@ -201,7 +199,7 @@ def flask_blueprint(path: str, **options: Any) -> Blueprint:
     @blueprint.route(path, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
     def proxy() -> Any:
         source = flask.request
-        headers = _with_host(read_headers(source.headers.items()), source.environ)
+        headers = RequestHeaders(source.headers.items(), host=_wsgi_host(source.environ))
         request = policy.request(headers, source, source.method, source.remote_addr)
         response = policy.check(request)
         if response is None:

@@ -12,7 +12,7 @@ from emitkit_logging import context
 from emitkit_logging._events.captured import GUEST, GUEST_MARK
 from emitkit_logging.proxy.enrichment import Enrich, ServerValues, without_request
 from emitkit_logging.proxy.payload import parse_event, parse_payload
-from emitkit_logging.proxy.request import BrowserRequest, read_headers
+from emitkit_logging.proxy.request import BrowserRequest, RequestHeaders
 
 _log = logging.getLogger("emitkit_logging")
 
@@ -58,7 +58,7 @@ def ingest_proxy_events(
     """
     events = parse_payload(payload)
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    request = BrowserRequest(read_headers(pairs or ()), client_ip, source)
+    request = BrowserRequest(RequestHeaders(pairs or ()), client_ip, source)
     return Replayer(logger, enrich_context, on_error, frozenset(channels)).log(events, request)
 
 

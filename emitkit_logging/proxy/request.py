@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from requests.structures import CaseInsensitiveDict
 
-
-def read_headers(pairs: Iterable[tuple[str, str]]) -> CaseInsensitiveDict[str]:
-    """Return HTTP headers as a dict that is looked up in any case; its names are in lower case.
+class RequestHeaders(Mapping[str, str]):
+    """The headers of a request, read-only and looked up in any case. Iteration yields names in lower case.
 
     Args:
         pairs: names and values. The values of headers with the same name are joined (RFC 9110, section 5.3).
+        host: the value of `Host` for a request that has none (HTTP/1.0).
     """
-    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
-    for name, value in pairs:
-        headers[name.lower()] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]], *, host: str | None = None) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in pairs:
+            key = name.lower()
+            self._values[key] = f"{self._values[key]}, {value}" if key in self._values else value
+        if host is not None:
+            self._values.setdefault("host", host)
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 @dataclass(frozen=True, slots=True)

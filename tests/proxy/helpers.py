@@ -8,7 +8,7 @@ import logging
 from emitkit_logging import EmitKitFormatter
 from emitkit_logging._events.captured import capture, restore
 from emitkit_logging.proxy import BrowserRequest
-from emitkit_logging.proxy.request import read_headers
+from emitkit_logging.proxy.request import RequestHeaders
 
 CHROME = "Mozilla/5.0 Chrome/156"
 CONTEXT = {
@@ -36,7 +36,7 @@ def payload(*events):
 def browser_request(method="POST", client="192.0.2.1", peer=None, host="shop.example", **headers):
     """Return a request to the endpoint; keyword arguments are headers, with `_` in place of `-`."""
     pairs = [("host", host), *((name.replace("_", "-"), value) for name, value in headers.items())]
-    return BrowserRequest(read_headers(pairs), client, None, method, peer)
+    return BrowserRequest(RequestHeaders(pairs), client, None, method, peer)
 
 
 def reason(response):
