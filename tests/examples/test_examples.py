@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emitkit_logging.inbox import Inbox
-from tests.programs import get, run, running, seen
+from tests.programs import PATIENCE, get, run, running, seen
 
 
 @pytest.fixture
@@ -79,6 +79,8 @@ def test_uvicorn(inbox, configuration):
     with running(r"running on (http://[\d.:]+)", *arguments, "shop:asgi") as url:
         assert get(f"{url}/signup?user=ada") == 201
         assert get(f"{url}/buy?user=ada&amount=500") == 500
+        # on SIGTERM uvicorn ends without running exit hooks
+        inbox.wait_for(count=2, timeout=PATIENCE)
     assert seen(inbox) == [
         ("alerts", "Exception in ASGI application", None),
         ("user-activity", "User Signed Up", "ada"),
