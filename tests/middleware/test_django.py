@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.http import HttpResponse, StreamingHttpResponse
+from django.http.request import RequestDataTooBig, UnreadablePostError
 from django.urls import path
 
 from emitkit_logging.proxy import django_view
@@ -135,3 +136,23 @@ def test_browser_endpoint(configured, collector):
     assert client.get("/api/analytics").status_code == 405
     assert [event.title for event in collector.events if event.kind == ("x",)] == ["X", "X"]
     assert all("page" not in event.metadata for event in collector.events if event.kind == ("x",))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (UnreadablePostError("connection reset"), 400, "the payload could not be read"),
+        (RequestDataTooBig("more than DATA_UPLOAD_MAX_MEMORY_SIZE"), 413, "the payload has more than 65536 bytes"),
+    ],
+)
+def test_body_that_django_cannot_read(configured, monkeypatch, error, status, reason):
+    """A body that breaks off, or that Django refuses, is refused with a reason."""
+    from django.test import RequestFactory
+
+    def read(*_):
+        raise error
+
+    request = RequestFactory().post("/api/analytics", b"{}", "application/json")
+    monkeypatch.setattr(request, "read", read)
+    response = django_view(logger="test.middleware.browser")(request)
+    assert (response.status_code, json.loads(response.content)) == (status, {"error": reason})
