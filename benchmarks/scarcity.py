@@ -20,7 +20,7 @@ from benchmarks import sink
 from emitkit_logging import EmitKitFormatter, EmitKitHandler
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Verdict
-from emitkit_logging._events.captured import capture
+from emitkit_logging._context.capture import capture
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.outbox import Outbox

@@ -18,7 +18,7 @@ from pythonjsonlogger.json import JsonFormatter
 from benchmarks import sink
 from benchmarks.producer import KEY, log
 from emitkit_logging import EmitKitFormatter, EmitKitHandler
-from emitkit_logging._events.captured import capture
+from emitkit_logging._context.capture import capture
 from emitkit_logging._spool import codec
 
 ROUNDS = 31

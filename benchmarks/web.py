@@ -1,4 +1,4 @@
-"""What the middleware adds to a request, and how many events of browsers the endpoint takes on one core."""
+"""Measure the time that the middleware adds to a request, and how many browser events a second the endpoint accepts."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ logger = logging.getLogger("bench.web")
 logger.propagate = False
 logger.setLevel(logging.INFO)
 urlpatterns = [
-    path("quiet", lambda _: _answered(HttpResponse, "/quiet")),
-    path("log", lambda _: _answered(HttpResponse, "/log")),
+    path("quiet", lambda _: _respond(HttpResponse, "/quiet")),
+    path("log", lambda _: _respond(HttpResponse, "/log")),
 ]
 
 ENVIRON = {
@@ -67,20 +67,20 @@ HEADERS = [
 ]
 
 
-def _answered(make: Callable[[str], Any], asked: str) -> Any:
-    if asked == "/log":
+def _respond(make: Callable[[str], Any], address: str) -> Any:
+    if address == "/log":
         logger.info("user_signed_up", extra={"event": "user_signed_up", "user_id": "u-1", "plan": "pro"})
     return make("ok")
 
 
-def _bare(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+def _wsgi_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
     start_response("200 OK", [])
-    return [_answered(str.encode, environ["PATH_INFO"])]
+    return [_respond(str.encode, environ["PATH_INFO"])]
 
 
 def _of_flask(*, has_context: bool) -> Any:
     app = flask.Flask(__name__)
-    app.add_url_rule("/<path:asked>", view_func=lambda asked: _answered(str, f"/{asked}"))
+    app.add_url_rule("/<path:address>", view_func=lambda address: _respond(str, f"/{address}"))
     if has_context:
         of_flask.install(app)
     return app
@@ -95,17 +95,17 @@ def _of_django(*, has_context: bool) -> Any:
 
 def _of_starlette(*, has_context: bool) -> Any:
     async def view(request: Any) -> Any:
-        return _answered(PlainTextResponse, request.url.path)
+        return _respond(PlainTextResponse, request.url.path)
 
     return Starlette(
-        routes=[Route("/{asked}", view)], middleware=[Middleware(asgi.EventContextMiddleware)] if has_context else []
+        routes=[Route("/{address}", view)], middleware=[Middleware(asgi.EventContextMiddleware)] if has_context else []
     )
 
 
-def _wsgi(app: Any, asked: str) -> float:
+def _wsgi(app: Any, address: str) -> float:
     began = time.perf_counter()
     for _ in range(REQUESTS):
-        body = app({**ENVIRON, "PATH_INFO": asked, "wsgi.input": io.BytesIO()}, lambda *_: None)
+        body = app({**ENVIRON, "PATH_INFO": address, "wsgi.input": io.BytesIO()}, lambda *_: None)
         for _chunk in body:
             pass
         if hasattr(body, "close"):
@@ -113,7 +113,7 @@ def _wsgi(app: Any, asked: str) -> float:
     return (time.perf_counter() - began) / REQUESTS
 
 
-def _asgi(app: Any, asked: str) -> float:
+def _asgi(app: Any, address: str) -> float:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request"}
 
@@ -121,7 +121,7 @@ def _asgi(app: Any, asked: str) -> float:
         pass
 
     async def main() -> float:
-        scope = {"type": "http", "method": "GET", "scheme": "http", "path": asked, "headers": HEADERS}
+        scope = {"type": "http", "method": "GET", "scheme": "http", "path": address, "headers": HEADERS}
         scope["query_string"] = ENVIRON["QUERY_STRING"].encode()
         began = time.perf_counter()
         for _ in range(REQUESTS):
@@ -132,23 +132,23 @@ def _asgi(app: Any, asked: str) -> float:
 
 
 def _middleware() -> dict[str, float]:
-    """Return the seconds that a request takes more, by framework; the median of interleaved rounds."""
+    """Return the seconds that the middleware adds to a request, by framework: the median of interleaved rounds."""
     settings.configure(SECRET_KEY="x", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, LOGGING_CONFIG=None, MIDDLEWARE=[])
     django.setup()
     pairs = {
-        "WSGI": (_wsgi, _bare, wsgi.EventContextMiddleware(_bare)),
+        "WSGI": (_wsgi, _wsgi_app, wsgi.EventContextMiddleware(_wsgi_app)),
         "Flask": (_wsgi, _of_flask(has_context=False), _of_flask(has_context=True)),
         "Django": (_wsgi, _of_django(has_context=False), _of_django(has_context=True)),
         "Starlette": (_asgi, _of_starlette(has_context=False), _of_starlette(has_context=True)),
     }
     added: dict[str, float] = {}
-    for name, (ask, without, having) in pairs.items():
-        for asked, what in (("/quiet", ""), ("/log", ", an event logged")):
-            ask(without, asked), ask(having, asked)
-            rounds = [(ask(without, asked), ask(having, asked)) for _ in range(ROUNDS)]
-            bare = statistics.median(round_[0] for round_ in rounds)
+    for name, (measure, plain, wrapped) in pairs.items():
+        for address, what in (("/quiet", ""), ("/log", ", an event logged")):
+            measure(plain, address), measure(wrapped, address)
+            rounds = [(measure(plain, address), measure(wrapped, address)) for _ in range(ROUNDS)]
+            base = statistics.median(round_[0] for round_ in rounds)
             added[name + what] = statistics.median(more - less for less, more in rounds)
-            print(f"  {name + what:28} {bare * 1e6:7.1f} µs bare, {added[name + what] * 1e6:5.1f} µs more")
+            print(f"  {name + what:28} {base * 1e6:7.1f} µs without, {added[name + what] * 1e6:5.1f} µs more")
     return added
 
 
@@ -181,7 +181,7 @@ def _on_one_core() -> None:
 
 
 def served(scope: Any) -> Any:
-    """Make the application that uvicorn runs: the endpoint, and a handler that sends what it takes."""
+    """Return the application that uvicorn runs: the endpoint, with a handler that sends its events."""
     if not logger.handlers:
         logger.addHandler(EmitKitHandler(rate_limit=0))
     if "proxy" not in _made:
@@ -214,8 +214,8 @@ def _payload() -> bytes:
     return json.dumps({"events": events}).encode()
 
 
-def _taken(url: str) -> float:
-    """Send what browsers would over a few connections; return how many events were taken in a second."""
+def _throughput(url: str) -> float:
+    """Send payloads over a few connections; return the events accepted in a second."""
     body = _payload()
     parts = urllib.parse.urlsplit(url)
     head = (
@@ -227,9 +227,9 @@ def _taken(url: str) -> float:
         with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
             for _ in range(EVENTS // EVENTS_EACH // CONNECTIONS):
                 connection.sendall(request)
-                answer = b""
-                while not answer.endswith(b"\r\n\r\nOK"):
-                    answer += connection.recv(65_536)
+                response = b""
+                while not response.endswith(b"\r\n\r\nOK"):
+                    response += connection.recv(65_536)
 
     threads = [threading.Thread(target=send) for _ in range(CONNECTIONS)]
     began = time.perf_counter()
@@ -241,13 +241,13 @@ def _taken(url: str) -> float:
 
 
 def main() -> dict[str, float]:
-    """Measure; return the seconds that the dearest framework adds to a quiet request, and the events a second."""
+    """Measure; return the seconds added to a request without a record, at most, and the events a second."""
     with sink.running() as url:
         logger.addHandler(EmitKitHandler(api_key=KEY, base_url=url, rate_limit=1))
         added = _middleware()
         logger.handlers.clear()
         with _served(url) as address:
-            rate = statistics.median(_taken(address) for _ in range(3))
+            rate = statistics.median(_throughput(address) for _ in range(3))
     print(f"  endpoint on one core: {rate:,.0f} events/s, {EVENTS_EACH} in a request, all sent on")
     return {"middleware": max(added[name] for name in added if "," not in name), "proxy": rate}
 

@@ -1,6 +1,6 @@
-"""Filter: which records go to one of several handlers.
+"""Choose which records a handler gets, by event name and by kind of call.
 
-The rules, and what wins where they overlap, are those of the seed document's *Provider Routing* and of the npm package
+The options and their precedence are those of the seed document's *Provider Routing* and of the npm package
 `@stacksee/analytics` 0.14.5.
 """
 
@@ -18,23 +18,24 @@ METHODS = ("track", "identify", "pageView")
 
 
 class EventFilter(logging.Filter):
-    """Lets through the records that a handler is meant to get.
+    """Accept only some of the records.
 
-    `events` wins over `event_patterns`, that over `exclude_events`; `methods` wins over `exclude`. Empty lists of names
-    and patterns are as good as none; an empty list of methods lets nothing through. Names choose among tracked events:
-    identifies and page views (records whose event is `page_view`) pass them, but for a page view that `exclude_events`
-    names. A plain record is tracked, but has no name that a list could hold.
+    `events` wins over `event_patterns`, and `event_patterns` over `exclude_events`. `methods` wins over `exclude`.
+    Empty lists of names and patterns have no effect; an empty list of methods rejects everything.
+
+    Names and patterns apply to tracked events. Identifies pass them, and so do page views (records whose event is
+    `page_view`), unless `exclude_events` names `page_view`. A plain record counts as tracked, but has no name.
 
     Args:
-        events: names of the only events to let through.
-        exclude_events: names of events to stop.
-        event_patterns: globs, one of which an event's name must match.
-        methods: of `track`, `identify` and `pageView` the only ones to let through.
-        exclude: the methods to stop.
+        events: the names of the only events to accept.
+        exclude_events: the names of events to reject.
+        event_patterns: glob patterns, one of which the name of an event must match.
+        methods: the only methods to accept, of `track`, `identify` and `pageView`.
+        exclude: the methods to reject.
 
     Raises:
-        TypeError: for anything but lists of strings.
-        ValueError: for a method that does not exist.
+        TypeError: for a value that is not a list of strings.
+        ValueError: for an unknown method.
     """
 
     def __init__(
@@ -62,17 +63,18 @@ class EventFilter(logging.Filter):
             logging.getLogger("emitkit_logging").warning("%s: ignored, since %s is given", ignored, used[0])
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the handler is meant to get `record`."""
+        """Whether the handler gets `record`."""
         found = extras.of_record(record.__dict__)
         name, category = extras.event_name(found), extras.get(found, "category")
         if name is None and category is None and extras.get(found, "identify") is not None:
             return "identify" in self._methods
         if name == inference.PAGE_VIEW:
             return "pageView" in self._methods and (self._has_names or name not in self._excluded)
-        if "track" not in self._methods:
-            return False
         if name is None and category is not None:
             name = message_of(record)[0]
+        return "track" in self._methods and self._accepts(name)
+
+    def _accepts(self, name: str | None) -> bool:
         if self._events:
             return name in self._events
         if self._patterns:
@@ -84,5 +86,5 @@ def _methods(option: str, value: Iterable[str] | None) -> frozenset[str]:
     found = frozenset(options.names(option, value))
     unknown = sorted(found - set(METHODS))
     if unknown:
-        raise ValueError(f"{option}: {unknown[0]!r} is none of {', '.join(METHODS)}")
+        raise ValueError(f"{option}: {unknown[0]!r} is not one of {', '.join(METHODS)}")
     return found

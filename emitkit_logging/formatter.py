@@ -12,9 +12,10 @@ from pythonjsonlogger.json import JsonFormatter
 from emitkit_logging import _options as options
 from emitkit_logging._api.contract import LONGEST_CHANNEL
 from emitkit_logging._api.encoding import Json
+from emitkit_logging._context.capture import capture
 from emitkit_logging._events import extras
 from emitkit_logging._events.builder import EventBuilder, EventDefaults
-from emitkit_logging._events.captured import CapturedRecord, capture, message_of
+from emitkit_logging._events.captured import CapturedRecord, message_of
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras

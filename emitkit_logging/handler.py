@@ -12,7 +12,7 @@ from typing import Any
 
 from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker
-from emitkit_logging._events.captured import capture
+from emitkit_logging._context.capture import capture
 from emitkit_logging._worker import lifecycle, own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.worker import Worker, holds_logging_lock

@@ -1,4 +1,6 @@
-"""Celery takes over the root logger of its workers: hand it the configuration instead.
+"""A Celery application whose tasks send events and alerts, with the context of the code that sent them.
+
+Celery configures the root logger of its workers by itself; a `setup_logging` handler replaces that configuration.
 
 celery --workdir examples --app celery_app worker
 python examples/celery_app.py                       sends three tasks, one of which fails

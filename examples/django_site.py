@@ -1,4 +1,4 @@
-"""A Django site in one file; its LOGGING sends events, and the exceptions of its views, to EmitKit with their request.
+"""A Django site in one file. Its LOGGING sends events, and the exceptions of its views, to EmitKit with the request.
 
 python examples/django_site.py runserver --noreload
 gunicorn --chdir examples django_site:application

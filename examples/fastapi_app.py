@@ -1,4 +1,4 @@
-"""A FastAPI application; its server logs what a path operation raises, with the request it was raised in.
+"""A FastAPI application. Its server logs the exceptions of path operations, and EmitKit gets them with the request.
 
 uvicorn --log-config examples/logging.json --app-dir examples fastapi_app:app
 """

@@ -1,4 +1,4 @@
-"""A Flask application; whatever a view raises is logged by Flask itself and reaches EmitKit with its request.
+"""A Flask application. Flask logs the exceptions of views, and EmitKit gets them with the request.
 
 flask --app examples/flask_app.py run
 """

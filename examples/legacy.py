@@ -1,6 +1,6 @@
-"""A program that has logged for years, unchanged; with a configuration its errors reach EmitKit.
+"""A program that uses logging but not EmitKit. With a logging configuration its errors reach EmitKit.
 
-python examples/legacy.py                            as ever
+python examples/legacy.py                            without EmitKit
 python examples/legacy.py examples/logging.json      with EmitKit
 """
 

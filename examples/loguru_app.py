@@ -1,4 +1,4 @@
-"""loguru hands its records to any handler of the standard library; what is bound becomes the event.
+"""loguru with a handler of the standard library. Values that are bound become the event.
 
 python examples/loguru_app.py
 """
@@ -8,7 +8,7 @@ from loguru import logger
 from emitkit_logging import EmitKitHandler
 
 handler = EmitKitHandler(category_channel_map={"user": "user-activity"})
-logger.add(handler, format=lambda _: "{message}")  # to a plain string loguru appends the traceback
+logger.add(handler, format=lambda _: "{message}")  # with a string as its format loguru would append the traceback
 
 logger.bind(event="user_signed_up", user_id="user-123", plan="pro").info("Ada signed up")
 try:

@@ -1,4 +1,4 @@
-"""Run one of the examples against a local EmitKit, until Ctrl-C: no account, no key.
+"""Run one of the examples against a local EmitKit until Ctrl-C. It needs no account and no API key.
 
 python examples/run.py flask
 """
@@ -37,15 +37,13 @@ def main(name):
         os.mkdir(os.path.join(folder, "control"))
         if name == "celery":
             subprocess.run([sys.executable, "celery_app.py"], cwd=HERE, env=environment, check=True)
-        print(
-            f"what arrives: {inbox.url}/", *([] if name == "celery" else ["the shop: http://127.0.0.1:8000/"]), sep="\n"
-        )
+        print(f"inbox: {inbox.url}/", *([] if name == "celery" else ["shop: http://127.0.0.1:8000/"]), sep="\n")
         sys.stdout.flush()
         server = subprocess.Popen([sys.executable, "-m", *SERVERS[name]], cwd=HERE, env=environment)
         try:
             return server.wait()
         except KeyboardInterrupt:
-            server.terminate()  # unless Ctrl-C has ended it already
+            server.terminate()  # no effect when Ctrl-C in the terminal has ended it already
             server.wait()
             return 0
 

@@ -1,4 +1,4 @@
-"""A serverless function: the platform may freeze the process at its end, so it flushes first.
+"""A serverless function. The platform may freeze the process when the function returns, so it flushes first.
 
 python examples/serverless.py
 """

@@ -1,4 +1,4 @@
-"""A small shop, as WSGI and as ASGI, that logs as applications do and knows nothing of EmitKit.
+"""A small shop as a WSGI and as an ASGI application. It uses logging and does not import EmitKit.
 
 gunicorn --chdir examples --log-config-json logging.json shop:wsgi
 uvicorn --log-config examples/logging.json --app-dir examples shop:asgi
@@ -16,23 +16,23 @@ def charge(amount):
 
 
 def respond(path, query):
-    """Return the status and the text for a request."""
-    asked = {key: values[0] for key, values in parse_qs(query).items()}
+    """Return the status and the text of the response."""
+    parameters = {key: values[0] for key, values in parse_qs(query).items()}
     if path == "/signup":
-        user = {"id": asked["user"], "email": f"{asked['user']}@example.com"}
+        user = {"id": parameters["user"], "email": f"{parameters['user']}@example.com"}
         logger.info("user_signed_up", extra={"event": "user_signed_up", "user": user, "plan": "pro"})
         return "201 Created", "welcome\n"
     if path == "/buy":
-        amount = float(asked["amount"])
+        amount = float(parameters["amount"])
         charge(amount)
-        bought = {"event": "purchase_completed", "user_id": asked["user"], "amount": amount}
-        logger.info("purchase_completed", extra=bought)
+        purchase = {"event": "purchase_completed", "user_id": parameters["user"], "amount": amount}
+        logger.info("purchase_completed", extra=purchase)
         return "200 OK", "thank you\n"
     if path == "/":
         logger.info("page_view", extra={"event": "page_view", "page": {"path": path}})
         return "200 OK", "hello\n"
-    logger.warning("nobody knows %s", path)
-    return "404 Not Found", "what?\n"
+    logger.warning("not found: %s", path)
+    return "404 Not Found", "not found\n"
 
 
 def wsgi(environ, start_response):

@@ -1,4 +1,4 @@
-"""A Starlette application; its server logs what a route raises, with the request it was raised in.
+"""A Starlette application. Its server logs the exceptions of routes, and EmitKit gets them with the request.
 
 uvicorn --log-config examples/logging.json --app-dir examples starlette_app:app
 """

@@ -1,4 +1,4 @@
-"""structlog through the standard library: its dict is the message, and its `event` is what was said.
+"""structlog through the standard library. Its dict is the message of the record, and its key `event` the text.
 
 python examples/structlog_app.py
 """

@@ -1,4 +1,4 @@
-"""A plain WSGI application: the middleware around it, the browsers' endpoint beside it.
+"""A WSGI application without a framework, with the middleware and the endpoint for browser events.
 
 gunicorn --chdir examples --log-config-json logging.json wsgi_app:app
 """

@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from emitkit_logging import EmitKitFormatter
-from emitkit_logging._events.captured import capture, restore
+from emitkit_logging._context.capture import capture
+from emitkit_logging._events.captured import restore
 from emitkit_logging._events.event import Event
 
 

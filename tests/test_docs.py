@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emitkit_logging.proxy.policy import Gate
+from emitkit_logging.proxy.policy import EndpointPolicy
 from tests.programs import run
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -41,7 +41,7 @@ def test_what_the_first_chapter_promises(emitkit_inbox):
 def test_options():
     """The table of the endpoint's options has each of them, with its default."""
     told = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text("browsers.md"), re.MULTILINE))
-    taken = {name: one.default for name, one in inspect.signature(Gate).parameters.items() if name != "clock"}
+    taken = {name: one.default for name, one in inspect.signature(EndpointPolicy).parameters.items() if name != "clock"}
     assert told.keys() == taken.keys()
     assert told["rate_limit"] == f"`{taken['rate_limit']:_}`"
     for name in ("channels", "trusted_proxies", "allowed_origins"):

@@ -1,4 +1,4 @@
-"""Which records a handler gets."""
+"""`EventFilter`: which records a handler gets."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def record(method: str, name: str | None):
 
 @pytest.mark.parametrize("case", CASES, ids=[json.dumps(case["routing"]) for case in CASES])
 def test_reference(case):
-    """The npm package routes the same calls the same way."""
+    """The filter accepts the same calls as the npm package does."""
     options = {NAMES.get(name, name): value for name, value in case["routing"].items()}
     if not {"initialize", "reset", "pageLeave"}.isdisjoint([*options.get("methods", ()), *options.get("exclude", ())]):
-        pytest.skip("methods that have no counterpart in logging")
+        pytest.skip("methods that logging does not have")
     chosen = EventFilter(**options)
     for call in case["calls"]:
         if call["method"] in ("track", "identify", "pageView") and call.get("event") != "page_view":
@@ -35,7 +35,7 @@ def test_reference(case):
 
 
 def test_plain_records():
-    """A plain record has no name: lists of names stop it, what excludes names does not."""
+    """A plain record has no name: `events` and `event_patterns` reject it, `exclude_events` does not."""
     plain = make("x", level=logging.ERROR)
     assert EventFilter().filter(plain)
     assert EventFilter(exclude_events=["x"]).filter(plain)
@@ -45,17 +45,17 @@ def test_plain_records():
 
 
 def test_category_names():
-    """An event that has only a category is chosen by its message."""
+    """The name of an event that has only a category is its message."""
     assert EventFilter(events=["paid 5"]).filter(make("paid %d", 5, category="conversion"))
 
 
 def test_excluded_page_view():
-    """A page view can be excluded by its name."""
+    """`exclude_events` rejects page views that it names."""
     assert not EventFilter(exclude_events=["page_view"]).filter(make("x", event="page_view"))
 
 
-def test_wrong():
-    """Options are checked, and what is ignored is said."""
+def test_invalid_options():
+    """An invalid option raises an error that names it."""
     with pytest.raises(ValueError, match="methods"):
         EventFilter(methods=["trak"])
     with pytest.raises(TypeError, match="events"):
@@ -64,8 +64,8 @@ def test_wrong():
         EventFilter(event=["x"])
 
 
-def test_ignored(caplog):
-    """What another option overrides is said."""
+def test_overridden_options(caplog):
+    """A warning names each option that another option overrides."""
     EventFilter(events=["a"], exclude_events=["b"], methods=["track"], exclude=["identify"])
     assert "exclude_events: ignored, since events is given" in caplog.text
     assert "exclude: ignored, since methods is given" in caplog.text

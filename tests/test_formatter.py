@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitkit_logging import EmitKitFormatter
-from emitkit_logging._events.captured import capture, restore
+from emitkit_logging._context.capture import capture
+from emitkit_logging._events.captured import restore
 from emitkit_logging._events.identity import Identity
 
 from .records import event, make
@@ -328,7 +329,8 @@ class Cart:
 
 def test_values_at_the_call():
     """Later changes of what was logged do not reach the event."""
-    from emitkit_logging._events.captured import capture, restore
+    from emitkit_logging._context.capture import capture
+    from emitkit_logging._events.captured import restore
 
     formatter = EmitKitFormatter()
     cart, tags, page = Cart([1]), ["a"], {"path": "/"}

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from emitkit_logging import context
 from emitkit_logging._api.contract import (
     CURRENT,
     LONGEST_CHANNEL,
@@ -31,6 +30,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.identity import IdentityReader
 from emitkit_logging._events.kinds import plain_kind
+from emitkit_logging._events.merging import merge
 from emitkit_logging._events.redaction import REDACTED, Redactor
 from emitkit_logging._events.routing import Router
 
@@ -249,7 +249,7 @@ class EventBuilder:
         masked = {key: REDACTED if self._redactor.is_secret(key) else value for key, value in bound.items()}
         own = values.remaining
         misused = {key: own.pop(key) for key in masked if key in own and extras.is_misused(key, own[key])}
-        values.remaining = context.over(masked, own)
+        values.remaining = merge(masked, own)
         return {**properties, **misused}
 
     def _take_contexts(self, values: Extras) -> dict[str, Json]:

@@ -1,8 +1,4 @@
-"""What is taken of a log record at the time of the call.
-
-`capture` runs in the application's thread. It copies the record's attributes and replaces each value that could still
-change by its value of that moment. Everything else is done later, in the background thread.
-"""
+"""A log record as it was at the time of the call."""
 
 from __future__ import annotations
 
@@ -11,21 +7,17 @@ import logging
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-from emitkit_logging import context
 from emitkit_logging._api.text import clean
 from emitkit_logging._events import extras
-from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter, qualified_name
+from emitkit_logging._events.converter import Converted, qualified_name
 
 UNTRUSTED_PRIORITY = -1_000_000
 """The priority of records that an untrusted source sent: below every level that an application uses."""
 
 UNTRUSTED_KEY = f"{extras.PRIVATE}untrusted"
 """The attribute that marks a record of an untrusted source; only the value `Marker.UNTRUSTED` counts."""
-
-_SMALL = frozenset((int, float, bool, type(None)))
 
 
 class Marker(enum.Enum):
@@ -119,87 +111,16 @@ class CapturedRecord:
         return self.context.get("user_id") if user is None and self.context else user
 
 
-class _RestoredRecord(logging.LogRecord):
+class RestoredRecord(logging.LogRecord):
     """A record made of a captured one, for a formatter of the application's own."""
 
     __slots__ = ("captured",)
     captured: CapturedRecord
 
 
-def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedRecord:
-    """Return what a record says now.
-
-    Args:
-        record: the record; it is not changed.
-        converter: converts values that could change after the call.
-    """
-    captured = CapturedRecord(record.__dict__.copy())
-    if type(record) is not logging.LogRecord:
-        return record.captured if type(record) is _RestoredRecord else _capture_closely(captured, record, converter)
-    if (
-        record.args
-        or record.exc_info
-        or record.exc_text
-        or type(record.msg) is not str
-        or len(record.msg) > LONGEST_TEXT
-    ):
-        return _capture_closely(captured, record, converter)
-    for value in islice(captured.attributes.values(), extras.STANDARD_COUNT, None):
-        kind = type(value)
-        if kind is str:
-            if len(value) > LONGEST_TEXT:
-                return _capture_closely(captured, record, converter)
-        elif kind not in _SMALL:
-            return _capture_closely(captured, record, converter)
-    now = context.current()
-    if now is not None:
-        captured.context = now
-        captured.is_scalar = False
-    return captured
-
-
-def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, converter: JsonConverter) -> CapturedRecord:
-    attributes = captured.attributes
-    captured.is_scalar = False
-    captured.is_trusted = attributes.pop(UNTRUSTED_KEY, None) is not Marker.UNTRUSTED
-    for key, value in attributes.items():
-        if key not in extras.STANDARD:
-            attributes[key] = _snapshot(value, converter)
-    captured.context = context.of_record(record)
-    captured.exception = exception_of(record)
-    attributes["exc_info"] = None
-    if isinstance(record.msg, dict):
-        attributes["msg"] = {key: converter.snapshot(value) for key, value in list(record.msg.items())}
-        attributes["args"] = ()
-    elif not _is_whole(record):
-        _capture_message(captured, record, converter)
-    return captured
-
-
-def _snapshot(value: object, converter: JsonConverter) -> object:
-    return converter.text(value) if type(value) is str and len(value) > LONGEST_TEXT else converter.snapshot(value)
-
-
-def _is_whole(record: logging.LogRecord) -> bool:
-    return (
-        type(record) is logging.LogRecord
-        and type(record.msg) is str
-        and not record.args
-        and len(record.msg) <= LONGEST_TEXT
-    )
-
-
-def _capture_message(captured: CapturedRecord, record: logging.LogRecord, converter: JsonConverter) -> None:
-    text, unused = message_of(record)
-    captured.text = converter.text(text) if len(text) > LONGEST_TEXT else text
-    captured.unused_args = None if unused is None else Converted(converter.value(unused))
-    captured.attributes["msg"] = converter.text(record.msg) if isinstance(record.msg, str) else captured.text
-    captured.attributes["args"] = ()
-
-
 def restore(captured: CapturedRecord) -> logging.LogRecord:
     """Return a record made of `captured`, which `capture` gives back unchanged."""
-    record = _RestoredRecord.__new__(_RestoredRecord)
+    record = RestoredRecord.__new__(RestoredRecord)
     record.__dict__ = captured.attributes
     record.captured = captured
     return record

@@ -1,5 +1,5 @@
-"""Middleware that gives every record of a request or a task its context: page, device, server, utm and user.
+"""Middleware that gives each record of a request or a task its context: page, device, server, utm and user.
 
-One module for each framework: `wsgi`, `asgi` (Starlette and FastAPI too), `django`, `flask`, `celery`. Each imports its
-framework, and none is imported by another room of the package.
+There is one module for each framework: `wsgi`, `asgi` (also for Starlette and FastAPI), `django`, `flask` and `celery`.
+Each imports its framework, and the rest of the package imports none of them.
 """

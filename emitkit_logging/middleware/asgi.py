@@ -1,8 +1,8 @@
-"""ASGI: the context of a request to any ASGI application, Starlette and FastAPI among them."""
+"""Event context for the requests of any ASGI application, such as Starlette and FastAPI."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from emitkit_logging import context
@@ -13,40 +13,45 @@ Receive: TypeAlias = "Callable[[], Awaitable[MutableMapping[str, Any]]]"
 Send: TypeAlias = "Callable[[MutableMapping[str, Any]], Awaitable[None]]"
 Application: TypeAlias = "Callable[[Scope, Receive, Send], Awaitable[None]]"
 
-_READ = frozenset((b"host", b"referer", b"user-agent", b"accept-language", b"x-request-id"))
+_HEADERS = frozenset((b"host", b"referer", b"user-agent", b"accept-language", b"x-request-id"))
+_USER_IDS = ("id", "identity", "username")
 
 
 class EventContextMiddleware:
-    """Gives every record of a request or a web socket its page, device, server, utm and, where known, its user.
+    """ASGI middleware that gives each record of a request or a web socket its page, device, server, utm and user.
 
-    The route is that of Starlette and FastAPI, the user that of Starlette's `AuthenticationMiddleware`.
+    By default the route is that of Starlette and FastAPI, and the user that of Starlette's `AuthenticationMiddleware`.
 
     Args:
         app: the application.
-        know: returns, from the scope, what is known of the request by now: `route` and `user_id`, either or none;
-            `None` where nothing can be told any more. It is called at each record, and must neither log nor wait.
+        lookup: takes the scope and returns what is known of the request by now: `route` and `user_id`, both optional,
+            or `None` when that is not known any more. It is called for each record, and must neither log nor block.
+        know: deprecated name of `lookup`.
     """
 
-    def __init__(self, app: Application, know: Callable[[Scope], Mapping[str, Any] | None] | None = None) -> None:
+    def __init__(
+        self,
+        app: Application,
+        lookup: request.Lookup[Scope] | None = None,
+        *,
+        know: request.Lookup[Scope] | None = None,
+    ) -> None:
         self._app = app
-        self._know = know or _known
+        self._lookup = request.lookup_option(lookup, know) or _lookup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request or a web socket; pass on anything else."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        know = self._know
-        with context.within(request.Told(lambda: describe(scope), lambda: know(scope))):
+        lookup = self._lookup
+        with context.scope(request.RequestContext(lambda: describe(scope), lambda: lookup(scope))):
             await self._app(scope, receive, send)
 
 
 def describe(scope: Scope) -> dict[str, dict[str, Any]]:
-    """Return what an ASGI request tells."""
-    headers: dict[bytes, str] = {}
-    for name, value in scope["headers"]:
-        if name in _READ:
-            headers.setdefault(name, value.decode("latin-1"))
+    """Return the context of an ASGI request."""
+    headers = _headers(scope)
     host, port = scope.get("server") or ("", None)
     path, root = scope["path"], scope.get("root_path", "")
     return request.describe(
@@ -62,20 +67,31 @@ def describe(scope: Scope) -> dict[str, dict[str, Any]]:
     )
 
 
-def _known(scope: Scope) -> dict[str, Any]:
+def _headers(scope: Scope) -> dict[bytes, str]:
+    """Return the headers that are used here. The first of several with the same name counts."""
+    headers: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in _HEADERS:
+            headers.setdefault(name, value.decode("latin-1"))
+    return headers
+
+
+def _lookup(scope: Scope) -> dict[str, Any]:
     known: dict[str, Any] = {}
     route = getattr(scope.get("route"), "path", None)
     if isinstance(route, str):
         known["route"] = route
     user = scope.get("user")
     if getattr(user, "is_authenticated", False):
-        # a user without an identity says so by raising (Starlette's SimpleUser)
-        for name in ("id", "identity", "username"):
-            try:
-                found = getattr(user, name)
-            except Exception:  # noqa: S112
-                continue
-            if isinstance(found, str | int):
-                known["user_id"] = found
-                break
+        user_id = next((found for name in _USER_IDS if (found := _user_attribute(user, name)) is not None), None)
+        if user_id is not None:
+            known["user_id"] = user_id
     return known
+
+
+def _user_attribute(user: object, name: str) -> str | int | None:
+    try:
+        value = getattr(user, name)
+    except Exception:  # Starlette's SimpleUser raises where it has no identity
+        return None
+    return value if isinstance(value, str | int) else None

@@ -1,4 +1,4 @@
-"""Celery: the context of a task, on top of the context of whoever sent it."""
+"""Event context for Celery tasks: the context of the sender, with the name and id of the task."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.redaction import Redactor
 
 HEADER = "emitkit_context"
-"""The message's header in which the context of the sender travels, as JSON."""
+"""The message header that carries the sender's context, as JSON."""
 
-MOST_BYTES = 16 * 1024
-"""Bytes of a context that travels; of a larger one, only who it is about."""
+MAX_BYTES = 16 * 1024
+"""Most bytes of a context in a message. Of a larger one only the user and the session are sent."""
 
-_ABOUT = ("user_id", "user", "session_id")
+_IDENTITY = ("user_id", "user", "session_id")
 
 _redactor = Redactor()
 _converter = JsonConverter(_redactor)
 
 
 def install() -> None:
-    """Give every record of a task the task's name and id (`server.task`, `server.taskId`) and its sender's context.
+    """Give each record of a task the sender's context and the task's name and id (`server.task`, `server.taskId`).
 
-    To be called where tasks are sent and where they run; calling it again changes nothing.
+    Call it in the processes that send tasks and in the workers. A second call has no effect.
     """
     signals.before_task_publish.connect(_publish, dispatch_uid="emitkit_logging")
     signals.task_prerun.connect(_begin, dispatch_uid="emitkit_logging")
@@ -34,42 +34,47 @@ def install() -> None:
 
 
 def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
-    said = context.current()
-    if said and headers is not None:
-        # as it would be sent to EmitKit: others may read what is in a broker
-        said = _converter.items(said)
-        if isinstance(page := said.get("page"), dict):
-            said["page"] = _redactor.mask_page(page)
-        text = json.dumps(said)
-        if len(text) > MOST_BYTES:
-            text = json.dumps({key: said[key] for key in _ABOUT if key in said})
-        if len(text) <= MOST_BYTES:
+    values = context.current()
+    if values and headers is not None:
+        text = _encoded(values)
+        if len(text) <= MAX_BYTES:
             headers[HEADER] = text
+
+
+def _encoded(values: dict[str, Any]) -> str:
+    """Return a context as JSON, redacted as in an event: other programs may read what is in a broker."""
+    result = _converter.items(values)
+    if isinstance(page := result.get("page"), dict):
+        result["page"] = _redactor.mask_page(page)
+    text = json.dumps(result)
+    if len(text) > MAX_BYTES:
+        text = json.dumps({key: result[key] for key in _IDENTITY if key in result})
+    return text
 
 
 def _begin(task_id: str, task: Any, **_: Any) -> None:
     server = {"task": task.name, "taskId": task_id}
-    sent = _sent(task)
+    sent = _received(task)
     outer = context.current() if sent is None else sent
-    context.push(context.over(outer or {}, {"server": server}), _owner(task_id))
+    context.push(context.merge(outer or {}, {"server": server}), _owner(task_id))
 
 
-def _sent(task: Any) -> dict[str, Any] | None:
+def _received(task: Any) -> dict[str, Any] | None:
     text = task.request.get(HEADER)
-    headers = task.request.get("headers")
+    headers = task.request.get("headers")  # where the header is depends on the version of the message protocol
     if text is None and isinstance(headers, dict):
         text = headers.get(HEADER)
-    if not isinstance(text, str) or len(text) > MOST_BYTES:
+    if not isinstance(text, str) or len(text) > MAX_BYTES:
         return None
     try:
-        said = json.loads(text)
+        values = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return context.received(said) if isinstance(said, dict) else None
+    return context.received(values) if isinstance(values, dict) else None
 
 
 def _end(task_id: str, **_: Any) -> None:
-    context.pull(_owner(task_id))
+    context.pop(_owner(task_id))
 
 
 def _owner(task_id: str) -> tuple[str, str]:

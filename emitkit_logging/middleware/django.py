@@ -1,4 +1,4 @@
-"""Django: the context of a request, in `MIDDLEWARE`, for synchronous and asynchronous views."""
+"""Event context for Django requests, with synchronous and asynchronous views."""
 
 from __future__ import annotations
 
@@ -11,55 +11,56 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
 from emitkit_logging import context
-from emitkit_logging.middleware._request import Told
+from emitkit_logging.middleware._request import RequestContext
 from emitkit_logging.middleware._request import describe as describe_request
 
-_OWNER = "a request to Django"
+_OWNER = "emitkit_logging.middleware.django"
 
-_Answer: TypeAlias = "HttpResponseBase | Awaitable[HttpResponseBase]"
+_Response: TypeAlias = "HttpResponseBase | Awaitable[HttpResponseBase]"
 
 
 class EventContextMiddleware:
-    """Gives every record of a request its page, device, server (with the route), utm and user.
+    """Django middleware that gives each record of a request its page, device, server (with the route), utm and user.
 
-    The first of `MIDDLEWARE` sees most. The user is there once something has asked for `request.user`, since that
-    question is a query of the database, which a log call must not cause.
+    Put it first in `MIDDLEWARE`, so that it covers the records of the others. The user is known once the application
+    has read `request.user`: reading it causes a database query, which a log call must not do.
 
-    The context stays until the response is closed: Django logs a bad status (`django.request`) after all middleware.
+    The context stays until the response is closed, because Django logs an error status (`django.request`) after all
+    middleware has returned.
 
     Args:
-        get_response: what comes next.
+        get_response: the next middleware or the view.
     """
 
     sync_capable = True
     async_capable = True
 
-    def __init__(self, get_response: Callable[[HttpRequest], _Answer]) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], _Response]) -> None:
         self._get_response = get_response
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> _Answer:
-        """Answer a request."""
-        context.push(Told(lambda: describe(request), lambda: _known(request)), _OWNER)
+    def __call__(self, request: HttpRequest) -> _Response:
+        """Handle a request."""
+        context.push(RequestContext(lambda: describe(request), lambda: _lookup(request)), _OWNER)
         return self._get_response(request)
 
 
-def _leave(**_: Any) -> None:
-    context.pull(_OWNER)
+def _end(**_: Any) -> None:
+    context.pop(_OWNER)
 
 
-request_finished.connect(_leave, dispatch_uid="emitkit_logging")
+request_finished.connect(_end, dispatch_uid="emitkit_logging")
 
 
-def describe(asked: HttpRequest) -> dict[str, dict[str, Any]]:
-    """Return what a request to Django tells."""
-    get = asked.META.get
+def describe(request: HttpRequest) -> dict[str, dict[str, Any]]:
+    """Return the context of a Django request."""
+    get = request.META.get
     return describe_request(
-        method=asked.method or "",
-        scheme=asked.scheme or "http",
+        method=request.method or "",
+        scheme=request.scheme or "http",
         host=get("HTTP_HOST") or get("SERVER_NAME", ""),
-        path=asked.path,
+        path=request.path,
         query=get("QUERY_STRING", ""),
         referrer=get("HTTP_REFERER"),
         user_agent=get("HTTP_USER_AGENT"),
@@ -68,15 +69,15 @@ def describe(asked: HttpRequest) -> dict[str, dict[str, Any]]:
     )
 
 
-def _known(asked: HttpRequest) -> dict[str, Any]:
+def _lookup(request: HttpRequest) -> dict[str, Any]:
     known: dict[str, Any] = {}
-    match = asked.resolver_match
+    match = request.resolver_match
     if match is not None:
         known["route"] = match.route
-    user: Any = asked.__dict__.get("user")
-    if type(user) is SimpleLazyObject:
-        found = asked.__dict__
-        user = found.get("_cached_user") or found.get("_acached_user")
+    user: Any = request.__dict__.get("user")
+    if type(user) is SimpleLazyObject:  # the user that Django has cached, without a query
+        cached = request.__dict__
+        user = cached.get("_cached_user") or cached.get("_acached_user")
     if user is not None and user.is_authenticated:
         known["user_id"] = user.pk if isinstance(user.pk, str | int) else str(user.pk)
     return known

@@ -1,4 +1,4 @@
-"""Flask: the context of a request, and of the user that Flask-Login has loaded."""
+"""Event context for Flask requests, with the user that Flask-Login has loaded."""
 
 from __future__ import annotations
 
@@ -17,47 +17,54 @@ if TYPE_CHECKING:
 
 
 def install(app: flask.Flask) -> None:
-    """Give every record of a request to `app` its page, device, server (with the route), utm and user.
+    """Give each record of a request to `app` its page, device, server (with the route), utm and user.
 
-    The user is there once something has asked for Flask-Login's `current_user`.
+    The user is known once the application has read Flask-Login's `current_user`.
     """
-    app.wsgi_app = _Middleware(app.wsgi_app, _known)  # type: ignore[method-assign]
-    app.after_request(_go_on)
+    app.wsgi_app = _Middleware(app.wsgi_app, _lookup)  # type: ignore[method-assign]
+    app.after_request(_wrap_stream)
 
 
 class _Middleware(EventContextMiddleware):
-    def _going_on(self, body: Iterable[bytes], within: context.within) -> Iterable[bytes]:  # noqa: ARG002
-        return body  # `_go_on` has seen to it, for the few answers of which it is true
+    def _wrap(self, body: Iterable[bytes], scope: context.scope) -> Iterable[bytes]:  # noqa: ARG002
+        return body  # `_wrap_stream` wraps the responses that are streamed, which are few
 
 
-def _go_on(response: flask.Response) -> flask.Response:
+def _wrap_stream(response: flask.Response) -> flask.Response:
     if response.is_streamed and not response.direct_passthrough:
-        context.current()  # asks what is known, while Flask has not put its request away
-        pieces: Any = response.response
-        within = context.within(context.kept())
-        response.response = within.each(pieces)
-        if hasattr(pieces, "close"):
-            response.call_on_close(lambda: _close(within, pieces))
+        context.current()  # looks up the route and the user while Flask's request context still exists
+        chunks: Any = response.response
+        scope = context.scope(context.kept())
+        response.response = scope.each(chunks)
+        if hasattr(chunks, "close"):
+            response.call_on_close(lambda: _close(scope, chunks))
     return response
 
 
-def _close(within: context.within, pieces: Any) -> None:
-    with within:
-        pieces.close()
+def _close(scope: context.scope, chunks: Any) -> None:
+    with scope:
+        chunks.close()
 
 
-def _known(environ: WSGIEnvironment) -> dict[str, Any] | None:
-    # where Werkzeug keeps its request: asking Flask's proxies for the same costs as much as all the rest
+def _lookup(environ: WSGIEnvironment) -> dict[str, Any] | None:
+    # Werkzeug's own reference to the request: Flask's proxy objects cost as much as all of the rest
     request: Any = environ.get("werkzeug.request")
     if request is None:
-        if not flask.has_request_context():  # put away, while the answer is still sent
+        if not flask.has_request_context():  # Flask has ended it, while the response is still being sent
             return None
         request = flask.request
     known: dict[str, Any] = {}
     if request.url_rule is not None:
         known["route"] = request.url_rule.rule
-    if "flask_login" in sys.modules and flask.has_app_context():
-        user = flask.g.get("_login_user")  # where Flask-Login keeps whom it has loaded
-        if user is not None and user.is_authenticated:
-            known["user_id"] = user.get_id()
+    user_id = _user_id()
+    if user_id is not None:
+        known["user_id"] = user_id
     return known
+
+
+def _user_id() -> object:
+    """Return the id of the user that Flask-Login has loaded in this request, or `None`."""
+    if "flask_login" not in sys.modules or not flask.has_app_context():
+        return None
+    user = flask.g.get("_login_user")
+    return user.get_id() if user is not None and user.is_authenticated else None

@@ -1,8 +1,8 @@
-"""WSGI: the context of a request to any WSGI application."""
+"""Event context for the requests of any WSGI application."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from emitkit_logging import context
@@ -13,44 +13,52 @@ if TYPE_CHECKING:
 
 
 class EventContextMiddleware:
-    """Gives every record of a request its page, device, server and utm.
+    """WSGI middleware that gives each record of a request its page, device, server and utm.
 
     Args:
         app: the application.
-        know: returns, from the environ, what is known of the request by now: `route` and `user_id`, either or none;
-            `None` where nothing can be told any more. It is called at each record, and must neither log nor wait.
+        lookup: takes the environ and returns what is known of the request by now: `route` and `user_id`, both
+            optional, or `None` when that is not known any more. It is called for each record, and must neither log nor
+            block.
+        know: deprecated name of `lookup`.
     """
 
     def __init__(
-        self, app: WSGIApplication, know: Callable[[WSGIEnvironment], Mapping[str, Any] | None] | None = None
+        self,
+        app: WSGIApplication,
+        lookup: request.Lookup[WSGIEnvironment] | None = None,
+        *,
+        know: request.Lookup[WSGIEnvironment] | None = None,
     ) -> None:
         self._app = app
-        self._know = know
+        self._lookup = request.lookup_option(lookup, know)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
-        know = self._know
-        told = request.Told(lambda: describe(environ), None if know is None else lambda: know(environ))
-        within = context.within(told)
-        with within:
+        """Handle a request."""
+        lookup = self._lookup
+        scope = context.scope(
+            request.RequestContext(lambda: describe(environ), None if lookup is None else lambda: lookup(environ))
+        )
+        with scope:
             body = self._app(environ, start_response)
         if isinstance(body, list | tuple) or type(body) is environ.get("wsgi.file_wrapper"):
-            return body  # nothing of the application runs any more; a file is the server's to send
-        return self._going_on(body, within)
+            return body  # the response is complete; a file wrapper must reach the server unchanged
+        return self._wrap(body, scope)
 
-    def _going_on(self, body: Iterable[bytes], within: context.within) -> Iterable[bytes]:
-        """Return an answer of which pieces may yet be made, as one whose pieces are made in the request's context."""
-        return _Body(body, within)
+    def _wrap(self, body: Iterable[bytes], scope: context.scope) -> Iterable[bytes]:
+        """Return a streamed body whose chunks are produced in the context of the request."""
+        return _Body(body, scope)
 
 
 def describe(environ: WSGIEnvironment) -> dict[str, dict[str, Any]]:
-    """Return what a WSGI request tells (PEP 3333: texts are bytes read as Latin-1)."""
+    """Return the context of a WSGI request."""
     get = environ.get
     path = f"{get('SCRIPT_NAME', '')}{get('PATH_INFO', '')}"
     return request.describe(
         method=get("REQUEST_METHOD", ""),
         scheme=get("wsgi.url_scheme", "http"),
         host=get("HTTP_HOST") or f"{get('SERVER_NAME', '')}:{get('SERVER_PORT', '')}",
+        # PEP 3333: strings of the environ are bytes decoded as Latin-1
         path=path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace"),
         query=get("QUERY_STRING", ""),
         referrer=get("HTTP_REFERER"),
@@ -61,18 +69,18 @@ def describe(environ: WSGIEnvironment) -> dict[str, dict[str, Any]]:
 
 
 class _Body:
-    """An answer that is made while it is sent: what is logged then belongs to the request, too."""
+    """A streamed response body. What is logged while it is produced and closed has the context of the request."""
 
-    def __init__(self, body: Iterable[bytes], within: context.within) -> None:
+    def __init__(self, body: Iterable[bytes], scope: context.scope) -> None:
         self._body = body
-        self._within = within
+        self._scope = scope
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._within.each(self._body)
+        return self._scope.each(self._body)
 
     def close(self) -> None:
-        """Tell the application that its answer was sent, or is not wanted any more."""
+        """Close the body of the application, if it can be closed (PEP 3333)."""
         close = getattr(self._body, "close", None)
         if close is not None:
-            with self._within:
+            with self._scope:
                 close()

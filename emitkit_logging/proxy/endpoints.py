@@ -1,4 +1,8 @@
-"""Endpoints: the gate in each framework's own clothes. Their options are those of `Gate`."""
+"""Framework adapters for the browser-event endpoint.
+
+Each turns its framework's request into a `BrowserRequest`, and the `EndpointResponse` into its framework's response.
+Their options are those of `EndpointPolicy`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from emitkit_logging.proxy.payload import MOST_BYTES
-from emitkit_logging.proxy.policy import Answer, Gate
-from emitkit_logging.proxy.request import Headers, Visit
+from emitkit_logging.proxy.payload import MAX_BYTES
+from emitkit_logging.proxy.policy import EndpointPolicy, EndpointResponse
+from emitkit_logging.proxy.request import BrowserRequest, RequestHeaders
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -17,91 +21,96 @@ if TYPE_CHECKING:
 
     from emitkit_logging.middleware.asgi import Application, Receive, Scope, Send
 
+# WSGI
+
 
 def wsgi_app(**options: Any) -> WSGIApplication:
-    """Return a WSGI application that takes what browsers send, at whatever path it is put.
+    """Return a WSGI application that receives the events of browsers, at any path.
 
     Args:
-        options: as of `Gate`; `source` of a visit is the environ.
+        options: as for `EndpointPolicy`. `BrowserRequest.source` is the environ.
     """
-    gate = Gate(**options)
+    policy = EndpointPolicy(**options)
 
     def proxy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        peer = environ.get("REMOTE_ADDR")
-        headers = _with_host(_of_wsgi(environ), environ)
-        visit = Visit(headers, gate.client(peer, headers), environ, environ["REQUEST_METHOD"], peer)
-        answer = gate.refusal(visit) or gate.take(visit, _body(environ))
-        start_response(
-            f"{answer.status} {HTTPStatus(answer.status).phrase}",
-            [*answer.headers.items(), ("Content-Length", str(len(answer.body)))],
-        )
-        return [answer.body]
+        headers = _wsgi_headers(environ)
+        request = policy.request(headers, environ, environ["REQUEST_METHOD"], environ.get("REMOTE_ADDR"))
+        response = policy.check(request) or policy.accept(request, _wsgi_body(environ))
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", [*_with_length(response).items()])
+        return [response.body]
 
     return proxy
 
 
-def _of_wsgi(environ: WSGIEnvironment) -> Headers:
-    headers = Headers((name[5:].replace("_", "-"), value) for name, value in environ.items() if name[:5] == "HTTP_")
-    for name in ("CONTENT_LENGTH", "CONTENT_TYPE"):
-        if environ.get(name):
-            headers[name.lower().replace("_", "-")] = environ[name]
-    return headers
+def _wsgi_headers(environ: WSGIEnvironment) -> RequestHeaders:
+    headers = {name[5:]: value for name, value in environ.items() if name.startswith("HTTP_")}
+    headers |= {name: environ[name] for name in ("CONTENT_LENGTH", "CONTENT_TYPE") if environ.get(name)}
+    pairs = ((name.replace("_", "-"), value) for name, value in headers.items())
+    return RequestHeaders(pairs, host=_wsgi_host(environ))
 
 
-def _with_host(headers: Headers, environ: WSGIEnvironment) -> Headers:
-    """Put in the host that the server goes by, where a request names none (HTTP/1.0)."""
-    if "host" not in headers:
-        headers["host"] = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
-    return headers
+def _wsgi_host(environ: WSGIEnvironment) -> str:
+    return f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
 
 
-def _body(environ: WSGIEnvironment) -> bytes | None:
-    """Return a request's body, or as much of it as shows that it is too long; `None` when it breaks off."""
+def _wsgi_body(environ: WSGIEnvironment) -> bytes | None:
+    """Return the body of a request, but not much more than `MAX_BYTES`; `None` when reading fails."""
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal() and not environ.get("wsgi.input_terminated"):
-        return b""  # PEP 3333: without a length, only a server that says so ends the stream by itself
-    left = min(int(length[:20]), MOST_BYTES + 1) if length.isdecimal() else MOST_BYTES + 1
+        return b""  # PEP 3333: without a length the stream may never end, unless the server says that it does
+    left = min(int(length[:20]), MAX_BYTES + 1) if length.isdecimal() else MAX_BYTES + 1
     body = b""
     try:
         while left > 0 and (chunk := environ["wsgi.input"].read(left)):
             body += chunk
             left -= len(chunk)
-    except (OSError, ValueError):  # the browser has gone, or its chunks are none
+    except (OSError, ValueError):  # the connection is closed, or its chunks are invalid
         return None
     return body
 
 
+def _with_length(response: EndpointResponse) -> dict[str, str]:
+    return {**response.headers, "Content-Length": str(len(response.body))}
+
+
+# ASGI
+
+
 def asgi_app(**options: Any) -> Application:
-    """Return an ASGI application that takes what browsers send, at whatever path it is put.
+    """Return an ASGI application that receives the events of browsers, at any path.
 
     Args:
-        options: as of `Gate`; `source` of a visit is the scope.
+        options: as for `EndpointPolicy`. `BrowserRequest.source` is the scope.
     """
-    gate = Gate(**options)
+    policy = EndpointPolicy(**options)
 
     async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
             return
         if scope["type"] != "http":
-            raise RuntimeError(f"the endpoint of browsers' events takes http, not {scope['type']}")
-        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-        if "host" not in headers:  # HTTP/1.0
-            headers["host"] = ":".join(str(part) for part in scope.get("server") or () if part is not None)
-        peer = (scope.get("client") or ("",))[0]
-        visit = Visit(headers, gate.client(peer, headers), scope, scope["method"], peer)
-        answer = gate.refusal(visit)
-        if answer is None:
-            answer = gate.take(visit, await _received(receive))
-        await _send(answer, send)
+            raise RuntimeError(f"the endpoint for browser events accepts http, not {scope['type']}")
+        request = _asgi_request(policy, scope)
+        response = policy.check(request)
+        if response is None:
+            response = policy.accept(request, await _asgi_body(receive))
+        await _asgi_send(response, send)
 
     return proxy
 
 
-async def _received(receive: Receive) -> bytes | None:
-    """Return a request's body, or as much of it as shows that it is too long; `None` when it breaks off."""
+def _asgi_request(policy: EndpointPolicy, scope: Scope) -> BrowserRequest:
+    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    host = ":".join(str(part) for part in scope.get("server") or () if part is not None)
+    headers = RequestHeaders(pairs, host=host)
+    peer = (scope.get("client") or ("",))[0]
+    return policy.request(headers, scope, scope["method"], peer)
+
+
+async def _asgi_body(receive: Receive) -> bytes | None:
+    """Return the body of a request, but not much more than `MAX_BYTES`; `None` when the browser disconnects."""
     body = b""
-    while len(body) <= MOST_BYTES:
+    while len(body) <= MAX_BYTES:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
@@ -111,27 +120,27 @@ async def _received(receive: Receive) -> bytes | None:
     return body
 
 
-async def _send(answer: Answer, send: Send) -> None:
-    headers = {**answer.headers, "Content-Length": str(len(answer.body))}
-    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": answer.body})
+async def _asgi_send(response: EndpointResponse, send: Send) -> None:
+    headers = _with_length(response).items()
+    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": response.body})
 
 
 def starlette_route(path: str, **options: Any) -> Route:
     """Return a route of Starlette or FastAPI: `Starlette(routes=[starlette_route("/api/analytics")])`.
 
     Args:
-        path: where browsers send to.
-        options: as of `Gate`; `source` of a visit is the scope.
+        path: the path that browsers send to.
+        options: as for `EndpointPolicy`. `BrowserRequest.source` is the scope.
     """
-    from starlette.routing import Route  # noqa: PLC0415 - for those who have it
+    from starlette.routing import Route  # noqa: PLC0415 - an optional dependency
 
-    return Route(path, _Endpoint(asgi_app(**options)), name="emitkit_proxy")
+    return Route(path, _Application(asgi_app(**options)), name="emitkit_proxy")
 
 
-class _Endpoint:
-    """An application as Starlette tells it from a function that makes a response: by being an object."""
+class _Application:
+    """An ASGI application as an object: Starlette calls a plain function as a view."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
@@ -140,59 +149,63 @@ class _Endpoint:
         return self._app(scope, receive, send)
 
 
+# Django and Flask
+
+
 def django_view(**options: Any) -> Callable[[Any], Any]:
-    """Return a view of Django: `path("api/analytics", django_view())`. It needs no CSRF token: it looks at the origin.
+    """Return a Django view: `path("api/analytics", django_view())`. It checks the origin, so it needs no CSRF token.
 
     Args:
-        options: as of `Gate`; `source` of a visit is the `HttpRequest`.
+        options: as for `EndpointPolicy`. `BrowserRequest.source` is the `HttpRequest`.
     """
-    from django.http import HttpResponse  # noqa: PLC0415 - for those who have it
-    from django.http.request import RequestDataTooBig, UnreadablePostError  # noqa: PLC0415
+    from django.http import HttpResponse  # noqa: PLC0415 - an optional dependency
     from django.views.decorators.csrf import csrf_exempt  # noqa: PLC0415
 
-    gate = Gate(**options)
+    policy = EndpointPolicy(**options)
 
-    def proxy(request: Any) -> Any:
-        peer = request.META.get("REMOTE_ADDR")
-        headers = _with_host(Headers(request.headers.items()), request.META)
-        visit = Visit(headers, gate.client(peer, headers), request, request.method, peer)
-        answer = gate.refusal(visit)
-        if answer is None:
-            try:
-                answer = gate.take(visit, request.read(MOST_BYTES + 1))
-            except RequestDataTooBig:
-                answer = gate.too_large(visit)
-            except UnreadablePostError:
-                answer = gate.take(visit, None)
-        length = {"Content-Length": str(len(answer.body))}  # Django leaves it to a middleware
-        return HttpResponse(answer.body, status=answer.status, headers={**answer.headers, **length})
+    def proxy(source: Any) -> Any:
+        headers = RequestHeaders(source.headers.items(), host=_wsgi_host(source.META))
+        request = policy.request(headers, source, source.method, source.META.get("REMOTE_ADDR"))
+        response = policy.check(request) or _accept_django(policy, request)
+        # Django leaves the length to a middleware that may not be installed
+        return HttpResponse(response.body, status=response.status, headers=_with_length(response))
 
     return csrf_exempt(proxy)  # type: ignore[no-any-return]
 
 
+def _accept_django(policy: EndpointPolicy, request: BrowserRequest) -> EndpointResponse:
+    from django.http.request import RequestDataTooBig, UnreadablePostError  # noqa: PLC0415 - an optional dependency
+
+    try:
+        return policy.accept(request, request.source.read(MAX_BYTES + 1))
+    except RequestDataTooBig:
+        return policy.refuse_too_large(request)
+    except UnreadablePostError:
+        return policy.accept(request, None)
+
+
 def flask_blueprint(path: str, **options: Any) -> Blueprint:
-    """Return a blueprint of Flask: `app.register_blueprint(flask_blueprint("/api/analytics"))`.
+    """Return a Flask blueprint: `app.register_blueprint(flask_blueprint("/api/analytics"))`.
 
     Args:
-        path: where browsers send to.
-        options: as of `Gate`; `source` of a visit is Flask's request.
+        path: the path that browsers send to.
+        options: as for `EndpointPolicy`. `BrowserRequest.source` is Flask's request.
     """
-    import flask  # noqa: PLC0415 - for those who have it
+    import flask  # noqa: PLC0415 - an optional dependency
 
-    gate = Gate(**options)
+    policy = EndpointPolicy(**options)
     blueprint = flask.Blueprint("emitkit_proxy", __name__)
 
     @blueprint.route(path, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
     def proxy() -> Any:
-        request = flask.request
-        headers = _with_host(Headers(request.headers.items()), request.environ)
-        peer = request.remote_addr
-        visit = Visit(headers, gate.client(peer, headers), request, request.method, peer)
-        answer = gate.refusal(visit)
-        if answer is None:
-            body = _body(request.environ)
-            # what has been read before is kept by Flask
-            answer = gate.take(visit, request.get_data() if body == b"" else body)
-        return flask.Response(answer.body, answer.status, headers=dict(answer.headers))
+        source = flask.request
+        headers = RequestHeaders(source.headers.items(), host=_wsgi_host(source.environ))
+        request = policy.request(headers, source, source.method, source.remote_addr)
+        response = policy.check(request)
+        if response is None:
+            body = _wsgi_body(source.environ)
+            # when something has read the body before, Flask has kept it
+            response = policy.accept(request, source.get_data() if body == b"" else body)
+        return flask.Response(response.body, response.status, headers=dict(response.headers))
 
     return blueprint

@@ -1,47 +1,51 @@
-"""Visit: one request of a browser to the endpoint, the same from whichever framework it comes."""
+"""A browser's request to the endpoint, in the same form for every framework."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 
-class Headers(dict[str, str]):
-    """HTTP headers by their names in any case.
+class RequestHeaders(Mapping[str, str]):
+    """The headers of a request, read-only and looked up in any case. Iteration yields names in lower case.
 
     Args:
-        pairs: names and values; of several headers with one name the values are joined (RFC 9110, section 5.3).
+        pairs: names and values. The values of headers with the same name are joined (RFC 9110, section 5.3).
+        host: the value of `Host` for a request that has none (HTTP/1.0).
     """
 
-    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        super().__init__()
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]], *, host: str | None = None) -> None:
+        self._values: dict[str, str] = {}
         for name, value in pairs:
             key = name.lower()
-            super().__setitem__(key, f"{self[key]}, {value}" if key in self else value)
+            self._values[key] = f"{self._values[key]}, {value}" if key in self._values else value
+        if host is not None:
+            self._values.setdefault("host", host)
 
     def __getitem__(self, name: str) -> str:
-        return super().__getitem__(name.lower())
+        return self._values[name.lower()]
 
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and super().__contains__(name.lower())
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a header's value, or `default`."""
-        return super().get(name.lower(), default)
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """One request to the endpoint, as `enrich_context` gets it.
+class BrowserRequest:
+    """One request to the endpoint, as `enrich_context` receives it.
 
     Attributes:
-        headers: by their names in any case.
-        client_ip: the address of the browser, or `None` where nobody knows.
-        source: the framework's own request: Django's or Flask's request, a WSGI environ, an ASGI scope; `None` where
-            there was only a payload.
-        method: such as `POST`.
-        peer: the address at the other end of the connection, which may be a proxy's.
+        headers: the headers; the name is looked up in any case.
+        client_ip: the address of the browser, or `None` where it is unknown.
+        source: the framework's own request: Django's or Flask's request, a WSGI environ or an ASGI scope. `None` where
+            the payload came without one.
+        method: the HTTP method, such as `POST`.
+        peer: the address at the other end of the connection. It may be the address of a reverse proxy.
     """
 
     headers: Mapping[str, str]

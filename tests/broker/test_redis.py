@@ -1,4 +1,4 @@
-"""Celery with Redis as its broker: the context of whoever sent a task travels with it."""
+"""Celery with Redis as its broker: the context of the sender travels with the message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.programs import PATIENCE
 
 @pytest.fixture
 def broker(tmp_path):
-    """The address of a Redis of the test's own."""
+    """The URL of a Redis server that only this test uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -35,5 +35,5 @@ def broker(tmp_path):
 
 
 def test_celery(emitkit_inbox, broker):
-    """Two prefork workers, three tasks, one of which fails."""
+    """Two prefork workers run three tasks, one of which fails; each event has the context of its sender."""
     check_celery(emitkit_inbox, CELERY_BROKER=broker)

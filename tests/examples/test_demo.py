@@ -1,4 +1,4 @@
-"""`emitkit-logging demo`: what it finds, and the whole of it, as `make demo` runs it."""
+"""`emitkit-logging demo`: its report, and a complete run as in `make demo`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def event(channel: str, title: str, user: str | None = None, **metadata: object)
     return {"channelName": channel, "title": title, "userId": user, "metadata": metadata}
 
 
-def everything() -> list[dict[str, object]]:
+def all_events() -> list[dict[str, object]]:
     events = []
     for server in ("uvicorn", "gunicorn"):
         events.append(event("general", "Page View"))
@@ -34,10 +34,10 @@ def everything() -> list[dict[str, object]]:
     return events
 
 
-def test_everything():
-    """What two servers' customers cause is all there, once."""
-    assert demo.problems_of(everything()) == []
-    assert demo.summary(everything(), 1.26) == [
+def test_complete_delivery():
+    """The report confirms that all events of both servers arrived once."""
+    assert demo.problems_of(all_events()) == []
+    assert demo.summary(all_events(), 1.26) == [
         "10 events in 1.3 s",
         "       2 in alerts",
         "       2 in general",
@@ -48,8 +48,8 @@ def test_everything():
 
 
 def test_missing_and_doubled():
-    """What is missing is named, and what came twice."""
-    events = everything()
+    """The report names each missing and each duplicate event."""
+    events = all_events()
     doubled = [*events[1:], events[1]]
     assert demo.problems_of(doubled) == [
         "1 × ('general', 'Page View', '') missing",
@@ -71,13 +71,13 @@ def test_missing_and_doubled():
     ],
 )
 def test_alerts(alerts, problem):
-    """Each server has one alert, with the traceback of what the application raised."""
-    others = [each for each in everything() if each["channelName"] != "alerts"]
+    """Each server must cause one alert with the traceback of the application's exception."""
+    others = [each for each in all_events() if each["channelName"] != "alerts"]
     assert [each.startswith(problem) for each in demo.problems_of(others + alerts)] == [True]
 
 
 def test_hindrance():
-    """Where the demo cannot run it says why, or what to install."""
+    """Where the demo cannot run, the message gives the reason or the packages to install."""
     assert demo.hindrance("linux", []) is None
     assert "gunicorn, which does not run on Windows" in demo.hindrance("win32", [])
     assert demo.hindrance("linux", ["uvicorn", "gunicorn"]) == (
@@ -93,29 +93,29 @@ def test_hindrance():
     ],
 )
 def test_not_installed(monkeypatch, capsys, attribute, value, words):
-    """What is missing is said in a line, and nothing is started."""
+    """A missing requirement is reported in one line, and nothing is started."""
     monkeypatch.setattr(demo, attribute, value)
     monkeypatch.setattr(demo, "__file__", "/nowhere/emitkit_logging/demo.py")
     assert main(["demo"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert words in said.err
-    assert len(said.err.splitlines()) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert words in output.err
+    assert len(output.err.splitlines()) == 1
 
 
 def test_examples(tmp_path):
-    """The shop is beside the package in a clone, else where pip puts a wheel's data."""
+    """The shop is next to the package in a clone, and in the data folder after an installation."""
     folders = demo.installations()
     assert folders[0].name == "examples"
     assert Path(sysconfig.get_path("data"), "share", "emitkit-logging", "examples") in folders
-    (tmp_path / "shop.py").touch()  # some other folder of that name
+    (tmp_path / "shop.py").touch()  # another folder of that name
     assert demo.examples([tmp_path]) is None
     found = demo.examples(folders)
     assert {"shop.py", "logging.json"} <= {each.name for each in found.iterdir()}
 
 
 def test_silent_program(tmp_path, capsys):
-    """A program that ends without the line that is waited for is not waited for any longer."""
+    """Waiting for a line ends when the program has ended without it."""
     (tmp_path / "short.py").write_text("print('hello')")
     program = demo._Program("short", "short", folder=tmp_path)
     with pytest.raises(SystemExit, match="short did not say 'goodbye'"):
@@ -125,7 +125,7 @@ def test_silent_program(tmp_path, capsys):
 
 
 def test_stubborn_program(tmp_path, monkeypatch):
-    """A program that does not heed SIGTERM is killed."""
+    """A program that ignores SIGTERM is killed."""
     monkeypatch.setattr(demo, "PATIENCE", 0.5)
     (tmp_path / "stubborn.py").write_text(
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('(ready)')\ntime.sleep(60)"
@@ -139,7 +139,7 @@ def test_stubborn_program(tmp_path, monkeypatch):
 
 
 def test_demo(tmp_path):
-    """It ends by itself and finds everything delivered, once, from any folder and whatever proxy there is."""
+    """The demo ends by itself with all events delivered once, in any folder and with any proxy configured."""
     environment = {**os.environ, "HOME": str(tmp_path), "http_proxy": "http://127.0.0.1:9"}
     done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -147,14 +147,14 @@ def test_demo(tmp_path):
 
 
 def test_demo_that_stays(tmp_path):
-    """With `--keep` the inbox stays up, with everything in it, until Ctrl-C."""
+    """With `--keep` the inbox stays up with all events until Ctrl-C."""
     process = subprocess.Popen(
         [*COMMAND, "--keep"],
         env={**os.environ, "HOME": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        # a shell in the background has its children ignore the interrupt
+        # a shell that runs in the background makes its children ignore SIGINT
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     watchdog = threading.Timer(PATIENCE, process.kill)
@@ -170,7 +170,7 @@ def test_demo_that_stays(tmp_path):
 
 
 def test_interrupted(tmp_path):
-    """Whoever ends the demo ends the programs that it has started."""
+    """When the demo is ended, so are the programs that it started."""
     environment = {**os.environ, "HOME": str(tmp_path)}
     process = subprocess.Popen(
         COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
@@ -179,7 +179,7 @@ def test_interrupted(tmp_path):
     watchdog.start()
     found = next(filter(None, (re.search(r"listening on (http://\S+)", line) for line in process.stdout)))
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()  # until the last of them has let go of the output
+    _, errors = process.communicate()  # until the last of them has closed the output
     watchdog.cancel()
     assert (process.returncode, errors) == (1, "interrupted\n")
     with pytest.raises(OSError, match="refused"):

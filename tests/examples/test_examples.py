@@ -1,11 +1,11 @@
-"""Each example, run as its first lines say, against a local EmitKit."""
+"""Each example, run as its docstring describes, against a local EmitKit."""
 
 from __future__ import annotations
 
 import pytest
 
 from emitkit_logging.inbox import Inbox
-from tests.programs import get, run, running, seen
+from tests.programs import PATIENCE, get, run, running, seen
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def inbox(emitkit_inbox: Inbox) -> Inbox:
 
 
 def test_legacy_unchanged(inbox):
-    """Without a configuration a program that knows nothing of EmitKit behaves as ever."""
+    """Without a configuration a program that does not use EmitKit is not affected."""
     done = run("examples/legacy.py")
     assert done.stdout == "3 invoices\n"
     assert inbox.events == []
@@ -23,7 +23,7 @@ def test_legacy_unchanged(inbox):
 
 @pytest.mark.parametrize("configuration", ["examples/logging.json"])
 def test_legacy_configured(inbox, configuration):
-    """With a configuration and no other change its errors are alerts; what it prints stays the same."""
+    """With a configuration and no other change its errors are alerts, and its output stays the same."""
     done = run("examples/legacy.py", configuration)
     assert done.stdout == "3 invoices\n"
     assert seen(inbox) == [("alerts", "invoice A-2 could not be collected", None)]
@@ -43,7 +43,7 @@ def test_file_config(inbox):
 
 
 def test_loguru(inbox):
-    """What is bound to a loguru logger becomes the event."""
+    """Values that are bound to a loguru logger become the event."""
     run("examples/loguru_app.py")
     assert seen(inbox) == [
         ("alerts", "the division failed", None),
@@ -55,7 +55,7 @@ def test_loguru(inbox):
 
 
 def test_structlog(inbox):
-    """structlog's dict is read: its own `event` is the message, `emitkit_event` the name."""
+    """The dict of structlog is read: its `event` is the message, and its `emitkit_event` the name of the event."""
     run("examples/structlog_app.py")
     assert seen(inbox) == [
         ("alerts", "the payment provider is down", None),
@@ -67,18 +67,20 @@ def test_structlog(inbox):
 
 
 def test_serverless(inbox):
-    """A function that flushes has delivered when it returns."""
+    """A function that flushes has delivered its event when it returns."""
     assert "200" in run("examples/serverless.py").stdout
     assert seen(inbox) == [("general", "File Uploaded", "user-123")]
 
 
 @pytest.mark.parametrize("configuration", ["logging.json", "logging.ini"])
 def test_uvicorn(inbox, configuration):
-    """uvicorn needs nothing but a log configuration; what the application raises is an alert."""
+    """uvicorn needs only a log configuration; an exception of the application is an alert."""
     arguments = ("uvicorn", "--port", "0", "--app-dir", "examples", "--log-config", f"examples/{configuration}")
     with running(r"running on (http://[\d.:]+)", *arguments, "shop:asgi") as url:
         assert get(f"{url}/signup?user=ada") == 201
         assert get(f"{url}/buy?user=ada&amount=500") == 500
+        # on SIGTERM uvicorn ends without running exit hooks
+        inbox.wait_for(count=2, timeout=PATIENCE)
     assert seen(inbox) == [
         ("alerts", "Exception in ASGI application", None),
         ("user-activity", "User Signed Up", "ada"),
@@ -96,7 +98,7 @@ def test_uvicorn(inbox, configuration):
     ids=["workers", "preload", "ini"],
 )
 def test_gunicorn(inbox, options, tmp_path):
-    """gunicorn's workers, forked from a configured parent, each deliver what they logged, once."""
+    """Each gunicorn worker, forked from a configured parent, delivers its own records once."""
     arguments = ("gunicorn", "--bind", "127.0.0.1:0", "--workers", "2", "--chdir", "examples")
     configured = (*arguments, *options, "shop:wsgi")
     with running(r"Listening at: (http://[\d.:]+)", *configured, HOME=str(tmp_path)) as url:

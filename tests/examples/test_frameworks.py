@@ -1,4 +1,4 @@
-"""The same shop in each framework, on its real server: what its records say of their requests, and its browsers'."""
+"""The same shop in each framework on its real server: the context of its records, and the events of its browsers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ ROUTES = {"wsgi": None, "flask": "/signup", "django": "signup", "starlette": "/s
 
 
 def post(url, body, **headers):
-    """Return the status and the text of an answer."""
+    """Send a POST request; return the status and the text of the response."""
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers})
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return answer.status, answer.read().decode()
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
@@ -41,24 +41,24 @@ def post(url, body, **headers):
 
 @pytest.fixture(params=SHOPS)
 def shop(request, emitkit_inbox, tmp_path):
-    """The address of a shop, its framework, and the inbox that it logs to."""
+    """The URL of a shop, the name of its framework, and the inbox that it sends to."""
     with running(*SHOPS[request.param], HOME=str(tmp_path)) as url:
         yield url, request.param, emitkit_inbox
 
 
 def test_context_of_requests(shop):
-    """What the application logs, and what framework or server log of an exception, say the same of a request."""
+    """The application's record, and the record of framework or server for an exception, have the same request."""
     url, framework, inbox = shop
     host = url.removeprefix("http://")
-    asked = {"User_Agent": BROWSER, "Accept_Language": "de-CH,de", "Referer": "https://news.example/"}
-    assert get(f"{url}/signup?user=ada&utm_source=news&token=abc", X_Request_Id="r-1", **asked) == 200
-    assert get(f"{url}/broken", X_Request_Id="r-2", **asked) == 500
+    headers = {"User_Agent": BROWSER, "Accept_Language": "de-CH,de", "Referer": "https://news.example/"}
+    assert get(f"{url}/signup?user=ada&utm_source=news&token=abc", X_Request_Id="r-1", **headers) == 200
+    assert get(f"{url}/broken", X_Request_Id="r-2", **headers) == 500
     event = inbox.wait_for(title="User Signed Up", timeout=PATIENCE)
     alert = inbox.wait_for(channel="alerts", timeout=PATIENCE)
     device = {"userAgent": BROWSER, "language": "de-CH"}
-    told = event["metadata"]
+    metadata = event["metadata"]
     assert event["userId"] == "ada"
-    assert told["page"] == {
+    assert metadata["page"] == {
         "url": f"{url}/signup?user=ada&utm_source=news&token=[redacted]",
         "host": host,
         "path": "/signup",
@@ -66,19 +66,19 @@ def test_context_of_requests(shop):
         "referrer": "https://news.example/",
         "search": "?user=ada&utm_source=news&token=[redacted]",
     }
-    assert told["device"] == device
-    assert told["utm"] == {"source": "news"}
+    assert metadata["device"] == device
+    assert metadata["utm"] == {"source": "news"}
     route = {"route": ROUTES[framework]} if ROUTES[framework] else {}
-    assert told["server"] == {"requestId": "r-1", "method": "GET", **route}
-    told = alert["metadata"]
-    assert (alert["title"], told["log"]["logger"]) == (ALERTS[framework], LOGGERS[framework])
-    assert (told["page"]["path"], told["device"], told["server"]["requestId"]) == ("/broken", device, "r-2")
-    assert "utm" not in told
-    assert "broken" in told["exception"]["stacktrace"]
+    assert metadata["server"] == {"requestId": "r-1", "method": "GET", **route}
+    metadata = alert["metadata"]
+    assert (alert["title"], metadata["log"]["logger"]) == (ALERTS[framework], LOGGERS[framework])
+    assert (metadata["page"]["path"], metadata["device"], metadata["server"]["requestId"]) == ("/broken", device, "r-2")
+    assert "utm" not in metadata
+    assert "broken" in metadata["exception"]["stacktrace"]
 
 
 def test_endpoint_of_browsers(shop):
-    """What a browser sends arrives, about its page and not the endpoint's; what cannot be is refused with a reason."""
+    """Browser events arrive with the page of the browser, not of the endpoint. Invalid requests are refused."""
     url, _, inbox = shop
     endpoint = f"{url}/api/analytics"
     context = {"page": {"path": "/pricing", "url": f"{url}/pricing"}, "device": {"type": "desktop"}}
@@ -95,13 +95,13 @@ def test_endpoint_of_browsers(shop):
     body = json.dumps({"events": events}).encode()
     assert post(endpoint, body, Origin=url, **{"User-Agent": BROWSER}) == (200, "OK")
     inbox.wait_for(channel="feedback", title="Feedback Given", timeout=PATIENCE)
-    told = inbox.wait_for(channel="general", title="Button Clicked", timeout=PATIENCE)["metadata"]
-    assert told["page"] == context["page"]
-    assert (told["device"], told["buttonId"]) == ({"type": "desktop"}, "signup")
-    assert told["server"]["userAgent"] == BROWSER
+    metadata = inbox.wait_for(channel="general", title="Button Clicked", timeout=PATIENCE)["metadata"]
+    assert metadata["page"] == context["page"]
+    assert (metadata["device"], metadata["buttonId"]) == ({"type": "desktop"}, "signup")
+    assert metadata["server"]["userAgent"] == BROWSER
     assert "ada" in str(inbox.identities)
     assert post(endpoint, body, Origin="https://evil.example")[0] == 403
-    assert post(endpoint, b"{", Origin=url) == (400, '{"error": "the payload is no JSON"}')
+    assert post(endpoint, b"{", Origin=url) == (400, '{"error": "the payload is not valid JSON"}')
     assert post(endpoint, b" " * 65_537)[0] == 413
     assert get(endpoint) == 405
     assert len(inbox.events) == 2
@@ -112,7 +112,7 @@ WORKER = ("celery", "--workdir", "examples", "--app", "celery_app", "worker", "-
 
 
 def check_celery(inbox, **broker):
-    """Send tasks and run a worker: each says which task it is, and what its sender said."""
+    """Send tasks and run a worker: each event has the name of the task and the context of its sender."""
     run("examples/celery_app.py", **broker)
     with running(r"(ready)\.", *WORKER, **broker):
         inbox.wait_for(count=3, timeout=PATIENCE)
@@ -135,28 +135,28 @@ def check_celery(inbox, **broker):
 
 
 def test_celery(emitkit_inbox, tmp_path):
-    """Prefork workers, by messages in files."""
+    """Prefork workers, with the file system as the broker."""
     (tmp_path / "control").mkdir()
     check_celery(emitkit_inbox, CELERY_FOLDER=str(tmp_path))
 
 
-def test_flask_by_itself(emitkit_inbox):
-    """Flask's own server does as well."""
+def test_flask_development_server(emitkit_inbox):
+    """The example also runs on Flask's development server."""
     arguments = ("flask", "--app", "examples/flask_app.py", "run", "--port", "0")
     with running(r"Running on (http://[\d.:]+)", *arguments) as url:
         assert get(f"{url}/signup?user=ada") == 200
-        # this server does not survive a SIGTERM long enough to run exit hooks
+        # on SIGTERM this server ends without running exit hooks
         assert emitkit_inbox.wait_for(count=1)[0]["userId"] == "ada"
 
 
-def test_run_one(tmp_path):
-    """`python examples/run.py` runs one of them with an inbox of its own."""
-    with running(r"what arrives: (http://[\d.:]+)/", "examples.run", "celery", HOME=str(tmp_path)) as url:
+def test_run(tmp_path):
+    """`python examples/run.py` runs one example with its own inbox, and refuses an unknown name."""
+    with running(r"inbox: (http://[\d.:]+)/", "examples.run", "celery", HOME=str(tmp_path)) as url:
         assert get(f"{url}/") == 200
     with pytest.raises(Exception, match="1"):
         run("examples/run.py", "cobol")
 
 
-def test_environment_is_the_inboxes(emitkit_inbox):
-    """What programs are started with names the test's own inbox."""
+def test_environment_names_the_inbox(emitkit_inbox):
+    """The environment of the started programs names the test's inbox."""
     assert environment()["EMITKIT_BASE_URL"] == emitkit_inbox.url

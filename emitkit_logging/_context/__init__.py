@@ -1,0 +1,1 @@
+"""Event context: which values it has, and which code it applies to."""
