@@ -21,6 +21,7 @@ lint: $(VENV)/.lint
 
 types: $(VENV)/.lint $(VENV)/.test
 	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 suite: $(VENV)/.test ## the tests alone
 	$(BIN)/pytest -n $(WORKERS)
@@ -43,7 +44,7 @@ wheel: ## the tests against the built wheel, where the source cannot be imported
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[test]"
 	mkdir $(VENV)/elsewhere
-	cp -R tests examples docs pyproject.toml README.md $(VENV)/elsewhere
+	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md $(VENV)/elsewhere
 	cd $(VENV)/elsewhere && ../bin/pytest -n $(WORKERS)
 
 api: $(VENV)/.api ## the inbox against its OpenAPI document
