@@ -1,4 +1,4 @@
-"""`emitkit-logging demo`: what it finds, and the whole of it, as `make demo` runs it."""
+"""`emitkit-logging demo`: how it judges the events, and a whole run as of `make demo`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import urllib.request
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from emitkit_logging.cli import demo, main
+from tests.programs import EXAMPLES
 
 PATIENCE = 60.0
 COMMAND = [sys.executable, "-m", "emitkit_logging", "demo"]
@@ -35,7 +35,7 @@ def everything() -> list[dict[str, object]]:
 
 
 def test_everything():
-    """What two servers' customers cause is all there, once."""
+    """The events that the requests to both servers cause are complete, each once."""
     assert demo.problems_of(everything()) == []
     assert demo.summary(everything(), 1.26) == [
         "10 events in 1.3 s",
@@ -48,7 +48,7 @@ def test_everything():
 
 
 def test_missing_and_doubled():
-    """What is missing is named, and what came twice."""
+    """A missing event is reported, and one that came twice."""
     events = everything()
     doubled = [*events[1:], events[1]]
     assert demo.problems_of(doubled) == [
@@ -76,56 +76,43 @@ def test_alerts(alerts, problem):
     assert [each.startswith(problem) for each in demo.problems_of(others + alerts)] == [True]
 
 
-def test_hindrance():
-    """Where the demo cannot run it says why, or what to install."""
-    assert demo.hindrance("linux", []) is None
-    assert "gunicorn, which does not run on Windows" in demo.hindrance("win32", [])
-    assert demo.hindrance("linux", ["uvicorn", "gunicorn"]) == (
+def test_obstacle():
+    """Where the demo cannot run, it reports why, or what to install."""
+    assert demo.obstacle("linux", []) is None
+    assert "gunicorn, which does not run on Windows" in demo.obstacle("win32", [])
+    assert demo.obstacle("linux", ["uvicorn", "gunicorn"]) == (
         "the demo needs uvicorn, gunicorn: pip install 'emitkit-logging[demo]'"
     )
 
 
-@pytest.mark.parametrize(
-    ("attribute", "value", "words"),
-    [
-        ("NEEDED", ("emitkit_not_there",), "pip install 'emitkit-logging[demo]'"),
-        ("SHIPPED", Path("not", "there"), "the demo's shop is not installed"),
-    ],
-)
-def test_not_installed(monkeypatch, capsys, attribute, value, words):
-    """What is missing is said in a line, and nothing is started."""
-    monkeypatch.setattr(demo, attribute, value)
-    monkeypatch.setattr(demo, "__file__", "/nowhere/emitkit_logging/demo.py")
+def test_not_installed(monkeypatch, capsys):
+    """A missing package is reported in one line, and nothing is started."""
+    monkeypatch.setattr(demo, "NEEDED", ("emitkit_not_there",))
     assert main(["demo"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert words in said.err
-    assert len(said.err.splitlines()) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == "the demo needs emitkit_not_there: pip install 'emitkit-logging[demo]'\n"
 
 
-def test_examples(tmp_path):
-    """The shop is beside the package in a clone, else where pip puts a wheel's data."""
-    folders = demo.installations()
-    assert folders[0].name == "examples"
-    assert Path(sysconfig.get_path("data"), "share", "emitkit-logging", "examples") in folders
-    (tmp_path / "shop.py").touch()  # some other folder of that name
-    assert demo.examples([tmp_path]) is None
-    found = demo.examples(folders)
-    assert {"shop.py", "logging.json"} <= {each.name for each in found.iterdir()}
+def test_application_is_in_the_package():
+    """The application that the demo runs is installed with the package; the examples refer to it."""
+    assert demo.FOLDER.is_relative_to(Path(demo.__file__).parent)
+    for name in ("shop.py", "logging.json"):
+        assert (demo.FOLDER / name).read_text(encoding="utf-8") == (EXAMPLES / name).read_text(encoding="utf-8")
 
 
 def test_silent_program(tmp_path, capsys):
-    """A program that ends without the line that is waited for is not waited for any longer."""
+    """Waiting for a line ends when the program ends."""
     (tmp_path / "short.py").write_text("print('hello')")
     program = demo._Program("short", "short", folder=tmp_path)
-    with pytest.raises(SystemExit, match="short did not say 'goodbye'"):
+    with pytest.raises(SystemExit, match="short printed no line with 'goodbye'"):
         program.wait_for("goodbye")
     program.stop()
     assert capsys.readouterr().out == "   short | hello\n"
 
 
 def test_stubborn_program(tmp_path, monkeypatch):
-    """A program that does not heed SIGTERM is killed."""
+    """A program that ignores SIGTERM is killed."""
     monkeypatch.setattr(demo, "PATIENCE", 0.5)
     (tmp_path / "stubborn.py").write_text(
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('(ready)')\ntime.sleep(60)"
@@ -139,7 +126,7 @@ def test_stubborn_program(tmp_path, monkeypatch):
 
 
 def test_demo(tmp_path):
-    """It ends by itself and finds everything delivered, once, from any folder and whatever proxy there is."""
+    """The demo ends by itself and finds each event once, in any folder and with a proxy in the environment."""
     environment = {**os.environ, "HOME": str(tmp_path), "http_proxy": "http://127.0.0.1:9"}
     done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -147,7 +134,7 @@ def test_demo(tmp_path):
 
 
 def test_demo_that_stays(tmp_path):
-    """With `--keep` the inbox stays up, with everything in it, until Ctrl-C."""
+    """With `--keep` the local EmitKit keeps its page open until Ctrl-C."""
     process = subprocess.Popen(
         [*COMMAND, "--keep"],
         env={**os.environ, "HOME": str(tmp_path)},
@@ -170,7 +157,7 @@ def test_demo_that_stays(tmp_path):
 
 
 def test_interrupted(tmp_path):
-    """Whoever ends the demo ends the programs that it has started."""
+    """SIGTERM to the demo also ends the programs that it has started."""
     environment = {**os.environ, "HOME": str(tmp_path)}
     process = subprocess.Popen(
         COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
