@@ -1,4 +1,4 @@
-# Everything runs in a virtual environment that is made here; PYTHON and VENV choose another interpreter and place.
+# Every target creates the virtual environment that it needs. PYTHON and VENV choose another interpreter and folder.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -7,20 +7,21 @@ WORKERS ?= 3
 
 .PHONY: demo test lint types suite cover lowest wheel api browser broker bench clean
 
-demo: $(VENV)/.demo ## the main job on an embedded EmitKit: no account, no key
+demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
 
-example-%: $(VENV)/.test ## one of examples/run.py, against a local EmitKit: make example-flask
+example-%: $(VENV)/.test ## run an example with a local EmitKit, such as make example-flask
 	$(BIN)/python examples/run.py $*
 
-test: lint types cover ## all that must hold before a commit
+test: lint types cover ## everything that must pass before a commit
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(VENV)/.lint $(VENV)/.test
+types: $(VENV)/.lint $(VENV)/.test ## mypy checks the package, mypy and pyright a user's program
 	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 suite: $(VENV)/.test ## the tests alone
 	$(BIN)/pytest -n $(WORKERS)
@@ -37,19 +38,19 @@ lowest: $(VENV)/.test ## the tests with the lowest versions that setup.cfg allow
 	$(BIN)/pytest -n $(WORKERS)
 	rm $(VENV)/.test
 
-wheel: ## the tests against the built wheel, where the source cannot be imported
+wheel: ## the tests against the built wheel, in a folder without the source
 	rm -rf $(VENV) build dist
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[test]"
 	mkdir $(VENV)/elsewhere
-	cp -R tests examples docs pyproject.toml README.md $(VENV)/elsewhere
+	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md $(VENV)/elsewhere
 	cd $(VENV)/elsewhere && ../bin/pytest -n $(WORKERS)
 
-api: $(VENV)/.api ## the inbox against its OpenAPI document
+api: $(VENV)/.api ## the local EmitKit against its OpenAPI document
 	$(BIN)/pytest tests/openapi
 
-browser: $(VENV)/.browser $(VENV)/client.js ## the inbox's page and the npm client, in Chromium, which has to be there
+browser: $(VENV)/.browser $(VENV)/client.js ## the local EmitKit's page and the npm client in Chromium, which must be installed
 	$(BIN)/pytest -n $(WORKERS) tests/browser
 
 $(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.js | $(VENV)/.browser
@@ -58,7 +59,7 @@ $(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.j
 	cd $(VENV)/client && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	cd $(VENV)/client && npx esbuild main.js --bundle --format=esm --log-level=warning --outfile=../client.js
 
-broker: $(VENV)/.broker ## Celery by way of Redis, whose server has to be there
+broker: $(VENV)/.broker ## Celery with Redis, whose server must be installed
 	$(BIN)/pytest tests/broker
 
 bench: $(VENV)/.bench ## the figures of the README

@@ -1,8 +1,8 @@
 """A logging handler that turns log records into EmitKit events.
 
-`EmitKitHandler` sends them, `EmitKitFormatter` prints them, `EventFilter` chooses among them; all three are made for
-`logging.config.dictConfig`. `event_context` and `bind_event_context` say once what many records carry. Each is loaded
-when it is first asked for, so that the import costs an application nothing.
+`EmitKitHandler` sends events, `EmitKitFormatter` formats them as JSON, and `EventFilter` selects them. All three can be
+configured by `logging.config.dictConfig`. `event_context` and `bind_event_context` add the same values to many records.
+Each name is loaded on first use, which keeps the import of the package fast.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
     "event_context",
 ]
 
-_ROOMS = {
+_MODULES = {
     "EmitKitFormatter": "formatter",
     "EmitKitHandler": "handler",
     "EventFilter": "filter",
@@ -39,10 +39,10 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> object:
-    room = _ROOMS.get(name)
-    if room is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.{room}"), name)
+    value: object = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
 

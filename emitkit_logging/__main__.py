@@ -1,4 +1,4 @@
-"""Run the command line: `python -m emitkit_logging`."""
+"""Run `emitkit-logging` as `python -m emitkit_logging`."""
 
 import sys
 

@@ -1,7 +1,8 @@
-"""Options: what a user may configure, checked at once.
+"""Checks of the options that a user may configure.
 
-Each check returns the value in the form in which it is used, or raises a `ValueError` or `TypeError` that names the
-option and says what would be right.
+Each function takes an option's name and value, and returns the value in the form in which the library uses it. A wrong
+value is a `ValueError`, a value of a wrong type a `TypeError`. The message names the option and the values allowed, and
+never contains the API key.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ BASE_URL_VARIABLE = "EMITKIT_BASE_URL"
 DEFAULT_BASE_URL = "https://api.emitkit.com"
 DEFAULT_LEVEL_CHANNELS: Mapping[str | int, str] = {"ERROR": "alerts", "CRITICAL": "alerts"}
 LONGEST_SOURCE = 50
-"""Characters: what the open-source server's database takes; the contract's own limit is higher."""
+"""Characters that the open-source server's database stores. The API's own limit is higher."""
 
 
 def level(option: str, value: object) -> int:
-    """Return a level's number from its name in any case, its number, or a string of digits."""
+    """Return the number of a level, which may be a name in any case, a number or a string of digits."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -38,12 +39,12 @@ def level(option: str, value: object) -> int:
             number = logging.getLevelName(name)
         if isinstance(number, int):
             return number
-        raise ValueError(f"{option}: {value!r} is no level; use a name such as 'ERROR' or a number")
+        raise ValueError(f"{option}: {value!r} is not a level; use a name such as 'ERROR' or a number")
     raise TypeError(f"{option}: a level is a name such as 'ERROR' or a number, not {value!r}")
 
 
 def text(option: str, value: object, longest: int) -> str:
-    """Return a non-empty string of at most `longest` characters."""
+    """Return a string that is not blank and has at most `longest` characters."""
     if not isinstance(value, str):
         raise TypeError(f"{option}: must be a string, not {value!r}")
     if not value.strip() or len(value) > longest:
@@ -59,7 +60,7 @@ def flag(option: str, value: object) -> bool:
 
 
 def number(option: str, value: object, *, least: float = 0.0, most: float = math.inf, above: bool = False) -> float:
-    """Return a finite number from `least` (or above it) to `most`."""
+    """Return a finite number from `least` to `most`; with `above`, `least` itself is not allowed."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{option}: must be a number, not {value!r}")
     if not math.isfinite(value) or value < least or value > most or (above and value == least):
@@ -70,7 +71,7 @@ def number(option: str, value: object, *, least: float = 0.0, most: float = math
 
 
 def count(option: str, value: object, *, least: int) -> int:
-    """Return a whole number of at least `least`."""
+    """Return a whole number that is not less than `least`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{option}: must be a whole number, not {value!r}")
     if value < least:
@@ -79,26 +80,26 @@ def count(option: str, value: object, *, least: int) -> int:
 
 
 def display_as(option: str, value: object) -> str:
-    """Return one of the two display styles."""
+    """Return one of `DISPLAY_STYLES`."""
     if value not in DISPLAY_STYLES:
         raise ValueError(f"{option}: must be 'notification' or 'message', not {value!r}")
     return str(value)
 
 
 def names(option: str, value: object) -> tuple[str, ...]:
-    """Return a collection of strings as a tuple; `None` is an empty one."""
+    """Return a collection of strings as a tuple; `None` is an empty collection."""
     if value is None:
         return ()
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{option}: must be a list of strings, not {value!r}")
     found = tuple(value)
     if not all(isinstance(name, str) for name in found):
-        raise TypeError(f"{option}: must hold strings only, not {value!r}")
+        raise TypeError(f"{option}: must contain only strings, not {value!r}")
     return found
 
 
 def channel_map(option: str, value: object) -> dict[str, str]:
-    """Return a map from category to channel; `None` is an empty one."""
+    """Return a map from category to channel; `None` is an empty map."""
     return {
         text(f"{option} key", key, 10_000): text(f"{option}[{key!r}]", channel, LONGEST_CHANNEL)
         for key, channel in _mapping(option, value).items()
@@ -106,7 +107,7 @@ def channel_map(option: str, value: object) -> dict[str, str]:
 
 
 def level_channel_map(option: str, value: object) -> dict[int, str]:
-    """Return a map from level number to channel; `None` is an empty one."""
+    """Return a map from level number to channel; `None` is an empty map."""
     return {
         level(option, key): text(f"{option}[{key!r}]", channel, LONGEST_CHANNEL)
         for key, channel in _mapping(option, value).items()
@@ -122,10 +123,14 @@ def _mapping(option: str, value: object) -> Mapping[object, object]:
 
 
 def api_key(value: object, *, required: bool) -> str:
-    """Return the API key: the option's, else the environment's.
+    """Return the API key: the option's value, else that of `EMITKIT_API_KEY`.
+
+    Args:
+        value: the option's value; `None` and an empty string count as absent.
+        required: whether a missing key is an error. If not, it is an empty string.
 
     Raises:
-        ValueError: when there is none and one is required, or when it cannot stand in an HTTP header.
+        ValueError: if the key is missing but required, or is not valid in an HTTP header.
     """
     if value is not None and not isinstance(value, str):
         raise TypeError(f"api_key: must be a string, not {type(value).__name__}")
@@ -135,16 +140,20 @@ def api_key(value: object, *, required: bool) -> str:
             f"api_key: missing; pass it or set the environment variable {API_KEY_VARIABLE} (or enabled=False)"
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError("api_key: has characters that cannot stand in an HTTP header")
+        raise ValueError("api_key: has characters that are not allowed in an HTTP header")
     return key
 
 
 def base_url(value: object, *, allow_http: bool) -> str:
-    """Return the server's address without a trailing slash: the option's, else the environment's, else EmitKit's.
+    """Return the server's address without a trailing slash.
+
+    Args:
+        value: the option's value; else the address is that of `EMITKIT_BASE_URL`, else `DEFAULT_BASE_URL`.
+        allow_http: whether plain `http` to another machine is allowed. It sends the key unencrypted.
 
     Raises:
-        ValueError: when it is no http or https address, carries a user or a query, or is plain `http` to
-            another machine without `allow_http`: the key would travel readable.
+        ValueError: if it is not an http or https address, if it has a user, a password, a query or a fragment, or if
+            it is plain `http` to another machine without `allow_http`.
     """
     if value is not None and not isinstance(value, str):
         raise TypeError(f"base_url: must be a string, not {value!r}")
@@ -157,15 +166,16 @@ def base_url(value: object, *, allow_http: bool) -> str:
     if host is None or parts.scheme not in ("http", "https") or any(ord(char) <= 32 for char in url):
         raise ValueError("base_url: must be an address such as 'https://api.emitkit.com'")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise ValueError("base_url: must not carry a user, a password, a query or a fragment")
+        raise ValueError("base_url: must not have a user, a password, a query or a fragment")
     if parts.scheme == "http" and not allow_http and not _is_loopback(host):
         raise ValueError(
-            f"base_url: plain http to {host} would send the API key readable; use https, or allow_http=True"
+            f"base_url: plain http to {host} would send the API key unencrypted; use https, or allow_http=True"
         )
     return url
 
 
 def _is_loopback(host: str) -> bool:
+    """Whether a host is `localhost` or a loopback address."""
     if host.lower() == "localhost":
         return True
     try:
@@ -175,22 +185,24 @@ def _is_loopback(host: str) -> bool:
     return address.is_loopback
 
 
-def doubt(key: str) -> str:
-    """Return what is odd about a key that does not look like one of EmitKit's (seed document), else nothing."""
+def key_warning(key: str) -> str:
+    """Return a warning about a key that does not start as EmitKit's keys do (seed document), else an empty string."""
     if not key or key.startswith("emitkit_"):
         return ""
     return "api_key: does not start with 'emitkit_'; is it the key of an EmitKit project?"
 
 
 def warn_unusual_key(key: str) -> None:
-    """Warn on the logger `emitkit_logging` about a key that does not look like one of EmitKit's."""
-    doubts = doubt(key)
-    if doubts:
-        logging.getLogger("emitkit_logging").warning(doubts)
+    """Log the `key_warning`, if there is one, on the logger `emitkit_logging`."""
+    if warning := key_warning(key):
+        logging.getLogger("emitkit_logging").warning(warning)
 
 
 def spool(value: object) -> Path | None:
-    """Return the path of a spool; where that is not possible, memory is used, which is no error (design, *Spool*)."""
+    """Return the absolute path of a spool.
+
+    A file that cannot be used is not an error of the configuration: records then stay in memory (design, *Spool*).
+    """
     if value is None:
         return None
     if not isinstance(value, str | os.PathLike):

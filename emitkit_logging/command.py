@@ -1,4 +1,4 @@
-"""Deprecated: the command line is `emitkit_logging.cli`; run it as `emitkit-logging` or `python -m emitkit_logging`."""
+"""Deprecated: use `emitkit-logging`, `python -m emitkit_logging` or `emitkit_logging.cli.main`."""
 
 import sys
 import warnings

@@ -1,4 +1,4 @@
-"""Stats: what became of the records, at one moment."""
+"""Counts of what happened to the log records that a handler accepted."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Stats:
-    """A snapshot; `accepted == delivered + pending + sum(dropped.values())` always holds.
+    """The counts of a handler at one moment.
+
+    `accepted == delivered + pending + sum(dropped.values())` holds in every snapshot.
 
     Attributes:
-        accepted: log records taken from the application.
-        delivered: log records that the server has.
+        accepted: log records that the handler took from the application.
+        delivered: log records that the server has received, alone or as part of a fold or a digest.
         pending: log records that wait.
-        dropped: log records given up, by reason: `rejected`, `shutdown`, `overflow`, `expired`.
+        dropped: log records that were not delivered, by reason: `rejected`, `shutdown`, `overflow`, `expired`.
         events: events created on the server.
-        identifies: identify calls that succeeded.
+        identifies: identify requests that succeeded.
         requests: requests started.
-        retries: those of them that were not the first try.
+        retries: requests that repeated an earlier one.
     """
 
     accepted: int = 0
@@ -31,10 +33,10 @@ class Stats:
     retries: int = 0
 
     def __str__(self) -> str:
-        lost = sum(self.dropped.values())
+        dropped = sum(self.dropped.values())
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.dropped.items() if count)
         return (
             f"{self.accepted:,} records accepted: {self.delivered:,} delivered, {self.pending:,} pending, "
-            f"{lost:,} dropped{f' ({reasons})' if reasons else ''}; {self.events:,} events and {self.identifies:,} "
+            f"{dropped:,} dropped{f' ({reasons})' if reasons else ''}; {self.events:,} events and {self.identifies:,} "
             f"identifies in {self.requests:,} requests ({self.retries:,} retries)"
         )

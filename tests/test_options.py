@@ -1,4 +1,4 @@
-"""Wrong configuration fails at once, naming the option, and never the key."""
+"""A wrong option is an error at configuration. The message names the option and never contains the key."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def make(**options) -> EmitKitHandler:
     ],
 )
 def test_wrong(option, value, error, enabled):
-    """Every option is checked, in disabled handlers too."""
+    """Every option is checked, also in a disabled handler."""
     with pytest.raises(error, match=option) as caught:
         make(**{"enabled": enabled, option: value})
     assert KEY not in str(caught.value)
@@ -87,14 +87,14 @@ def test_unknown():
 
 
 def test_missing_key():
-    """Without a key the variable to set is named; a disabled handler needs none."""
+    """The error for a missing key names the variable to set; a disabled handler needs no key."""
     with pytest.raises(ValueError, match="EMITKIT_API_KEY"):
         EmitKitHandler()
     assert EmitKitHandler(enabled=False).handle(logging.makeLogRecord({})) is False
 
 
 def test_environment(monkeypatch):
-    """Key and address come from the variables that the official SDK reads."""
+    """The key and the address come from the environment variables that the official SDK reads."""
     monkeypatch.setenv("EMITKIT_API_KEY", KEY)
     monkeypatch.setenv("EMITKIT_BASE_URL", "http://example.com")
     with pytest.raises(ValueError, match="base_url"):
@@ -106,12 +106,12 @@ def test_environment(monkeypatch):
     "url", ["http://localhost:1/", "http://127.9.9.9", "http://[::1]:5/api", "https://example.com"]
 )
 def test_addresses(url):
-    """Plain http is for loopback."""
+    """Plain http is allowed to a loopback address, https to any."""
     make(base_url=url).close()
 
 
 def test_unusual_key(caplog):
-    """A key that is none of EmitKit's is used, with a warning that does not show it."""
+    """A key that does not look like EmitKit's is used. The warning does not contain it."""
     make(api_key="something-else").close()
     assert "emitkit_" in caplog.text
     assert "something-else" not in caplog.text
@@ -119,7 +119,7 @@ def test_unusual_key(caplog):
 
 @pytest.mark.parametrize("level", ["error", "ERROR", 40, "40"])
 def test_levels(level):
-    """Levels are names in any case, numbers, or digits."""
+    """A level is a name in any case, a number or a string of digits."""
     handler = make(level=level, plain_level=None, level_channel_map=None)
     assert handler.level == logging.ERROR
     handler.close()
@@ -127,7 +127,7 @@ def test_levels(level):
 
 @pytest.mark.parametrize("kind", ["class", "()"])
 def test_dict_config(kind):
-    """dictConfig makes the handler either way, and a wrong option is named in the error's cause."""
+    """dictConfig makes the handler in both of its forms; the cause of its error names a wrong option."""
     handler = {kind: "emitkit_logging.EmitKitHandler", "api_key": KEY, "base_url": LOCAL, "level": "INFO"}
     config = {
         "version": 1,

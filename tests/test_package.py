@@ -1,4 +1,4 @@
-"""What users see of the package: its names, its options, what an import costs, and what the README says of it."""
+"""What users see of the package: its names, its options, the cost of the import, and what the README promises."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(code: str) -> object:
 
 
 def test_public_names():
-    """Adding or losing a public name is a decision, never an accident."""
+    """A public name is added or removed only on purpose."""
     assert sorted(emitkit_logging.__all__) == [
         "EmitKitFormatter",
         "EmitKitHandler",
@@ -69,7 +69,7 @@ def test_public_names():
 
 @pytest.mark.parametrize("name", [name for name in emitkit_logging.__all__ if name != "__version__"])
 def test_public_names_are_documented(name):
-    """Whatever is exported explains itself, its public methods included."""
+    """Every exported name has a docstring, and so have its public methods."""
     exported = getattr(emitkit_logging, name)
     assert inspect.getdoc(exported)
     for attribute, value in vars(exported).items():
@@ -78,31 +78,31 @@ def test_public_names_are_documented(name):
 
 
 def test_unknown_name():
-    """A misspelt name is an AttributeError that says so, although names are loaded on first use."""
+    """A misspelt name is an AttributeError that contains it, although names are loaded on first use."""
     with pytest.raises(AttributeError, match="EmitkitHandler"):
         emitkit_logging.EmitkitHandler  # noqa: B018
 
 
 def test_options_and_defaults():
-    """The options and their defaults are the interface that users configure."""
+    """The options and their defaults are a public interface: they change only on purpose."""
     parameters = inspect.signature(emitkit_logging.EmitKitHandler).parameters
     assert {name: parameter.default for name, parameter in parameters.items()} == OPTIONS
     assert [name for name, p in parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY] == ["api_key"]
 
 
 def test_readme_names_every_option():
-    """The README's table of options has exactly those that exist."""
+    """The README's table has exactly the options that exist."""
     table = README.partition("## Options")[2].partition("## Delivery")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(OPTIONS)
 
 
 def test_typed():
-    """The package ships its types."""
+    """The package is marked as typed."""
     assert (Path(emitkit_logging.__file__).parent / "py.typed").is_file()
 
 
 def test_import_is_light():
-    """Importing the package, or making a disabled handler, loads no HTTP library and starts no thread."""
+    """Neither the import nor a disabled handler loads an HTTP library; making a handler starts no thread."""
     code = """
 import json, sys, threading
 import emitkit_logging
@@ -117,7 +117,7 @@ print(json.dumps([light, disabled, "requests" in sys.modules, threading.active_c
 
 @pytest.fixture
 def clean_logging():
-    """Leave logging as it was."""
+    """Restore the root logger after the test."""
     root, level, handlers = logging.getLogger(), logging.getLogger().level, list(logging.getLogger().handlers)
     yield
     for handler in root.handlers:
@@ -128,7 +128,7 @@ def clean_logging():
 
 
 def test_readme_code(emitkit_inbox, monkeypatch, clean_logging, capsys, tmp_path):
-    """Every block of Python in the README runs, and does what the text around it says."""
+    """Each block of Python in the README runs, and does what the text around it says."""
     monkeypatch.chdir(tmp_path)
     *blocks, _ = BLOCKS  # the last is a test: tests/test_pytest_plugin.py
     configure, user, inside, choose, shape, durable, stats = blocks

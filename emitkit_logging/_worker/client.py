@@ -60,11 +60,7 @@ class Client:
         # not at construction: a proxy's address or a certificate that cannot be used must not stop the application
         proxies, verify, cert = self._settings
         url = self._base_url
-        connect = getattr(self._adapter, "get_connection_with_tls_context", None)
-        if connect is not None:
-            pool = connect(_prepared(url), verify, proxies=proxies, cert=cert)
-        else:  # requests before 2.32
-            pool = self._adapter.get_connection(url, proxies)
+        pool: Any = self._adapter.get_connection_with_tls_context(_prepared(url), verify, proxies=proxies, cert=cert)
         self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
         pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
         return pool

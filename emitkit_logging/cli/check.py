@@ -1,7 +1,7 @@
-"""Check: what of the configuration works, as lines for a person.
+"""`emitkit-logging check`: whether events can be sent with the key and the address of the environment.
 
-`check` asks the server; all else is pure: what a response or an error means (API contract, its *Errors* and *The
-open-source server, as observed*), and what is to be done about it.
+`check` sends the requests and prints. All other functions are pure: they turn a response or an error into lines that
+name the problem and its remedy (API contract, *Errors* and *The open-source server, as observed*).
 """
 
 from __future__ import annotations
@@ -34,19 +34,14 @@ from emitkit_logging._worker.client import FAILURES, Client
 ME_PATH = "/v1/me"
 
 CLOCK_TOLERANCE = 5.0
-"""Seconds that two machines' clocks may differ before it is worth a warning."""
+"""Seconds by which two clocks may differ without a warning."""
 
+_ADDRESS = options.BASE_URL_VARIABLE
 _CHANNEL = "general"
-
-_SCOPES: Mapping[str, tuple[bool, str]] = {
-    "events:write": (True, "no event can be sent"),
-    "identities:write": (False, "users cannot be identified"),
-}
-"""The scopes that the handler needs: whether nothing works without, and what does not."""
 
 
 class Mark(enum.Enum):
-    """How a line is meant."""
+    """The first word of a line."""
 
     OK = "ok"
     WARNING = "warning"
@@ -54,9 +49,16 @@ class Mark(enum.Enum):
     PROBLEM = "problem"
 
 
+_SCOPES: Mapping[str, tuple[Mark, str]] = {
+    "events:write": (Mark.PROBLEM, "no event can be sent"),
+    "identities:write": (Mark.WARNING, "users cannot be identified"),
+}
+"""The scopes that the handler needs, with the mark and the consequence when the key lacks one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One finding: its mark and a sentence."""
+    """One result: its mark and a sentence."""
 
     mark: Mark
     text: str
@@ -66,89 +68,90 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a response means.
+class AccountResult:
+    """What the response to the first request means.
 
     Attributes:
-        lines: for people.
-        is_ours: whether a server of EmitKit has taken the key, or may yet: whether asking on makes sense.
-        is_truthful: whether its rate-limit headers mean what they say, which those of the open-source server do not.
+        lines: the results.
+        can_continue: whether further requests make sense: the server is EmitKit's, and it has not refused the key.
+        has_true_limits: whether the rate-limit headers are true. Those of the open-source server are not.
     """
 
     lines: tuple[Line, ...]
-    is_ours: bool
-    is_truthful: bool = True
+    can_continue: bool
+    has_true_limits: bool = True
 
 
 def check(*, sends: bool = False, timeout: float = 5.0, allow_http: bool = False) -> int:
-    """Print what works of the key and the address in the environment.
+    """Check the key and the address in the environment, and print the results.
 
     Args:
-        sends: whether to send a test event, too.
+        sends: whether to send a test event.
         timeout: seconds for one request.
-        allow_http: as the handler's option.
+        allow_http: whether plain http may be used to another machine.
 
     Returns:
-        The exit status: 0 when the key was accepted and nothing is in the way of an event, else 1. A warning changes
-        nothing; that the key could not be checked does.
+        The exit status: 0 when the server accepts the key and events can be sent, else 1. A warning does not change
+        it. A key that could not be checked does.
     """
-    is_well = True
+    succeeded = True
     mask = _Mask(os.environ.get(options.API_KEY_VARIABLE, "").strip())
-    for line in _ask(mask, sends=sends, timeout=timeout, allow_http=allow_http):
-        is_well = is_well and line.mark in (Mark.OK, Mark.WARNING)
+    for line in _results(mask, sends=sends, timeout=timeout, allow_http=allow_http):
+        succeeded = succeeded and line.mark in (Mark.OK, Mark.WARNING)
         encoding = sys.stdout.encoding or "utf-8"
         print(mask(str(line)).encode(encoding, "replace").decode(encoding), flush=True)
-    return 0 if is_well else 1
+    return 0 if succeeded else 1
 
 
-def _ask(mask: _Mask, *, sends: bool, timeout: float, allow_http: bool) -> Iterator[Line]:
-    key, no_key = _checked(lambda: options.api_key(None, required=True))
-    url, no_url = _checked(lambda: options.base_url(None, allow_http=allow_http))
-    yield from (Line(Mark.PROBLEM, wrong) for wrong in (no_key, no_url) if wrong)
+def _results(mask: _Mask, *, sends: bool, timeout: float, allow_http: bool) -> Iterator[Line]:
+    key, key_problem = _value_or_problem(lambda: options.api_key(None, required=True))
+    url, url_problem = _value_or_problem(lambda: options.base_url(None, allow_http=allow_http))
+    yield from (Line(Mark.PROBLEM, problem) for problem in (key_problem, url_problem) if problem)
     if not key or not url:
         return
-    if doubt := options.doubt(key):
-        yield Line(Mark.WARNING, doubt)
+    if warning := options.key_warning(key):
+        yield Line(Mark.WARNING, warning)
     client = Client(base_url=url, api_key=key, timeout=timeout, user_agent=f"emitkit-logging/{__version__}")
     try:
-        yield from _talk(client, url, mask, sends=sends, timeout=timeout)
+        yield from _ask(client, url, mask, sends=sends, timeout=timeout)
     finally:
         client.close()
 
 
-def _checked(option: Callable[[], str]) -> tuple[str, str]:
+def _value_or_problem(option: Callable[[], str]) -> tuple[str, str]:
     try:
         return option(), ""
     except ValueError as error:
         return "", str(error)
 
 
-def _talk(client: Client, url: str, mask: _Mask, *, sends: bool, timeout: float) -> Iterator[Line]:
-    way = f", through the proxy {client.proxy}" if client.proxy else ""
-    began, asked = time.perf_counter(), time.time()
+def _ask(client: Client, url: str, mask: _Mask, *, sends: bool, timeout: float) -> Iterator[Line]:
+    """Send the requests, and yield what each response means."""
+    route = f", through the proxy {client.proxy}" if client.proxy else ""
+    began, sent = time.perf_counter(), time.time()
     try:
         response = mask.response(client.exchange("GET", ME_PATH))
     except FAILURES as error:
-        yield Line(Mark.PROBLEM, f"{url} cannot be reached{way}: {trouble(error, timeout)}")
+        yield Line(Mark.PROBLEM, f"{url} cannot be reached{route}: {explain_error(error, timeout)}")
         return
-    took, received = time.perf_counter() - began, time.time()
-    yield Line(Mark.OK, f"{url} answers in {1000 * took:.0f} ms{way}")
-    finding = of_me(response, sends=sends)
-    yield from finding.lines
-    if not finding.is_ours:
+    duration, received = time.perf_counter() - began, time.time()
+    yield Line(Mark.OK, f"{url} answers in {1000 * duration:.0f} ms{route}")
+    account = read_account(response, sends=sends)
+    yield from account.lines
+    if not account.can_continue:
         return
     if sends:
         request = _test_event()
         try:
-            asked = time.time()
+            sent = time.time()
             response = mask.response(client.exchange("POST", request.path, request.body, request.key))
         except FAILURES as error:
-            yield Line(Mark.PROBLEM, f"the test event may not have arrived: {trouble(error, timeout)}")
+            yield Line(Mark.PROBLEM, f"the test event may not have arrived: {explain_error(error, timeout)}")
         else:
             received = time.time()
-            yield from of_event(response)
-    yield budget(response, is_truthful=finding.is_truthful)
-    yield clock(response, asked, received)
+            yield read_event(response)
+    yield read_quota(response, has_true_limits=account.has_true_limits)
+    yield read_clock(response, sent, received)
 
 
 def _test_event() -> ApiRequest:
@@ -162,35 +165,43 @@ def _test_event() -> ApiRequest:
     return ApiRequest(EVENTS_PATH, 201, event.encode(), uuid.uuid4().hex)
 
 
-def of_me(response: HttpResponse, *, sends: bool = False) -> Finding:
-    """Return what the response to ``GET /v1/me`` means; `sends` is whether a test event follows."""
+# What responses mean
+
+
+def read_account(response: HttpResponse, *, sends: bool = False) -> AccountResult:
+    """Return what the response to ``GET /v1/me`` means.
+
+    Args:
+        response: of the server, or of whatever else answers at the address.
+        sends: whether a test event follows.
+    """
     answer = responses.read(response, success=200)
     if answer.verdict is Verdict.ACCEPTED:
-        return Finding(tuple(_account(responses.json_object(response.body).get("data"))), is_ours=True)
+        return AccountResult(tuple(_account(responses.json_object(response.body).get("data"))), can_continue=True)
     if response.status == 404 and "html" in response.headers.get("content-type", ""):
         lines = [Line(Mark.OK, f"the server has no {ME_PATH}, like EmitKit's open-source server")]
         if not sends:
-            why = "such a server cannot say without side effects; --send finds out, with a test event"
-            lines.append(Line(Mark.UNKNOWN, f"whether the key is accepted: {why}"))
-        return Finding(tuple(lines), is_ours=True, is_truthful=False)
-    goes_on = response.status == 403 or response.status >= 500  # perhaps only of this endpoint
-    return Finding((Line(Mark.PROBLEM, refusal(response, success=200)),), is_ours=goes_on)
+            remedy = "such a server checks it only when an event is sent; --send sends a test event"
+            lines.append(Line(Mark.UNKNOWN, f"whether the key is accepted: {remedy}"))
+        return AccountResult(tuple(lines), can_continue=True, has_true_limits=False)
+    concerns_this_path = response.status == 403 or response.status >= 500  # perhaps an event can be sent all the same
+    lines = [Line(Mark.PROBLEM, explain_refusal(response, success=200))]
+    return AccountResult(tuple(lines), can_continue=concerns_this_path)
 
 
 def _account(data: object) -> Iterator[Line]:
     yield Line(Mark.OK, "the key is accepted, by a server of the current generation")
     account = data if isinstance(data, dict) else {}
-    names = [(what, _name(account.get(what))) for what in ("organization", "project")]
+    names = [(noun, _name(account.get(noun))) for noun in ("organization", "project")]
     scopes = account.get("scopes")
     if isinstance(scopes, list):
         names.append(("scopes", ", ".join(map(str, scopes)) or "none"))
     if any(name for _, name in names):
-        yield Line(Mark.OK, "; ".join(f"{what} {name}" for what, name in names if name))
+        yield Line(Mark.OK, "; ".join(f"{noun} {name}" for noun, name in names if name))
     if isinstance(scopes, list):
-        for scope, (is_needed, lost) in _SCOPES.items():
+        for scope, (mark, consequence) in _SCOPES.items():
             if scope not in scopes:
-                mark = Mark.PROBLEM if is_needed else Mark.WARNING
-                yield Line(mark, f"the key lacks the scope {scope}: {lost}; make a key that has it")
+                yield Line(mark, f"the key lacks the scope {scope}: {consequence}; make a key that has it")
 
 
 def _name(value: object) -> str:
@@ -199,27 +210,32 @@ def _name(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def of_event(response: HttpResponse) -> Iterator[Line]:
-    """Yield what the response to the test event means."""
+def read_event(response: HttpResponse) -> Line:
+    """Return what the response to the test event means."""
     if responses.read(response, success=201).verdict is not Verdict.ACCEPTED:
-        yield Line(Mark.PROBLEM, f"the test event was not taken: {refusal(response, success=201)}")
-        return
+        return Line(Mark.PROBLEM, f"the test event was not accepted: {explain_refusal(response, success=201)}")
     data = responses.json_object(response.body).get("data")
-    told = data if isinstance(data, dict) else {}
-    channel = told.get("channelName")
-    event_id = f", as {told['id']}" if isinstance(told.get("id"), str) else ""
-    where = channel if isinstance(channel, str) else _CHANNEL
-    yield Line(Mark.OK, f"a test event was accepted: it is in {where}{event_id}")
+    created = data if isinstance(data, dict) else {}
+    channel = created.get("channelName")
+    event_id = f", as {created['id']}" if isinstance(created.get("id"), str) else ""
+    return Line(
+        Mark.OK, f"a test event was accepted: it is in {channel if isinstance(channel, str) else _CHANNEL}{event_id}"
+    )
 
 
-def refusal(response: HttpResponse, *, success: int) -> str:
-    """Return what a response that is no success means, and what to do about it."""
+def explain_refusal(response: HttpResponse, *, success: int) -> str:
+    """Return what a response other than the success means, and the remedy.
+
+    Args:
+        response: of the server.
+        success: the status that the request has when it succeeds.
+    """
     answer = responses.read(response, success=success)
     detail, status = answer.detail, response.status
     if answer.verdict is Verdict.AMBIGUOUS_401:
         return (
-            f"the key is wrong, or the limit of requests is used up, which the open-source server does not tell apart: "
-            f"try again after a minute without any request ({detail})"
+            "the key is wrong, or the limit of requests is used up: the open-source server answers both in the same "
+            f"way; try again after a minute without any request ({detail})"
         )
     if answer.verdict is Verdict.LIMITED:
         wait = answer.retry_after
@@ -228,85 +244,88 @@ def refusal(response: HttpResponse, *, success: int) -> str:
         when = "later" if wait is None else f"in {wait:.0f} s"
         return f"no requests are left: try again {when} ({detail})"
     if 300 <= status < 400:
-        return f"it {detail.partition('; ')[2]}: usually the app's host instead of the API's; mend {_ADDRESS}"
+        return f"it {detail.partition('; ')[2]}: usually the app's host instead of the API's; correct {_ADDRESS}"
     if status == 401:
         return f"the key is refused: is {options.API_KEY_VARIABLE} that of the project, and still valid? ({detail})"
     if status == 403:
-        return f"the key may not do this: it lacks a scope, or its project is gone ({detail})"
+        return f"the key may not do this: it lacks a scope, or its project was deleted ({detail})"
     if status == 404:
         return f"there is no such endpoint: is the path in {_ADDRESS} right? ({detail})"
     if status == 407:
-        return f"the proxy wants a name and a password: set them in its address ({detail})"
+        return f"the proxy requires a user name and a password: set them in its address ({detail})"
     if status >= 500 or status == 408:
         return f"the server failed: try again later ({detail})"
     if status < 300:
         kind = response.headers.get("content-type", "").partition(";")[0] or "nothing"
-        return f"it answers HTTP {status} with {kind} that is not EmitKit's: is {_ADDRESS} the API's and not the app's?"
+        return (
+            f"it answers HTTP {status} with {kind}, which is not a response of EmitKit: is {_ADDRESS} the address of "
+            "the API, and not of the app?"
+        )
     return f"unexpected: {detail}"
 
 
-_ADDRESS = options.BASE_URL_VARIABLE
-
-
-def budget(response: HttpResponse, *, is_truthful: bool = True) -> Line:
-    """Return what is left of the rate limit's window."""
+def read_quota(response: HttpResponse, *, has_true_limits: bool = True) -> Line:
+    """Return how many requests are left in the current rate-limit window."""
     quota = responses.read(response, success=200).quota
-    if not is_truthful:
-        return Line(Mark.OK, "how many requests are left this server does not tell: the handler counts for itself")
+    if not has_true_limits:
+        return Line(Mark.OK, "the server does not report how many requests are left: the handler counts them itself")
     if quota is None:
-        return Line(Mark.OK, "no rate-limit headers: there is no limit, or something in between takes them away")
-    ends = f"the window ends in {quota.reset_in:.0f} s"
+        return Line(Mark.OK, "no rate-limit headers: there is no limit, or something between removes the headers")
     mark = Mark.OK if quota.remaining else Mark.WARNING
-    return Line(mark, f"{quota.remaining:,} of {quota.limit:,} requests left, {ends}")
+    left = f"{quota.remaining:,} of {quota.limit:,} requests left"
+    return Line(mark, f"{left}, the window ends in {quota.reset_in:.0f} s")
 
 
-def clock(response: HttpResponse, asked: float, received: float) -> Line:
+def read_clock(response: HttpResponse, sent: float, received: float) -> Line:
     """Return how this machine's clock differs from the server's.
 
     Args:
         response: with its `Date`, in whole seconds.
-        asked, received: when the request was sent and the response was there, in Unix seconds.
+        sent, received: when the request was sent and the response received, in Unix seconds.
     """
     try:
         date = email.utils.parsedate_to_datetime(response.headers["date"]).timestamp()
     except (KeyError, ValueError, TypeError, OverflowError):
-        return Line(Mark.WARNING, "the server sends no Date: whether the clocks agree is unknown")
-    # Date was the time at some moment in between, cut to its second
-    least, most = asked - date - 1.0, received - date
+        return Line(Mark.WARNING, "the server sends no Date: the clock cannot be compared")
+    # the server set Date at some moment between the two, and cut it to the second
+    least, most = sent - date - 1.0, received - date
     if least <= 0.0 <= most:
         return Line(Mark.OK, "the clock agrees with the server's")
     offset = least if least > 0 else most
     text = f"the clock is {abs(offset):,.0f} s {'ahead of' if offset > 0 else 'behind'} the server's"
     if abs(offset) <= CLOCK_TOLERANCE:
         return Line(Mark.OK, text)
-    return Line(Mark.WARNING, f"{text}: events tell a wrong time; set it, by NTP for example")
+    return Line(Mark.WARNING, f"{text}: events will have a wrong time; set the clock, for example by NTP")
 
 
-def trouble(error: BaseException, timeout: float) -> str:
-    """Return what an error instead of a response means, and what to do about it; `timeout` is in seconds."""
+# What errors mean
+
+
+def explain_error(error: BaseException, timeout: float) -> str:
+    """Return what an error in place of a response means, and the remedy; `timeout` is in seconds."""
     chain = list(_chain(error))
-    said = str(chain[-1]) or type(chain[-1]).__name__
+    cause = str(chain[-1]) or type(chain[-1]).__name__
 
-    def has(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(each, kinds) for each in chain)
+    def has(*types: type[BaseException]) -> bool:
+        return any(isinstance(each, types) for each in chain)
 
     if has(exceptions.ProxyError):
-        return f"the proxy fails, which the environment (https_proxy, no_proxy) sets: {said}"
+        return f"the proxy fails; https_proxy and no_proxy in the environment choose it: {cause}"
     if has(socket.gaierror):
-        return f"its name is not known: is {_ADDRESS} right, and is there a network? ({said})"
+        return f"the host name is unknown: is {_ADDRESS} right, and is there a network? ({cause})"
     if has(ConnectionRefusedError):
-        return f"the connection is refused: does the server run, and is the port right? ({said})"
+        return f"the connection is refused: does the server run, and is the port right? ({cause})"
     if has(ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted; REQUESTS_CA_BUNDLE names the file of another authority ({said})"
+        return f"its certificate is not trusted; REQUESTS_CA_BUNDLE names the file of another authority ({cause})"
     if has(ssl.SSLError, exceptions.SSLError):
-        return f"TLS fails: does the server speak https at this port? ({said})"
+        return f"TLS fails: does the server use https at this port? ({cause})"
     if has(TimeoutError, exceptions.TimeoutError):
-        return f"no answer within {timeout:g} s: is a firewall or a proxy in between? (--timeout waits longer)"
-    return f"{type(chain[-1]).__name__}: {said}"
+        return f"no answer within {timeout:g} s: does a firewall or a proxy block it? (--timeout waits longer)"
+    return f"{type(chain[-1]).__name__}: {cause}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it came of, the first cause last; urllib3 keeps some among the arguments."""
+    """Yield an error and its causes, the first cause last. urllib3 keeps some causes among the arguments."""
     following: list[object] = [error]
     seen: list[BaseException] = []
     while following:
@@ -318,16 +337,16 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 class _Mask:
-    """Takes the key out of whatever a server, a proxy or an error says, and what could drive a terminal."""
+    """Removes the key from the text of a server, a proxy or an error, and characters that control a terminal."""
 
     def __init__(self, key: str) -> None:
-        self._redactor = Redactor(literals=_spellings(key) if key else ())
+        self._redactor = Redactor(literals=_encodings(key) if key else ())
 
     def __call__(self, text: str) -> str:
         return "".join(char if char.isprintable() else " " for char in self._redactor.mask(text))
 
     def response(self, response: HttpResponse) -> HttpResponse:
-        """Return a response without the key: its text is cut later, and half a key could no longer be told."""
+        """Return a response without the key. Its text is shortened later, and a part of the key is not found then."""
         body = response.body
         content = responses.json_object(body)
         if content:
@@ -337,10 +356,6 @@ class _Mask:
         return dataclasses.replace(response, headers=headers, body=text.encode())
 
 
-def _spellings(key: str) -> Iterable[str]:
-    spellings: tuple[Callable[[str], str], ...] = (
-        str,
-        lambda text: urllib.parse.quote(text, safe=""),
-        lambda text: json.dumps(text)[1:-1],
-    )
-    return dict.fromkeys(spell(key) for spell in spellings)
+def _encodings(key: str) -> Iterable[str]:
+    """Return the key as it is, and as it appears in a URL and in JSON."""
+    return dict.fromkeys((key, urllib.parse.quote(key, safe=""), json.dumps(key)[1:-1]))

@@ -1,7 +1,8 @@
-"""Demo: the main job, end to end: uvicorn and gunicorn, configured to log to EmitKit, in front of a small shop.
+"""`emitkit-logging demo`: run uvicorn and gunicorn with a local EmitKit, and check what arrives.
 
-It starts a local EmitKit on a free port, then each server with nothing but a log configuration file, sends real
-requests, one of which raises inside the application, and checks what arrived. It needs the extra ``demo``.
+The demo starts a local EmitKit on a free port. It then starts each server, which is configured by a log configuration
+file alone, sends it real requests, one of which raises in the application, and checks which events arrive. It needs the
+extra ``demo``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 import urllib.error
@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 20.0
-"""Seconds for whatever is waited for."""
+"""Seconds to wait for a line of output, an answer or the end of a program."""
 
 NEEDED = ("starlette", "uvicorn", "gunicorn")
-"""What the extra installs."""
+"""The modules that the extra installs."""
 
-SHIPPED = Path("share", "emitkit-logging", "examples")
-"""Where the wheel puts the shop and its log configuration, below an installation's data (setup.cfg)."""
+FOLDER = Path(__file__).parent / "demo_app"
+"""The application that the servers run, and its log configuration."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -39,9 +39,9 @@ SERVERS: Mapping[str, tuple[str, ...]] = {
     "uvicorn": ("--port", "0", "--log-config", "logging.json", "shop:asgi"),
     "gunicorn": ("--bind", f"{LOOPBACK}:0", "--log-config-json", "logging.json", "--workers", "2", "shop:wsgi"),
 }
-"""Each server's module and its arguments, below the folder of the examples."""
+"""The module of each server and its arguments. They run in `FOLDER`."""
 
-# A proxy of the environment has no way to this machine's loopback, and installed examples are not ours to write to.
+# a proxy of the environment cannot reach this machine's loopback; an installed package's folder may be read-only
 _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -51,25 +51,22 @@ _ENVIRONMENT = {
 
 
 def demo(*, keep: bool = False) -> int:
-    """Run the demo, and print what the programs say, statistics and what is missing.
+    """Run the demo, and print the output of the programs, a summary and what is missing.
 
     Args:
-        keep: whether the local EmitKit stays up afterwards, until Ctrl-C.
+        keep: whether the local EmitKit runs on afterwards, until Ctrl-C.
 
     Returns:
-        The exit status: 0 when everything arrived, once, else 1.
+        The exit status: 0 when everything arrived exactly once, else 1.
     """
-    unable = hindrance(sys.platform, [name for name in NEEDED if importlib.util.find_spec(name) is None])
-    folder = examples(installations())
-    if unable is None and folder is None:
-        unable = f"the demo's shop is not installed: no {SHIPPED} in {sys.prefix}"
-    if unable is not None or folder is None:
-        print(unable, file=sys.stderr)
+    reason = obstacle(sys.platform, [name for name in NEEDED if importlib.util.find_spec(name) is None])
+    if reason is not None:
+        print(reason, file=sys.stderr)
         return 1
-    # Whoever ends this process means its children, too.
+    # a SIGTERM must also stop the programs that the demo started
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _run(folder, keep=keep)
+        return _run(keep=keep)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 1
@@ -77,39 +74,32 @@ def demo(*, keep: bool = False) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def hindrance(platform: str, missing: Iterable[str]) -> str | None:
-    """Return why the demo cannot run on a `platform` where the modules `missing` are, or `None`."""
+def obstacle(platform: str, missing: Iterable[str]) -> str | None:
+    """Return why the demo cannot run, or `None`.
+
+    Args:
+        platform: as `sys.platform` names it.
+        missing: the modules of `NEEDED` that are not installed.
+    """
     if platform == "win32":
         return "the demo needs gunicorn, which does not run on Windows"
-    lacking = ", ".join(missing)
-    return f"the demo needs {lacking}: pip install 'emitkit-logging[demo]'" if lacking else None
-
-
-def installations() -> list[Path]:
-    """Return the folders where the examples may be: a clone's, then those of what pip installs."""
-    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
-    installed = [Path(sysconfig.get_path("data", scheme)) / SHIPPED for scheme in schemes]
-    return [Path(__file__).parents[2] / "examples", *installed]
-
-
-def examples(folders: Iterable[Path]) -> Path | None:
-    """Return the first of the folders that has the shop and its log configuration."""
-    return next((each for each in folders if (each / "shop.py").is_file() and (each / "logging.json").is_file()), None)
+    names = ", ".join(missing)
+    return f"the demo needs {names}: pip install 'emitkit-logging[demo]'" if names else None
 
 
 def problems_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return what is missing or too much among the events that the customers of `SERVERS` cause, as sentences."""
+    """Return what is missing or too much among the events that the requests to `SERVERS` cause, as sentences."""
     events = list(events)
     found: collections.Counter[tuple[str, str, str]] = collections.Counter()
     for event in events:
-        who = event.get("userId") or ""
-        found[event["channelName"], event["title"], who.partition("-")[0]] += 1
+        user = event.get("userId") or ""
+        found[event["channelName"], event["title"], user.partition("-")[0]] += 1
     expected = collections.Counter({("general", "Page View", ""): 2})
     for server in SERVERS:
         expected["user-activity", "User Signed Up", server] += 2
         expected["revenue", "Purchase Completed", server] += 1
-    problems = [f"{count} × {what} missing" for what, count in (expected - found).items()]
-    problems += [f"{count} × {what} too many" for what, count in (found - expected).items() if what[0] != "alerts"]
+    problems = [f"{count} × {kind} missing" for kind, count in (expected - found).items()]
+    problems += [f"{count} × {kind} too many" for kind, count in (found - expected).items() if kind[0] != "alerts"]
     alerts = [event["metadata"] for event in events if event["channelName"] == "alerts"]
     traces = [alert["exception"]["stacktrace"] for alert in alerts if "exception" in alert]
     if len(alerts) != len(SERVERS) or sum("in charge" in trace for trace in traces) != len(SERVERS):
@@ -118,7 +108,12 @@ def problems_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def summary(events: Iterable[Mapping[str, Any]], seconds: float) -> list[str]:
-    """Return as lines how many events came in, in all and in each channel, and what is wrong with them."""
+    """Return as lines how many events arrived, in total and in each channel, and the problems.
+
+    Args:
+        events: as the local EmitKit stored them.
+        seconds: the duration of the demo.
+    """
     events = list(events)
     channels = sorted(collections.Counter(event["channelName"] for event in events).items())
     problems = problems_of(events)
@@ -130,13 +125,13 @@ def summary(events: Iterable[Mapping[str, Any]], seconds: float) -> list[str]:
     ]
 
 
-def _run(folder: Path, *, keep: bool) -> int:
+def _run(*, keep: bool) -> int:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
 
         def run(name: str, module: str, *arguments: str, **environment: str) -> _Program:
-            with _uninterrupted():  # a program that nobody knows of yet would be left behind
-                program = _Program(name, module, *arguments, folder=folder, **environment)
+            with _delayed_interrupt():  # between its start and the callback nothing would stop the program
+                program = _Program(name, module, *arguments, folder=FOLDER, **environment)
                 stack.callback(program.stop)
             return program
 
@@ -145,7 +140,7 @@ def _run(folder: Path, *, keep: bool) -> int:
         key = inbox.wait_for(r"EMITKIT_API_KEY=(\S+)")
         for name, arguments in SERVERS.items():
             server = run(name, name, *arguments, EMITKIT_BASE_URL=url, EMITKIT_API_KEY=key)
-            _visit(name, server.wait_for(r"(?:running on|Listening at:) (http://[\d.:]+)"))
+            _send_requests(name, server.wait_for(r"(?:running on|Listening at:) (http://[\d.:]+)"))
             server.stop()  # its exit delivers what still waits
         events = json.loads(_get(f"{url}/_inbox/events")[1])["events"]
         seconds = time.monotonic() - began
@@ -160,21 +155,22 @@ def _run(folder: Path, *, keep: bool) -> int:
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    came: list[int] = []
-    heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda *_: came.append(1)) for number in heeded}
+def _delayed_interrupt() -> Iterator[None]:
+    """Delay SIGINT and SIGTERM to the end of the block; a signal that is ignored stays ignored."""
+    received: list[int] = []
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *_: received.append(1)) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if came:
+    if received:
         raise KeyboardInterrupt
 
 
-def _visit(server: str, address: str) -> None:
-    """Be a few customers of the shop, one of whom cannot pay."""
+def _send_requests(server: str, address: str) -> None:
+    """Send the requests of a few customers, one of whose cards is declined."""
     for path in ("/", f"/signup?user={server}-ada", f"/signup?user={server}-bob", "/nowhere"):
         _get(address + path)
     _get(f"{address}/buy?user={server}-ada&amount=42.5")
@@ -187,23 +183,23 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _get(url: str) -> tuple[int, str]:
-    """Return the status and the text of an answer, whatever the status."""
+    """Return the status and the text of a response, also of an error."""
     try:
-        with _opener.open(url, timeout=PATIENCE) as answer:
-            return answer.status, answer.read().decode()
+        with _opener.open(url, timeout=PATIENCE) as response:
+            return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
 
 
 class _Program:
-    """A running program whose output is shown, line by line, behind its name."""
+    """A running program. Its output is printed line by line, each after the program's name."""
 
     def __init__(self, name: str, module: str, *arguments: str, folder: Path, **environment: str) -> None:
         self.name = name
         self._lines: list[str] = []
-        self._news = threading.Condition()
-        self._is_silent = False
+        self._changed = threading.Condition()
+        self._has_ended = False
         self.process = subprocess.Popen(  # noqa: S603 - programs of this module
             [sys.executable, "-m", module, *arguments],
             cwd=folder,
@@ -220,29 +216,33 @@ class _Program:
     def _read(self) -> None:
         for line in self.process.stdout or ():
             print(f"{self.name:>8} | {line}", end="", flush=True)
-            with self._news:
+            with self._changed:
                 self._lines.append(line)
-                self._news.notify_all()
-        with self._news:
-            self._is_silent = True
-            self._news.notify_all()
+                self._changed.notify_all()
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
 
     def wait_for(self, pattern: str) -> str:
-        """Return what the first group of `pattern` matches in a line of the output."""
+        """Return what the first group of `pattern` matches in a line of the output.
+
+        Raises:
+            SystemExit: when no line matches within `PATIENCE`, or before the program ends.
+        """
 
         def found() -> str | None:
             matches = (re.search(pattern, line) for line in self._lines)
             return next((match.group(1) for match in matches if match), None)
 
-        with self._news:
-            self._news.wait_for(lambda: found() or self._is_silent, PATIENCE)
-            said = found()
-        if said is None:
-            raise SystemExit(f"{self.name} did not say {pattern!r} within {PATIENCE:g} s, or ended before")
-        return said
+        with self._changed:
+            self._changed.wait_for(lambda: found() or self._has_ended, PATIENCE)
+            match = found()
+        if match is None:
+            raise SystemExit(f"{self.name} printed no line with {pattern!r} within {PATIENCE:g} s, or ended before")
+        return match
 
     def stop(self) -> None:
-        """Ask the program to end, and wait until it has."""
+        """End the program, by SIGKILL if it does not end within `PATIENCE` after SIGTERM."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:

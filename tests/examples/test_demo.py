@@ -1,4 +1,4 @@
-"""`emitkit-logging demo`: its report, and a complete run as in `make demo`."""
+"""`emitkit-logging demo`: how it judges the events, and a whole run as of `make demo`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import urllib.request
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from emitkit_logging.cli import demo, main
+from tests.programs import EXAMPLES
 
 PATIENCE = 60.0
 COMMAND = [sys.executable, "-m", "emitkit_logging", "demo"]
@@ -24,7 +24,7 @@ def event(channel: str, title: str, user: str | None = None, **metadata: object)
     return {"channelName": channel, "title": title, "userId": user, "metadata": metadata}
 
 
-def all_events() -> list[dict[str, object]]:
+def everything() -> list[dict[str, object]]:
     events = []
     for server in ("uvicorn", "gunicorn"):
         events.append(event("general", "Page View"))
@@ -34,10 +34,10 @@ def all_events() -> list[dict[str, object]]:
     return events
 
 
-def test_complete_delivery():
-    """The report confirms that all events of both servers arrived once."""
-    assert demo.problems_of(all_events()) == []
-    assert demo.summary(all_events(), 1.26) == [
+def test_everything():
+    """The events that the requests to both servers cause are complete, each once."""
+    assert demo.problems_of(everything()) == []
+    assert demo.summary(everything(), 1.26) == [
         "10 events in 1.3 s",
         "       2 in alerts",
         "       2 in general",
@@ -48,8 +48,8 @@ def test_complete_delivery():
 
 
 def test_missing_and_doubled():
-    """The report names each missing and each duplicate event."""
-    events = all_events()
+    """A missing event is reported, and one that came twice."""
+    events = everything()
     doubled = [*events[1:], events[1]]
     assert demo.problems_of(doubled) == [
         "1 × ('general', 'Page View', '') missing",
@@ -71,54 +71,41 @@ def test_missing_and_doubled():
     ],
 )
 def test_alerts(alerts, problem):
-    """Each server must cause one alert with the traceback of the application's exception."""
-    others = [each for each in all_events() if each["channelName"] != "alerts"]
+    """Each server has one alert, with the traceback of what the application raised."""
+    others = [each for each in everything() if each["channelName"] != "alerts"]
     assert [each.startswith(problem) for each in demo.problems_of(others + alerts)] == [True]
 
 
-def test_hindrance():
-    """Where the demo cannot run, the message gives the reason or the packages to install."""
-    assert demo.hindrance("linux", []) is None
-    assert "gunicorn, which does not run on Windows" in demo.hindrance("win32", [])
-    assert demo.hindrance("linux", ["uvicorn", "gunicorn"]) == (
+def test_obstacle():
+    """Where the demo cannot run, it reports why, or what to install."""
+    assert demo.obstacle("linux", []) is None
+    assert "gunicorn, which does not run on Windows" in demo.obstacle("win32", [])
+    assert demo.obstacle("linux", ["uvicorn", "gunicorn"]) == (
         "the demo needs uvicorn, gunicorn: pip install 'emitkit-logging[demo]'"
     )
 
 
-@pytest.mark.parametrize(
-    ("attribute", "value", "words"),
-    [
-        ("NEEDED", ("emitkit_not_there",), "pip install 'emitkit-logging[demo]'"),
-        ("SHIPPED", Path("not", "there"), "the demo's shop is not installed"),
-    ],
-)
-def test_not_installed(monkeypatch, capsys, attribute, value, words):
-    """A missing requirement is reported in one line, and nothing is started."""
-    monkeypatch.setattr(demo, attribute, value)
-    monkeypatch.setattr(demo, "__file__", "/nowhere/emitkit_logging/demo.py")
+def test_not_installed(monkeypatch, capsys):
+    """A missing package is reported in one line, and nothing is started."""
+    monkeypatch.setattr(demo, "NEEDED", ("emitkit_not_there",))
     assert main(["demo"]) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert words in output.err
-    assert len(output.err.splitlines()) == 1
+    assert output.err == "the demo needs emitkit_not_there: pip install 'emitkit-logging[demo]'\n"
 
 
-def test_examples(tmp_path):
-    """The shop is next to the package in a clone, and in the data folder after an installation."""
-    folders = demo.installations()
-    assert folders[0].name == "examples"
-    assert Path(sysconfig.get_path("data"), "share", "emitkit-logging", "examples") in folders
-    (tmp_path / "shop.py").touch()  # another folder of that name
-    assert demo.examples([tmp_path]) is None
-    found = demo.examples(folders)
-    assert {"shop.py", "logging.json"} <= {each.name for each in found.iterdir()}
+def test_application_is_in_the_package():
+    """The application that the demo runs is installed with the package; the examples refer to it."""
+    assert demo.FOLDER.is_relative_to(Path(demo.__file__).parent)
+    for name in ("shop.py", "logging.json"):
+        assert (demo.FOLDER / name).read_text(encoding="utf-8") == (EXAMPLES / name).read_text(encoding="utf-8")
 
 
 def test_silent_program(tmp_path, capsys):
-    """Waiting for a line ends when the program has ended without it."""
+    """Waiting for a line ends when the program ends."""
     (tmp_path / "short.py").write_text("print('hello')")
     program = demo._Program("short", "short", folder=tmp_path)
-    with pytest.raises(SystemExit, match="short did not say 'goodbye'"):
+    with pytest.raises(SystemExit, match="short printed no line with 'goodbye'"):
         program.wait_for("goodbye")
     program.stop()
     assert capsys.readouterr().out == "   short | hello\n"
@@ -139,7 +126,7 @@ def test_stubborn_program(tmp_path, monkeypatch):
 
 
 def test_demo(tmp_path):
-    """The demo ends by itself with all events delivered once, in any folder and with any proxy configured."""
+    """The demo ends by itself and finds each event once, in any folder and with a proxy in the environment."""
     environment = {**os.environ, "HOME": str(tmp_path), "http_proxy": "http://127.0.0.1:9"}
     done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -147,14 +134,14 @@ def test_demo(tmp_path):
 
 
 def test_demo_that_stays(tmp_path):
-    """With `--keep` the inbox stays up with all events until Ctrl-C."""
+    """With `--keep` the local EmitKit keeps its page open until Ctrl-C."""
     process = subprocess.Popen(
         [*COMMAND, "--keep"],
         env={**os.environ, "HOME": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        # a shell that runs in the background makes its children ignore SIGINT
+        # a shell in the background has its children ignore the interrupt
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     watchdog = threading.Timer(PATIENCE, process.kill)
@@ -170,7 +157,7 @@ def test_demo_that_stays(tmp_path):
 
 
 def test_interrupted(tmp_path):
-    """When the demo is ended, so are the programs that it started."""
+    """SIGTERM to the demo also ends the programs that it has started."""
     environment = {**os.environ, "HOME": str(tmp_path)}
     process = subprocess.Popen(
         COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
@@ -179,7 +166,7 @@ def test_interrupted(tmp_path):
     watchdog.start()
     found = next(filter(None, (re.search(r"listening on (http://\S+)", line) for line in process.stdout)))
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()  # until the last of them has closed the output
+    _, errors = process.communicate()  # until the last of them has let go of the output
     watchdog.cancel()
     assert (process.returncode, errors) == (1, "interrupted\n")
     with pytest.raises(OSError, match="refused"):

@@ -172,7 +172,7 @@ def test_hostile_keys(collected):
     (plain,) = collected(track())
     for event in (track(properties=hostile), track(context={**CONTEXT, **hostile})):
         (made,) = collected(event)
-        for name in ("channel", "title", "icon", "tags", "notify", "display_as", "questions", "user_id", "people"):
+        for name in ("channel", "title", "icon", "tags", "notify", "display_as", "questions", "user_id", "identities"):
             assert getattr(made, name) == getattr(plain, name), name
         assert (made.idempotency_key, made.kind, made.level) == (None, plain.kind, plain.level)
         assert made.metadata["category"] == "engagement"
