@@ -32,7 +32,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "_relay": DECIDING | {"stats", "_worker"},  # the same
     # what users import
     "": EVERYTHING,  # the package itself, which loads each public name on first use
-    "handler": DELIVERING | DESCRIBING | {"formatter"},
+    "handler": DELIVERING | DESCRIBING | {"formatter", "_assembly"},
+    "_assembly": DELIVERING | DESCRIBING | {"formatter"},
     "formatter": DESCRIBING,
     "filter": DESCRIBING | {"formatter"},
     "context": frozenset({"_api", "_events", "_context"}),  # narrowed below
@@ -52,7 +53,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 """For each package or module of the package what it may import beside itself (CONTRIBUTING)."""
 
-CONTEXT_MAY_IMPORT = frozenset({"converter", "extras", "redaction"})
+CONTEXT_MAY_IMPORT = frozenset({"captured", "converter", "extras", "merging", "redaction"})
 """The modules of `_events` that `context` may import."""
 
 INBOX_IMPORTERS = frozenset({"cli", "pytest_plugin"})
@@ -65,6 +66,7 @@ STANDARD_PRIVATE = frozenset(
     {
         "logging._lock",  # the lock that dictConfig holds while it closes handlers; no public name leads to it
         "logging._lock._is_owned",  # whether this thread holds it; no public method answers that
+        "sys._getframe",  # the call stack; the public inspect.stack reads source files
     }
 )
 """Private names of the standard library that are used because there is no public one."""

@@ -96,7 +96,7 @@ def test_requeue(run, server, handler, logger, path):
 def test_requeue_while_another_process_sends(left, run, monkeypatch):
     """A spool whose sender does not stop in time is not changed, and the exit status is 1."""
     monkeypatch.setattr(spool, "PATIENCE", 0.05)
-    monkeypatch.setattr(spool.store.Spool, "acquire", lambda *_: False)
+    monkeypatch.setattr(spool.spool.Spool, "acquire", lambda *_: False)
     status, lines = run(left, "--requeue")
     assert status == 1
     assert lines == ["another process is sending from this spool; try again when it has nothing to send"]
