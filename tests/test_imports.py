@@ -53,8 +53,11 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 """For each package or module of the package what it may import beside itself (CONTRIBUTING)."""
 
-CONTEXT_MAY_IMPORT = frozenset({"captured", "converter", "extras", "merging", "redaction"})
-"""The modules of `_events` that `context` may import."""
+OF_EVENTS: Mapping[str, frozenset[str]] = {
+    "context": frozenset({"converter", "extras", "merging", "redaction"}),
+    "_context": frozenset({"captured", "converter", "extras", "merging", "redaction"}),
+}
+"""The modules of `_events` that the event context may import."""
 
 INBOX_IMPORTERS = frozenset({"cli", "pytest_plugin"})
 """The only importers of `inbox`. They import it inside functions, since it needs the packages of an extra."""
@@ -180,12 +183,8 @@ def _objection(each: Import) -> str:
         return "it has no rule in ALLOWED"
     if target not in allowed and allowed is not EVERYTHING:
         return "this is not allowed"
-    if (
-        importer in ("context", "_context")
-        and target == "_events"
-        and each.target.rpartition(".")[2] not in CONTEXT_MAY_IMPORT
-    ):
-        return f"of _events only {', '.join(sorted(CONTEXT_MAY_IMPORT))}"
+    if importer in OF_EVENTS and target == "_events" and each.target.rpartition(".")[2] not in OF_EVENTS[importer]:
+        return f"of _events only {', '.join(sorted(OF_EVENTS[importer]))}"
     if target == "inbox" and importer not in INBOX_IMPORTERS:
         return "only cli and pytest_plugin may"
     if (target == "inbox" or importer in IMPORTS_NOTHING_EARLY) and not each.is_lazy:
