@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker
 from emitkit_logging._context.capture import capture
-from emitkit_logging._worker import lifecycle, own_calls
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._worker import lifecycle, native, own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.worker import Worker, holds_logging_lock
 from emitkit_logging.formatter import EmitKitFormatter
@@ -128,11 +131,15 @@ class EmitKitHandler(logging.Handler):
         self._is_closed = False
         self._failed_flush: float | None = None
         self._worker: Worker | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
+        self._making = native.Token()
+        self._early: deque[CapturedRecord] = deque()
+        self._late = 0
         if self._enabled:
             options.warn_unusual_key(key)
-            worker = self._renew_worker()
+            worker = self._made_worker()
             lifecycle.watch(self)
-            if worker.has_waiting():
+            if worker is not None and worker.has_waiting():
                 self._start(worker)
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
@@ -153,7 +160,7 @@ class EmitKitHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit a record, without a lock; whatever goes wrong is left to `handleError`."""
-        if self._worker is None:
+        if not self._enabled:
             return False
         try:
             if self.filters:
@@ -176,15 +183,16 @@ class EmitKitHandler(logging.Handler):
             return
         if record.name == own_calls.LOGGER_NAME or (own_calls.under_way and own_calls.is_own(record)):
             return
-        worker = self._worker
-        if worker is None:
-            return
         if self._is_closed:
-            worker.refuse()
+            self._refuse()
             return
         captured = capture(record, self._converter)
         if type(level) is not int:  # a record made of a dict without it
             level = captured.attributes["levelno"] = int(level) if isinstance(level, int | float) else logging.NOTSET
+        worker = self._worker
+        if worker is None:
+            self._accept_early(captured)
+            return
         worker.append(captured)
         if level >= worker.wake_level:
             worker.wake()
@@ -207,8 +215,8 @@ class EmitKitHandler(logging.Handler):
             TypeError, ValueError: for an id, traits or aliases that cannot be used.
         """
         identity = self._event_formatter.identity(user_id, traits, aliases, time.time())
-        worker = self._worker
-        if worker is None or self._is_closed:
+        worker = None if self._is_closed or not self._enabled else self._made_worker()
+        if worker is None:
             return
         worker.identify(identity)
         if not worker.is_started:
@@ -256,7 +264,9 @@ class EmitKitHandler(logging.Handler):
     @property
     def stats(self) -> Stats:
         """What became of the records so far."""
-        return Stats() if self._worker is None else self._worker.stats()
+        if self._worker is not None:
+            return self._worker.stats()
+        return Stats(accepted=self._late, dropped={"shutdown": self._late} if self._late else {})
 
     def before_fork(self) -> None:
         """Prepare for a fork."""
@@ -269,14 +279,51 @@ class EmitKitHandler(logging.Handler):
             self._worker.after_fork()
 
     def start_anew(self) -> None:
-        """Begin again in a forked child: an empty queue, a thread and a connection of its own, no inherited lock."""
-        if self._worker is not None:
-            self._renew_worker()
+        """Begin again in a forked child: nothing inherited is used, and a worker is made when it is first needed."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._worker, self._finalizer, self._late = None, None, 0
+        self._making, self._early = native.Token(), deque()
 
-    def _renew_worker(self) -> Worker:
-        self._worker = make_worker(self._settings, self._formatting)
-        weakref.finalize(self, self._worker.end).atexit = False
+    def deliver(self) -> None:
+        """Deliver what waits, as at the end of a process, within `shutdown_timeout`; go on after that."""
+        if self._worker is not None and not self._is_closed:
+            self._worker.deliver(monotonic() + self._shutdown_timeout)
+
+    def _refuse(self) -> None:
+        if self._worker is None:
+            self._late += 1
+        else:
+            self._worker.refuse()
+
+    def _made_worker(self) -> Worker | None:
+        """Return the worker, made when it is first needed; `None` while another call is making it."""
+        if self._worker is None and self._making.acquire(0.0):
+            try:
+                if self._worker is None:
+                    worker = make_worker(self._settings, self._formatting)
+                    self._finalizer = weakref.finalize(self, worker.end)
+                    self._finalizer.atexit = False
+                    self._worker = worker
+            finally:
+                self._making.release()
         return self._worker
+
+    def _accept_early(self, captured: CapturedRecord) -> None:
+        """Accept a record in a forked child that has no worker yet.
+
+        Another thread may be making it, or this one, which the garbage collector has interrupted: nobody waits.
+        """
+        self._early.append(captured)
+        worker = self._made_worker()
+        if worker is None:
+            return  # whoever is making it finds the record
+        while self._early:
+            with contextlib.suppress(IndexError):  # another thread took it
+                worker.append(self._early.popleft())
+        worker.wake()
+        if not worker.is_started:
+            self._start(worker)
 
     def _start(self, worker: Worker) -> None:
         lifecycle.prepare_exit()

@@ -514,6 +514,10 @@ class Outbox:
             attempt.rests_until = -math.inf
         self._identifies_rest_until = -math.inf
 
+    def carry_on(self) -> None:
+        """Go on as before `hurry`: the process did not end."""
+        self._pace.closing = False
+
     @property
     def newest(self) -> int:
         """The age of what came in last; ages grow by one."""

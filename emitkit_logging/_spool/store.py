@@ -328,6 +328,11 @@ class SpoolStore:
         if self._exits_at is not None and not self._is_closed and not self._spool.is_shared():
             self._outbox.hurry(max(0.0, self._exits_at - monotonic()))
 
+    def carry_on(self) -> None:
+        """Go on as before `hurry`: the process did not end."""
+        self._exits_at = None
+        self._outbox.carry_on()
+
     def is_done(self) -> bool:
         """Whether the background thread may end: nothing of this process waits."""
         return self._is_closed or self.mark()()

@@ -1,23 +1,31 @@
-"""Process: what forks and exits mean for the handlers of this process."""
+"""What forks and exits mean for the handlers of this process.
+
+`atexit` is enough for a process that ends by itself: logging closes its handlers there. This module adds what happens
+before that, and the processes that end without exit hooks: children of multiprocessing and billiard, Celery's worker
+processes, and uvicorn after a signal (see "Who runs exit hooks" in the documentation).
+"""
 
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import sys
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Protocol
 
 from emitkit_logging._worker import own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.worker import Worker
 
 
-class Forkable(Protocol):
-    """What must know when its process is forked, or ends as the child of one: a handler."""
+class Watched(Protocol):
+    """What this module calls when its process forks or ends: a handler."""
 
     def before_fork(self) -> None:
-        """Prepare for the fork."""
+        """Prepare for a fork."""
 
     def after_fork(self) -> None:
         """Go on in the parent."""
@@ -25,93 +33,144 @@ class Forkable(Protocol):
     def start_anew(self) -> None:
         """Begin again in the child."""
 
-    def close(self) -> None:
-        """Deliver what waits and end."""
+    def deliver(self) -> None:
+        """Deliver what waits, as at the end of a process, and go on."""
 
 
-_handlers: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_handlers: dict[int, weakref.ref[Watched]] = {}
 _left_behind: dict[Worker, float] = {}
+_prepared: set[str] = set()
 _is_exiting = False
-_is_forked = False
-_is_exit_known = False
 
 
-def watch(handler: Forkable) -> None:
-    """Let a handler know when this process is forked."""
-    _handlers.add(handler)
+def watch(handler: Watched) -> None:
+    """Call a handler when this process forks or ends, as long as it exists."""
+    number = id(handler)
+    _handlers[number] = weakref.ref(handler, lambda _: _handlers.pop(number, None))
+
+
+def _watched() -> list[Watched]:
+    # copied in one step of the interpreter: another thread may be making a handler
+    found = [reference() for reference in list(_handlers.values())]
+    return [handler for handler in found if handler is not None]
 
 
 def is_exiting() -> bool:
-    """Tell whether the interpreter is running its exit hooks; logging closes its handlers as the last of them."""
+    """Whether the interpreter runs its exit hooks; logging closes its handlers in the last of them."""
     return _is_exiting
 
 
-def leave_behind(unfinished: Worker, timeout: float) -> None:
-    """Let a listener whose handler is closed deliver what it has, at the latest at exit.
+def deliver_all() -> None:
+    """Deliver what waits in all handlers, as at the end of a process."""
+    for handler in _watched():
+        handler.deliver()
+
+
+def leave_behind(worker: Worker, timeout: float) -> None:
+    """Let a worker whose handler is closed deliver what it has, at the latest at exit.
 
     Args:
-        unfinished: the listener.
+        worker: the worker.
         timeout: seconds that it may take at exit.
     """
-    for finished in [other for other in _left_behind if other.stats().pending == 0]:
+    for finished in [other for other in list(_left_behind) if other.stats().pending == 0]:
         del _left_behind[finished]
-    _left_behind[unfinished] = timeout
-
-
-def prepare_exit() -> None:
-    """Make sure that a forked child delivers its records before it ends: those of multiprocessing skip `atexit`."""
-    global _is_exit_known  # noqa: PLW0603 - one process, one exit
-    if not _is_forked or _is_exit_known:
-        return
-    _is_exit_known = True
-    for name in ("multiprocessing", "billiard"):
-        package, util = sys.modules.get(name), sys.modules.get(f"{name}.util")
-        if package is not None and util is not None and package.current_process().name != "MainProcess":
-            util.Finalize(None, _close_all, exitpriority=-1)
+    _left_behind[worker] = timeout
 
 
 def report_lost(lost: int) -> None:
-    """Say on stderr that records could not be delivered; the log may be gone by then."""
+    """Print on stderr how many records could not be delivered; the log may be gone by then."""
     if lost and sys.stderr is not None:
         print(f"emitkit-logging: {lost} log records could not be delivered before the exit", file=sys.stderr)  # noqa: T201
 
 
-def _close_all() -> None:
-    for handler in list(_handlers):
-        handler.close()
+# Processes that end without exit hooks
+
+
+def prepare_exit() -> None:
+    """Make sure that this process delivers its records before it ends; called when a worker starts."""
+    for name, prepare in (
+        ("multiprocessing.util", _at_end_of_multiprocessing),
+        ("billiard.util", _at_end_of_multiprocessing),
+        ("celery.signals", _at_end_of_celery),
+        ("uvicorn.server", _at_end_of_uvicorn),
+    ):
+        module = sys.modules.get(name)
+        if module is not None and name not in _prepared and prepare(module):
+            _prepared.add(name)
+
+
+def _at_end_of_multiprocessing(util: ModuleType) -> bool:
+    """Deliver when a child process has done its work: it ends by `os._exit`, however its handler was made."""
+    package = sys.modules[util.__name__.partition(".")[0]]
+    if package.current_process().name == "MainProcess":
+        return False
+    # after the finalizers of the application, which may log
+    util.Finalize(None, deliver_all, exitpriority=-1)
+    return True
+
+
+def _at_end_of_celery(signals: ModuleType) -> bool:
+    """Deliver when a worker process of Celery is replaced or ends: its parent then ends it by a signal."""
+    signals.worker_process_shutdown.connect(_on_celery_shutdown, weak=False)
+    return True
+
+
+def _on_celery_shutdown(**_: Any) -> None:
+    deliver_all()
+
+
+def _at_end_of_uvicorn(module: ModuleType) -> bool:
+    """Deliver when uvicorn has shut down: after that it ends its process by the signal that it got."""
+    server = module.Server
+    server.shutdown = _delivering(server.shutdown)
+    return True
+
+
+def _delivering(shutdown: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(shutdown)
+    async def shut_down(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await shutdown(*args, **kwargs)
+        finally:
+            deliver_all()
+
+    return shut_down
+
+
+# The interpreter's own exit, and forks
 
 
 def _exiting() -> None:
     global _is_exiting  # noqa: PLW0603 - one process, one exit
     _is_exiting = True
     lost = 0
-    for unfinished, timeout in list(_left_behind.items()):
-        if not unfinished.finish(monotonic() + timeout):
-            lost += unfinished.give_up()
+    for worker, timeout in list(_left_behind.items()):
+        if not worker.finish(monotonic() + timeout):
+            lost += worker.give_up()
     _left_behind.clear()
     report_lost(lost)
 
 
-def _forking() -> None:
-    for handler in list(_handlers):
+def _before_fork() -> None:
+    for handler in _watched():
         handler.before_fork()
 
 
-def _has_forked() -> None:
-    for handler in list(_handlers):
+def _after_fork_in_parent() -> None:
+    for handler in _watched():
         handler.after_fork()
 
 
-def _forked() -> None:
-    global _is_forked, _is_exit_known
-    _is_forked, _is_exit_known = True, False
+def _after_fork_in_child() -> None:
+    _prepared.difference_update(("multiprocessing.util", "billiard.util"))
     own_calls.under_way.clear()
     _left_behind.clear()
-    for handler in list(_handlers):
+    for handler in _watched():
         handler.start_anew()
 
 
 # logging registered its own hook when it was imported: this one runs before it
 atexit.register(_exiting)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_forking, after_in_parent=_has_forked, after_in_child=_forked)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

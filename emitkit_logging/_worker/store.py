@@ -67,6 +67,9 @@ class Store(Protocol):
             A function that says whether this process has nothing more to do.
         """
 
+    def carry_on(self) -> None:
+        """Go on as before `hurry`: the process did not end."""
+
     def is_done(self) -> bool:
         """Whether the background thread may end."""
 
@@ -139,6 +142,10 @@ class MemoryStore:
         """Prepare for the end of the process: everything that waits is to be delivered by the deadline."""
         self._outbox.hurry(max(0.0, deadline - monotonic()))
         return lambda: self._outbox.is_empty
+
+    def carry_on(self) -> None:
+        """Go on as before `hurry`: the process did not end."""
+        self._outbox.carry_on()
 
     def is_done(self) -> bool:
         """Whether the background thread may end: nothing waits."""

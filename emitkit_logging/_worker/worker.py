@@ -148,6 +148,20 @@ class Worker(QueueListener):
             is_done = self._store.hurry(deadline)
         return self._until(is_done, deadline)
 
+    def deliver(self, deadline: float) -> bool:
+        """Do what `finish` does, and go on as before.
+
+        Args:
+            deadline: on the monotonic clock, in seconds.
+
+        Returns:
+            Whether all of it is settled.
+        """
+        is_settled = self.finish(deadline)
+        with self._locked():
+            self._store.carry_on()
+        return is_settled
+
     def give_up(self) -> int:
         """Stop delivering, and return how many accepted records are lost by that."""
         with self._locked():
