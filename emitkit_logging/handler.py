@@ -16,8 +16,9 @@ from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker
 from emitkit_logging._context.capture import capture
 from emitkit_logging._events.captured import CapturedRecord
-from emitkit_logging._worker import lifecycle, native, own_calls
+from emitkit_logging._worker import lifecycle, native
 from emitkit_logging._worker.clock import monotonic
+from emitkit_logging._worker.own_calls import LOGGER_NAME, is_own, under_way
 from emitkit_logging._worker.worker import Worker, holds_logging_lock
 from emitkit_logging.formatter import EmitKitFormatter
 from emitkit_logging.stats import Stats
@@ -181,7 +182,7 @@ class EmitKitHandler(logging.Handler):
         is_event = type(event) is str and event
         if not is_event and level < self._plain_level and not self._event_formatter.accepts(record):
             return
-        if record.name == own_calls.LOGGER_NAME or (own_calls.under_way and own_calls.is_own(record)):
+        if record.name == LOGGER_NAME or (under_way and is_own(record)):
             return
         if self._is_closed:
             self._refuse()

@@ -15,12 +15,12 @@ from emitkit_logging._events.captured import (
     UNTRUSTED_KEY,
     CapturedRecord,
     Marker,
-    RestoredRecord,
     exception_of,
     message_of,
 )
 from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter
 
+_new = CapturedRecord.__new__
 _SMALL = frozenset((int, float, bool, type(None)))
 
 
@@ -31,18 +31,19 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
         record: the record; it is not changed.
         converter: converts values that could change after the call.
     """
-    captured = CapturedRecord(record.__dict__.copy())
-    if type(record) is not logging.LogRecord:
-        return record.captured if type(record) is RestoredRecord else _capture_closely(captured, record, converter)
+    # made without a call of its constructor, which would take longer than all else here
+    captured = _new(CapturedRecord)
+    captured.attributes = attributes = record.__dict__.copy()
     if (
-        record.args
+        type(record) is not logging.LogRecord
+        or record.args
         or record.exc_info
         or record.exc_text
         or type(record.msg) is not str
         or len(record.msg) > LONGEST_TEXT
     ):
         return _capture_closely(captured, record, converter)
-    for value in islice(captured.attributes.values(), extras.STANDARD_COUNT, None):
+    for value in islice(attributes.values(), extras.STANDARD_COUNT, None):
         kind = type(value)
         if kind is str:
             if len(value) > LONGEST_TEXT:
@@ -57,6 +58,8 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
 
 
 def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, converter: JsonConverter) -> CapturedRecord:
+    if isinstance(record, RestoredRecord):
+        return record.captured
     attributes = captured.attributes
     captured.is_scalar = False
     captured.is_trusted = attributes.pop(UNTRUSTED_KEY, None) is not Marker.UNTRUSTED

@@ -97,7 +97,8 @@ class CapturedRecord:
     @property
     def priority(self) -> int:
         """The number by which it waits, greater first: its level, or less than any level if it is not trusted."""
-        return self.level if self.is_trusted else UNTRUSTED_PRIORITY
+        level: int = self.attributes["levelno"]
+        return level if self.is_trusted else UNTRUSTED_PRIORITY
 
     @property
     def message(self) -> str:

@@ -80,7 +80,7 @@ class FoldKeys:
             return None
         name, category = attributes.get("event"), attributes.get("category")
         if type(name) is str and name:
-            return self._of_event(name, category if type(category) is str else None, captured.level)
+            return self._of_event(name, category if type(category) is str else None, attributes["levelno"])
         if type(category) is str or self._names_from_messages:
             return None
         return self._of_plain(captured)
@@ -95,7 +95,8 @@ class FoldKeys:
         return key
 
     def _of_plain(self, captured: CapturedRecord) -> FoldKey | None:
-        attributes, level = captured.attributes, captured.level
+        attributes = captured.attributes
+        level = attributes["levelno"]
         if type(attributes["msg"]) is not str or attributes["exc_text"] is not None:
             return None
         level_name = str(attributes["levelname"])
