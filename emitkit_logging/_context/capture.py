@@ -15,6 +15,7 @@ from emitkit_logging._events.captured import (
     UNTRUSTED_KEY,
     CapturedRecord,
     Marker,
+    RestoredRecord,
     exception_of,
     message_of,
 )
