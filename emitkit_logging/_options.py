@@ -6,7 +6,6 @@ option and says what would be right.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import os
@@ -14,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from emitkit_logging._api.contract import LONGEST_CHANNEL
+from emitkit_logging._api.hosts import is_loopback
+from emitkit_logging._api.limits import LONGEST_CHANNEL
 
 API_KEY_VARIABLE = "EMITKIT_API_KEY"
 BASE_URL_VARIABLE = "EMITKIT_BASE_URL"
@@ -159,21 +159,11 @@ def base_url(value: object, *, allow_http: bool) -> str:
         raise ValueError("base_url: must be an address such as 'https://api.emitkit.com'")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("base_url: must not carry a user, a password, a query or a fragment")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+    if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise ValueError(
             f"base_url: plain http to {host} would send the API key readable; use https, or allow_http=True"
         )
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback
 
 
 def doubt(key: str) -> str:

@@ -15,8 +15,9 @@ from pythonjsonlogger.json import JsonFormatter
 
 from emitkit_logging import _options as options
 from emitkit_logging import context
-from emitkit_logging._api.contract import (
-    CURRENT,
+from emitkit_logging._api.contract import CURRENT, waits
+from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.limits import (
     LONGEST_CHANNEL,
     LONGEST_ICON,
     LONGEST_ID,
@@ -25,9 +26,7 @@ from emitkit_logging._api.contract import (
     LONGEST_TITLE,
     MOST_ALIASES,
     MOST_TAGS,
-    waits,
 )
-from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import shorten, units
 from emitkit_logging._events import captured, extras, inference
 from emitkit_logging._events.captured import plain_kind

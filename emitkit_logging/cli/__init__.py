@@ -19,6 +19,7 @@ from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._options import number
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._spool import store as spool
+from emitkit_logging.inbox import arguments as inbox
 
 _PATIENCE = 15.0
 """Seconds to wait for another process that sends: longer than the lease of one that stands still."""
@@ -26,19 +27,16 @@ _PATIENCE = 15.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say, and return the exit status."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] == ["inbox"]:  # its own parser knows what follows, --help included
-        from emitkit_logging.inbox.__main__ import main as inbox  # noqa: PLC0415 - an extra
-
-        return inbox(given[1:])
     parser = _parser()
-    options = parser.parse_args(given)
+    options = parser.parse_args(arguments)
     if options.command == "check":
         return _check(parser, options)
     if options.command == "demo":
         from emitkit_logging.cli.demo import demo  # noqa: PLC0415 - an extra
 
         return demo(keep=options.keep)
+    if options.command == "inbox":
+        return inbox.run(options)
     path = options.path.expanduser().absolute()
     if not path.is_file():
         parser.exit(2, f"{parser.prog}: {path} is no spool\n")
@@ -85,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=float, default=120.0, metavar="SECONDS", help="of --flush (default: %(default)s)"
     )
 
-    commands.add_parser("inbox", help="a local EmitKit", add_help=False)
+    inbox.add_arguments(commands.add_parser("inbox", help="a local EmitKit", description=inbox.DESCRIPTION))
     showing = commands.add_parser(
         "demo",
         help="uvicorn and gunicorn log to a local EmitKit",

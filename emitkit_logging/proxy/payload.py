@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from emitkit_logging import context
-from emitkit_logging._api.contract import LONGEST_ID
+from emitkit_logging._api.limits import LONGEST_ID
 from emitkit_logging._events import extras, inference
 from emitkit_logging._events.captured import GUEST, GUEST_MARK
 from emitkit_logging.proxy.request import Headers, Visit

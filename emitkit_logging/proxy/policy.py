@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from cachetools import TTLCache
 
 from emitkit_logging import _options as options
-from emitkit_logging._api.contract import LONGEST_CHANNEL
+from emitkit_logging._api.limits import LONGEST_CHANNEL
 from emitkit_logging.proxy.payload import MOST_BYTES, Enrich, PayloadError, enrich_of, events_of, logger_of, replay
 from emitkit_logging.proxy.request import Visit
 

@@ -1,14 +1,14 @@
-"""Faults on demand: a bad day for the application that is tried out. Pure.
+"""Faults on demand, to try an application under a failing server.
 
-Each is a line: what happens, and to which requests::
+A fault is written as a line, which says what happens and to which requests::
 
     503                 this status, and nothing is stored
     hang 5s             a pause before the request is looked at
     drop-request        the connection is closed, and nothing is stored
-    drop-response       the request is carried out, and the connection closed without an answer
-    html                200 and a web page, as from something in between
+    drop-response       the request is carried out, and the connection is closed without a response
+    html                200 and a web page, as a proxy in between may answer
 
-with `every 10` (the tenth request, the twentieth, …) or `times 3` (the first three) behind it, or both.
+`every 10` (the tenth request, the twentieth, …) or `times 3` (the first three) may follow, or both.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _LINE = re.compile(
 
 @dataclass
 class Fault:
-    """One kind of trouble.
+    """One kind of fault.
 
     Attributes:
-        text: as it was asked for.
+        text: the line that it was made from.
         kind: one of the constants above.
         number: the status, or seconds.
-        every: to which requests it happens: each that has this many before it and with it.
-        times: how often at most, or `None`.
+        every: it happens to every request whose number is a multiple of this.
+        times: how often it happens at most; `None`: no limit.
     """
 
     text: str
@@ -43,20 +43,24 @@ class Fault:
     number: float = 0.0
     every: int = 1
     times: int | None = None
-    _seen: int = field(default=0, init=False)
-    _done: int = field(default=0, init=False)
+    _requests: int = field(default=0, init=False)
+    _happened: int = field(default=0, init=False)
 
-    def strikes(self) -> bool:
-        """Count a request, and say whether it is struck."""
-        self._seen += 1
-        if self._seen % self.every or (self.times is not None and self._done >= self.times):
+    def count_request(self) -> bool:
+        """Count a request, and return whether the fault happens to it."""
+        self._requests += 1
+        if self._requests % self.every or (self.times is not None and self._happened >= self.times):
             return False
-        self._done += 1
+        self._happened += 1
         return True
 
 
 def parse(text: str) -> Fault:
-    """Return the fault that `text` asks for; raise `ValueError`, with what would be right, for anything else."""
+    """Return the fault that a line describes.
+
+    Raises:
+        ValueError: for anything else, with what would be right.
+    """
     found = _LINE.fullmatch(text.strip())
     if found is None:
         raise ValueError(
@@ -72,7 +76,7 @@ def parse(text: str) -> Fault:
 
 
 class Faults:
-    """Those that are in force."""
+    """The faults in force."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._faults: list[Fault] = []
@@ -80,7 +84,11 @@ class Faults:
 
     @property
     def texts(self) -> list[str]:
-        """As they were asked for; setting them begins anew. Raises `ValueError` for what is none."""
+        """The lines of the faults; setting them starts all counts again.
+
+        Raises:
+            ValueError: for a line that describes no fault.
+        """
         return [fault.text for fault in self._faults]
 
     @texts.setter
@@ -89,6 +97,6 @@ class Faults:
             raise ValueError(f"faults are a list of texts, not {texts!r}")  # noqa: TRY004 - as for what is in it
         self._faults = [parse(text) for text in texts]
 
-    def strike(self) -> list[Fault]:
-        """Count a request; return what happens to it, in the order of the list."""
-        return [fault for fault in self._faults if fault.strikes()]
+    def count_request(self) -> list[Fault]:
+        """Count a request, and return the faults that happen to it, in the order of the list."""
+        return [fault for fault in self._faults if fault.count_request()]

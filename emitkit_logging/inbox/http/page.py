@@ -1,7 +1,4 @@
-"""The inbox's page and what it asks for: for whoever is on this machine, or knows a key.
-
-Needs the extra ``inbox``: import this module only where it is used.
-"""
+"""The page and the data that it requests: for users of this machine, or with an API key where it is public."""
 
 from __future__ import annotations
 
@@ -18,24 +15,26 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from emitkit_logging._api.contract import Invalid, parse
-from emitkit_logging.inbox.feed import least_level, level_of
-from emitkit_logging.inbox.hosts import is_loopback
-from emitkit_logging.inbox.questions import Over
+from emitkit_logging._api.hosts import is_loopback
+from emitkit_logging.inbox.emulation.javascript import parse
+from emitkit_logging.inbox.emulation.refusals import Invalid
+from emitkit_logging.inbox.masking import mask_keys
+from emitkit_logging.inbox.store.event import least_level, level_of
+from emitkit_logging.inbox.store.questions import NotWaiting
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from emitkit_logging.inbox.faults import Faults
-    from emitkit_logging.inbox.feed import Feed
-    from emitkit_logging.inbox.generations import Generation
-    from emitkit_logging.inbox.questions import Questions
+    from emitkit_logging.inbox.config import InboxConfig
+    from emitkit_logging.inbox.emulation.faults import Faults
+    from emitkit_logging.inbox.store.feed import Feed
+    from emitkit_logging.inbox.store.questions import Questions
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-"""The Content-Security-Policy: nothing runs but the page's own file, and nothing leaves this machine."""
+"""The Content-Security-Policy: no script runs but the page's own, and no other host is asked."""
 
 NEWS_EVERY = 0.1
 """Seconds between two messages of the stream."""
@@ -43,15 +42,17 @@ NEWS_EVERY = 0.1
 MOST_NEWS = 100
 """Events in one message of the stream."""
 
+_DEFAULT_ROWS = 50
 _MOST_ROWS = 200
-_STILL_THERE = 15.0
+_KEEP_ALIVE_EVERY = 15.0
+_SCRIPT = "text/javascript; charset=utf-8"
 _FILES = {
     "": ("index.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
-    "page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "page.js": ("page.js", _SCRIPT),
     "page.svg": ("page.svg", "image/svg+xml"),
 }
-_SAFE = {
+_SECURITY_HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -63,56 +64,20 @@ _SAFE = {
 _Respond = Callable[["Request"], Awaitable[Response]]
 
 
-class Page:
-    """The page of a feed. `keys` are never shown, and open the page where it is `is_public`."""
+class PageAccess:
+    """Who may use the page.
 
-    def __init__(
-        self,
-        feed: Feed,
-        generation: Generation,
-        keys: tuple[str, ...],
-        questions: Questions,
-        trouble: Faults,
-        *,
-        prefix: str,
-        is_public: bool,
-        is_closing: Callable[[], bool],
-    ) -> None:
-        self._feed = feed
-        self._generation = generation
+    Args:
+        keys: the API keys, which open the page where it is public.
+        is_public: whether other machines can reach the page.
+    """
+
+    def __init__(self, keys: tuple[str, ...], *, is_public: bool) -> None:
         self._keys = keys
-        self._questions = questions
-        self._trouble = trouble
-        self._prefix = prefix
         self._is_public = is_public
-        self._is_closing = is_closing
 
-    def routes(self) -> list[Route]:
-        """Return the routes of the page, its files and its questions."""
-
-        def route(path: str, method: str, respond: _Respond) -> Route:
-            @functools.wraps(respond)
-            async def admitted(request: Request) -> Response:
-                response = self._turned_away(request) or await respond(request)
-                response.headers.update(_SAFE)
-                return response
-
-            return Route(f"{self._prefix}/{path}", admitted, methods=[method])
-
-        return [
-            *(route(path, "GET", functools.partial(self._file, *told)) for path, told in _FILES.items()),
-            route("_inbox/events", "GET", self._all_events),
-            route("_inbox/feed", "GET", self._rows),
-            route("_inbox/stream", "GET", self._stream),
-            route("_inbox/read", "POST", self._read),
-            route("_inbox/clear", "POST", self._clear),
-            route("_inbox/events/{event_id}/answer", "POST", self._answer),
-            route("_inbox/faults", "GET", self._faults),
-            route("_inbox/faults", "POST", self._set_faults),
-        ]
-
-    def _turned_away(self, request: Request) -> Response | None:
-        """Return the answer to a request that is not from here, or from another page in a browser that is."""
+    def reject(self, request: Request) -> Response | None:
+        """Return the response to a request from elsewhere, or from another page in a local browser; else `None`."""
         if self._is_public:
             if not self._has_key(request.headers.get("authorization", "")):
                 challenge = {"WWW-Authenticate": 'Basic realm="EmitKit inbox: any name, and the API key"'}
@@ -121,35 +86,86 @@ class Page:
         elif not is_loopback(request.url.hostname or ""):
             return _plain(403, "The inbox answers to loopback names only.")
         if request.method == "POST":
-            origin = request.headers.get("origin")
-            if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host')}":
-                return _plain(403, "Another page must not change anything here.")
-            if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-                return _plain(415, "Content-Type must be application/json.")
+            return self._reject_post(request)
+        return None
+
+    def _reject_post(self, request: Request) -> Response | None:
+        origin = request.headers.get("origin")
+        if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host')}":
+            return _plain(403, "Requests from another page are not allowed.")
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return _plain(415, "Content-Type must be application/json.")
         return None
 
     def _has_key(self, authorization: str) -> bool:
-        scheme, _, told = authorization.partition(" ")
+        scheme, _, credentials = authorization.partition(" ")
         if scheme.lower() != "basic":
             return False
         try:
-            password = base64.b64decode(told.strip(), validate=True).partition(b":")[2]
+            password = base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
         except (binascii.Error, ValueError):
             return False
         return any(secrets.compare_digest(password, key.encode()) for key in self._keys)
 
-    async def _file(self, name: str, media_type: str, _: Request) -> Response:
-        file = files("emitkit_logging.inbox") / "static" / name
-        return Response(file.read_bytes(), headers={"content-type": media_type})
+
+class Page:
+    """The page of a feed, on which API keys are never shown.
+
+    Args:
+        feed: what it shows.
+        config: the API keys, the prefix of the paths, and what is shown of the rest.
+        questions: what it answers.
+        faults: what it shows and sets.
+        is_closing: whether the server is about to end.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        config: InboxConfig,
+        questions: Questions,
+        faults: Faults,
+        *,
+        is_closing: Callable[[], bool],
+    ) -> None:
+        self._feed = feed
+        self._config = config
+        self._questions = questions
+        self._faults = faults
+        self._is_closing = is_closing
+        self._access = PageAccess(tuple(config.keys), is_public=config.is_public)
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the page, its files and its data."""
+        return [
+            *(self._route(path, "GET", functools.partial(_file, *file)) for path, file in _FILES.items()),
+            self._route("_inbox/events", "GET", self._all_events),
+            self._route("_inbox/feed", "GET", self._rows),
+            self._route("_inbox/stream", "GET", self._stream),
+            self._route("_inbox/read", "POST", self._mark_read),
+            self._route("_inbox/clear", "POST", self._clear),
+            self._route("_inbox/events/{event_id}/answer", "POST", self._answer),
+            self._route("_inbox/faults", "GET", self._get_faults),
+            self._route("_inbox/faults", "POST", self._set_faults),
+        ]
+
+    def _route(self, path: str, method: str, respond: _Respond) -> Route:
+        @functools.wraps(respond)
+        async def guarded(request: Request) -> Response:
+            response = self._access.reject(request) or await respond(request)
+            response.headers.update(_SECURITY_HEADERS)
+            return response
+
+        return Route(f"{self._config.prefix}/{path}", guarded, methods=[method])
 
     async def _all_events(self, _: Request) -> Response:
         """Every event kept, oldest first, as `Inbox.events` has them."""
         return self._json({"events": self._feed.events})
 
     async def _rows(self, request: Request) -> Response:
-        """The newest events, or those before one, that fit the filters."""
+        """The newest events, or those before one, that match the filters."""
         query = request.query_params
-        most = min(max(_whole(query.get("limit"), 50), 1), _MOST_ROWS)
+        most = min(max(_whole(query.get("limit"), _DEFAULT_ROWS), 1), _MOST_ROWS)
         before = _whole(query.get("before"), 0)
         found = self._feed.find(
             channel=query.get("channel") or None,
@@ -164,8 +180,8 @@ class Page:
                 "more": len(found) > most,
                 "channels": self._feed.counts(),
                 "newest": self._feed.newest,
-                "generation": self._generation.name,
-                "faults": self._trouble.texts,
+                "generation": self._config.generation,
+                "faults": self._faults.texts,
             }
         )
 
@@ -181,15 +197,16 @@ class Page:
         while not self._is_closing():
             if self._feed.version == version:
                 silent += NEWS_EVERY
-                if silent >= _STILL_THERE:
+                if silent >= _KEEP_ALIVE_EVERY:
                     silent = 0.0
                     yield b":\n\n"
             else:
                 news, seq, version, silent = *self._since(seq, version), 0.0
-                yield b"event: news\nid: %d\ndata: %s\n\n" % (seq, self._masked(news))
+                yield b"event: news\nid: %d\ndata: %s\n\n" % (seq, self._encode(news))
             await asyncio.sleep(NEWS_EVERY)
 
     def _since(self, seq: int, version: int) -> tuple[dict[str, Any], int, int]:
+        """Return what is new since an event and a version, and the newest event and version."""
         feed = self._feed
         now, newest = feed.version, feed.newest
         found = feed.find(after=seq, most=MOST_NEWS) if newest > seq else []
@@ -203,10 +220,9 @@ class Page:
         }
         return news, newest, now
 
-    async def _read(self, request: Request) -> Response:
-        asked = await _body(request)
-        channel = asked.get("channel")
-        self._feed.read(channel if isinstance(channel, str) else None)
+    async def _mark_read(self, request: Request) -> Response:
+        channel = (await _body(request)).get("channel")
+        self._feed.mark_read(channel if isinstance(channel, str) else None)
         return Response(status_code=204)
 
     async def _clear(self, _: Request) -> Response:
@@ -214,11 +230,11 @@ class Page:
         return Response(status_code=204)
 
     async def _answer(self, request: Request) -> Response:
-        asked = await _body(request)
+        body = await _body(request)
         event_id = request.path_params["event_id"]
         try:
-            event = self._questions.answer(event_id, asked.get("action"), asked.get("values"))
-        except Over as error:
+            event = self._questions.answer(event_id, body.get("action"), body.get("values"))
+        except NotWaiting as error:
             return self._json({"error": str(error)}, 409)
         except Invalid as error:
             return self._json({"error": "The answer does not fit the question", "details": error.problems}, 400)
@@ -227,33 +243,36 @@ class Page:
             return self._json({"error": "No such event"}, 404)
         return self._json(_row(*found))
 
-    async def _faults(self, _: Request) -> Response:
-        return self._json({"faults": self._trouble.texts})
+    async def _get_faults(self, _: Request) -> Response:
+        return self._json({"faults": self._faults.texts})
 
     async def _set_faults(self, request: Request) -> Response:
-        asked = await _body(request)
+        body = await _body(request)
         try:
-            self._trouble.texts = asked.get("faults", [])
+            self._faults.texts = body.get("faults", [])
         except (ValueError, TypeError, AttributeError) as error:
             return self._json({"error": f"faults must be a list of texts: {error}"}, 400)
-        return await self._faults(request)
+        return await self._get_faults(request)
 
     def _json(self, content: dict[str, Any], status: int = 200) -> Response:
-        return Response(self._masked(content), status, media_type="application/json")
+        return Response(self._encode(content), status, media_type="application/json")
 
-    def _masked(self, content: dict[str, Any]) -> bytes:
+    def _encode(self, content: dict[str, Any]) -> bytes:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        for key in self._keys:
-            text = text.replace(key, "[api key]")
-        return text.encode()
+        return mask_keys(text, self._config.keys).encode()
 
 
 def _row(seq: int, event: dict[str, Any]) -> dict[str, Any]:
     return {"seq": seq, "level": level_of(event)[1], **event}
 
 
-def _whole(text: str | None, otherwise: int) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else otherwise
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else default
+
+
+async def _file(name: str, media_type: str, _: Request) -> Response:
+    file = files("emitkit_logging.inbox") / "static" / name
+    return Response(file.read_bytes(), headers={"content-type": media_type})
 
 
 async def _body(request: Request) -> dict[str, Any]:
