@@ -19,7 +19,6 @@ from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._options import number
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._spool import store as spool
-from emitkit_logging.inbox import arguments as inbox
 
 _PATIENCE = 15.0
 """Seconds to wait for another process that sends: longer than the lease of one that stands still."""
@@ -36,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return demo(keep=options.keep)
     if options.command == "inbox":
-        return inbox.run(options)
+        from emitkit_logging.inbox.arguments import run  # noqa: PLC0415 - see _parser
+
+        return run(options)
     path = options.path.expanduser().absolute()
     if not path.is_file():
         parser.exit(2, f"{parser.prog}: {path} is no spool\n")
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from emitkit_logging.inbox import arguments as inbox  # noqa: PLC0415 - nothing but the command line needs it
+
     parser = argparse.ArgumentParser(prog="emitkit-logging")
     commands = parser.add_subparsers(dest="command", required=True)
 
