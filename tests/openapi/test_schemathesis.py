@@ -18,7 +18,7 @@ from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.specs.openapi import checks
 
 from emitkit_logging.inbox import Inbox
-from emitkit_logging.inbox.openapi import document
+from emitkit_logging.inbox.http.openapi import document
 
 SAID_IN_WORDS = re.compile(
     "Button ids must be unique|Field ids must be unique|Must name a text or multiple-choice field"

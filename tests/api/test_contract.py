@@ -1,16 +1,12 @@
-"""What a request may hold: every limit of the tables, at it and beyond it."""
+"""What a request may hold: every limit of the contract, at it and beyond it."""
 
 from __future__ import annotations
-
-import contextlib
-import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emitkit_logging._api import contract
-from emitkit_logging._api.contract import CURRENT, SELF_HOSTED, Invalid, Unstorable
+from emitkit_logging._api.contract import CURRENT
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -18,14 +14,21 @@ JSON = st.recursive(
     max_leaves=20,
 )
 
+
 BUTTON = {"id": "yes", "label": "Yes"}
+
+
 TEXT = {"id": "note", "type": "text", "label": "Note"}
+
+
 CHOICE = {
     "id": "size",
     "type": "choice",
     "label": "Size",
     "options": [{"id": "s", "label": "S"}, {"id": "m", "label": "M"}],
 }
+
+
 SEVERAL = {**CHOICE, "id": "sizes", "multiple": True}
 
 
@@ -33,14 +36,9 @@ def event(**fields):
     return {"channelName": "general", "title": "Title", **fields}
 
 
-def without(fields, *names):
-    return {name: value for name, value in fields.items() if name not in names}
-
-
-def paths(read, body):
-    with pytest.raises(Invalid) as caught:
-        read(body)
-    return [".".join(map(str, problem["path"])) for problem in caught.value.problems]
+def paths(rules, body):
+    """Return where a request is wrong, as dotted paths."""
+    return [".".join(map(str, problem["path"])) for problem in rules.problems(body)]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +70,8 @@ def paths(read, body):
     ],
 )
 def test_takes_what_the_contract_allows(fields):
-    """Everything within the limits passes, and unknown fields are left out."""
-    assert CURRENT.read_event(event(**fields)) == without(event(**fields), "unknown")
+    """Everything within the limits is valid, and unknown fields are ignored."""
+    assert CURRENT.event.problems(event(**fields)) == []
 
 
 @pytest.mark.parametrize(
@@ -122,7 +120,7 @@ def test_takes_what_the_contract_allows(fields):
         ({"fields": [{**TEXT, "type": ["text"]}]}, "fields.0.type"),
         ({"fields": [{**TEXT, "maxLength": 1.5}]}, "fields.0.maxLength"),
         ({"fields": [{**TEXT, "maxLength": "1"}]}, "fields.0.maxLength"),
-        ({"fields": [without(CHOICE, "options")]}, "fields.0.options"),
+        ({"fields": [{"id": "size", "type": "choice", "label": "Size"}]}, "fields.0.options"),
         ({"fields": [{**CHOICE, "options": CHOICE["options"][:1]}]}, "fields.0.options"),
         ({"fields": [{**CHOICE, "default": "l"}]}, "fields.0.default"),
         ({"fields": [{**CHOICE, "default": ["s"]}]}, "fields.0.default"),
@@ -140,28 +138,20 @@ def test_takes_what_the_contract_allows(fields):
     ],
 )
 def test_names_the_field_that_breaks_the_contract(fields, path):
-    """Each limit is kept, and the details say which field broke it."""
-    assert paths(CURRENT.read_event, event(**fields)) == [path]
+    """Every limit is checked, and the problem names the field that breaks it."""
+    assert paths(CURRENT.event, event(**fields)) == [path]
 
 
 def test_names_every_wrong_field_at_once():
-    """All that is wrong is listed, missing fields included, and reads well as a message."""
-    assert paths(CURRENT.read_event, {"title": "", "notify": "yes"}) == ["channelName", "title", "notify"]
-    with pytest.raises(Invalid, match=r"^channelName: .*; title: "):
-        CURRENT.read_event({"title": ""})
+    """All problems are listed at once, missing fields included."""
+    assert paths(CURRENT.event, {"title": "", "notify": "yes"}) == ["channelName", "title", "notify"]
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 1, 1.5, True])
 def test_wants_an_object(body):
-    """A body of JSON that is no object is refused as a whole."""
-    assert paths(CURRENT.read_event, body) == [""]
-    assert paths(SELF_HOSTED.read_identify, body) == [""]
-
-
-@pytest.mark.parametrize("sent", [{"user_id": "u"}, {"userId": "u"}, {"user_id": "u", "userId": "u"}])
-def test_identify_takes_either_name_of_the_user(sent):
-    """Current servers know both names, and fill in what is left out."""
-    assert CURRENT.read_identify(sent) == {"user_id": "u", "properties": {}, "aliases": []}
+    """A body that is not an object is refused as a whole."""
+    assert paths(CURRENT.event, body) == [""]
+    assert paths(CURRENT.identify, body) == [""]
 
 
 @pytest.mark.parametrize(
@@ -178,115 +168,43 @@ def test_identify_takes_either_name_of_the_user(sent):
     ],
 )
 def test_identify_limits(fields, path):
-    """The limits of an identify call are kept."""
-    assert paths(CURRENT.read_identify, fields) == [path]
+    """Every limit of an identify call is checked."""
+    assert paths(CURRENT.identify, fields) == [path]
 
 
-@pytest.mark.parametrize("name", ["description", "icon", "tags", "metadata", "notify", "source", "title"])
-def test_self_hosted_refuses_explicit_nulls(name):
-    """An explicit null is a 400 there, but for userId, and lengths are not looked at."""
-    assert paths(SELF_HOSTED.read_event, event(**{name: None})) == [name]
-    assert SELF_HOSTED.read_event(event(userId=None, title="x" * 9999))["userId"] is None
+@given(JSON, st.sampled_from(list(CURRENT.event.fields)))
+def test_no_json_breaks_the_validation(value, name):
+    """Whatever value a field has, the validation accepts it or names that field."""
+    assert {path.partition(".")[0] for path in paths(CURRENT.event, event(**{name: value}))} <= {name}
 
 
-def test_self_hosted_drops_unknown_fields_and_knows_user_id_only():
-    """What the open-source server does not know it drops: displayAs, and the new name of user_id."""
-    assert SELF_HOSTED.read_event(event(displayAs=1, actions=2)) == event()
-    assert paths(SELF_HOSTED.read_identify, {"userId": "u"}) == ["user_id"]
+QUESTION = {"actions": [BUTTON], "fields": [TEXT]}
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("found", "asked"),
     [
-        {"title": "x" * 501},
-        {"icon": "x" * 51},
-        {"channelName": "x" * 256},
-        {"source": "x" * 51},
-        {"title": "a\0b"},
-        {"metadata": {"deep": [{"\0": 1}]}},
-        {"metadata": {"half": "\ud83d"}},
+        ({}, {}),
+        (QUESTION, QUESTION),
+        ({**QUESTION, "expiresIn": 60, "resume": "r"}, {**QUESTION, "expiresIn": 60, "resume": "r"}),
+        ({**QUESTION, "expiresIn": 5, "callbackUrl": "http://x.y"}, QUESTION),
+        ({"expiresIn": 60, "resume": "r"}, {}),
+        (
+            {"actions": [{"label": "Open", "url": "https://x.y"}], "expiresIn": 60},
+            {"actions": [{"label": "Open", "url": "https://x.y"}]},
+        ),
+        ({"actions": [{**BUTTON, "id": "submit"}], "fields": [TEXT]}, {"fields": [TEXT]}),
+        ({"actions": [{**BUTTON, "requires": ["note"]}], "fields": [{**TEXT, "type": "date"}]}, {}),
     ],
 )
-def test_self_hosted_database_refuses(fields):
-    """What its validation lets through and its database does not."""
-    with pytest.raises(Unstorable):
-        contract.require_storable(event(**fields))
+def test_keeps_what_an_event_may_ask(found, asked):
+    """The sender keeps what the server accepts, and drops what means nothing without what it refuses."""
+    assert CURRENT.askable(found) == asked
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"title": "🚨" * 500, "icon": "🚨" * 50}, {"title": "\\u0000"}, {"title": "\\\\u0000"}, {"title": "\ud83d"}],
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(("actions", "fields", "expiresIn", "callbackUrl", "resume"), JSON))
 )
-def test_self_hosted_database_takes(fields):
-    """Its columns count code points, and a NUL is one only when it is not spelled out."""
-    contract.require_storable(event(**fields))
-
-
-@pytest.mark.parametrize(
-    ("name", "slug"),
-    [
-        ("My Channel", "my-channel"),
-        ("my.app", "myapp"),
-        ("user_activity", "user-activity"),
-        ("  --a  b--  ", "a-b"),
-        ("Über", "ber"),
-        ("!", ""),
-    ],
-)
-def test_slugs(name, slug):
-    """Channel names on the open-source server."""
-    assert contract.slugify(name) == slug
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"{'a': 1}", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": 1e999}', b"\xff", b"[" * 5000 + b"]" * 5000],
-)
-def test_refuses_what_is_not_json(body):
-    """NaN and infinities, which Python reads and writes, are no JSON; nor is what no parser survives."""
-    with pytest.raises(Invalid):
-        contract.parse(body)
-
-
-@pytest.mark.parametrize("opening", [b'{"a":', b"["])
-def test_depth_is_limited_alike_on_every_python(opening):
-    """The depth that passes does not hang on the interpreter's own limit."""
-    closing = b"}" if opening.startswith(b"{") else b"]"
-    deepest = contract.MAX_DEPTH
-    contract.parse(opening * deepest + b"1" + closing * deepest)
-    with pytest.raises(Invalid):
-        contract.parse(opening * (deepest + 1) + b"1" + closing * (deepest + 1))
-    assert contract.parse(b"[1," + b"[2]," * 2000 + b"{}]")
-
-
-def test_integers_beyond_2_to_the_53():
-    """They stay exact, unless the server is one that loses their precision, or has none for them."""
-    assert contract.parse(b"9007199254740993") == 2**53 + 1
-    assert contract.parse(b"9007199254740993", exact_integers=False) == 2**53
-    with pytest.raises(Invalid):
-        contract.parse(b"1" * 400, exact_integers=False)
-
-
-@given(JSON)
-def test_json_round_trips(value):
-    """Whatever JSON is sent is what is stored."""
-    assert contract.parse(contract.encode(value)) == value
-    assert contract.parse(json.dumps(value).encode()) == value
-    assert contract.mend(value) == value
-
-
-@given(st.text(st.characters(codec=None, categories=["Cs", "L"])))
-def test_mended_text_is_encodable(text):
-    """Half a surrogate pair becomes U+FFFD, a whole one the character that it stands for."""
-    mended = contract.mend({text: text})
-    assert mended == {key: key for key in mended}
-    contract.encode(mended)
-
-
-@given(JSON, st.sampled_from([CURRENT, SELF_HOSTED]), st.sampled_from(list(CURRENT.event)))
-def test_no_json_breaks_the_validation(value, rules, name):
-    """Whatever is sent in a field is either taken or refused by name."""
-    with contextlib.suppress(Invalid):
-        rules.read_event(event(**{name: value}))
-        return
-    assert {path.partition(".")[0] for path in paths(rules.read_event, event(**{name: value}))} == {name}
+def test_what_is_kept_is_valid(found):
+    """Whatever a log record has under these names, the event that is sent with them is valid."""
+    assert CURRENT.event.problems(event(**CURRENT.askable(found))) == []

@@ -1,4 +1,4 @@
-"""What the page asks for, and who may: without a browser."""
+"""The data that the page requests, and who may request it, without a browser."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ import requests
 from emitkit_logging.inbox import Inbox
 
 ERROR = {"log": {"level": "ERROR"}}
-
-
-@pytest.fixture
-def fresh(connect):
-    with Inbox(rate_limit=0) as inbox:
-        yield connect(inbox)
 
 
 def get(client, path, **query):
@@ -54,7 +48,7 @@ class Stream:
 
 
 def test_the_files_are_safe(client):
-    """Nothing runs but the page's own script, and no other host is asked."""
+    """No script runs but the page's own, and no other host is asked."""
     for path, kind in (("", "text/html"), ("page.js", "text/javascript"), ("page.css", "text/css")):
         response = get(client, path)
         assert (response.status_code, response.headers["content-type"]) == (200, f"{kind}; charset=utf-8")
@@ -68,7 +62,7 @@ def test_the_files_are_safe(client):
 
 
 def test_rows_newest_first_by_channel_level_and_text(fresh):
-    """Filters go together; text is found whatever its case, and its signs mean themselves."""
+    """Filters are combined; text is found in any case, and literally."""
     fresh.event(title="Plain", channelName="a")
     fresh.event(title="100% of_it", channelName="b", metadata=ERROR)
     fresh.event(
@@ -83,8 +77,8 @@ def test_rows_newest_first_by_channel_level_and_text(fresh):
     assert titles(fresh, q="nowhere") == titles(fresh, q="_n") == []
 
 
-def test_rows_by_the_page(fresh):
-    """The next ones come before the last that is seen."""
+def test_rows_in_pages(fresh):
+    """The next page has the events before the last one of the page before."""
     for number in range(5):
         fresh.event(title=str(number))
     first = get(fresh, "_inbox/feed", limit=2).json()
@@ -96,7 +90,7 @@ def test_rows_by_the_page(fresh):
 
 
 def test_unread_counts(fresh):
-    """Each channel has its own, until it is read."""
+    """Each channel counts its unread events until they are marked as read."""
     for name in ("a", "a", "b"):
         fresh.event(channelName=name, icon="👤")
 
@@ -112,8 +106,8 @@ def test_unread_counts(fresh):
     assert unread() == {"a": 0, "b": 0}
 
 
-def test_what_is_bounded_is_not_counted():
-    """Events that were let go are neither there nor unread."""
+def test_removed_events_are_not_counted():
+    """An event that is no longer kept is neither listed nor unread."""
     with Inbox(keep=3) as inbox:
         session = requests.Session()
         session.headers["Authorization"] = f"Bearer {inbox.api_key}"
@@ -124,8 +118,8 @@ def test_what_is_bounded_is_not_counted():
         assert feed["channels"] == [{"name": "a", "icon": None, "events": 3, "unread": 3}]
 
 
-def test_the_stream_tells_what_is_new(fresh):
-    """Events as they come, what became of them, and what was missed when they are too many."""
+def test_the_stream_has_what_is_new(fresh):
+    """The stream has new events, changed events, and that all were cleared."""
     fresh.event(title="before")
     with Stream(fresh) as stream:
         fresh.event(title="one", fields=[{"id": "n", "type": "text", "label": "N"}])
@@ -143,8 +137,8 @@ def test_the_stream_tells_what_is_new(fresh):
     assert titles(fresh) == []
 
 
-def test_the_stream_goes_on_where_it_broke_off(fresh):
-    """From the last id that the browser has; of very many the newest."""
+def test_the_stream_continues_where_it_broke_off(fresh):
+    """The stream starts after the last id that the browser has; of very many events it has the newest."""
     for number in range(150):
         fresh.event(title=str(number))
     with Stream(fresh, after=10) as stream:
@@ -154,7 +148,7 @@ def test_the_stream_goes_on_where_it_broke_off(fresh):
 
 
 def test_the_stream_ends_with_the_inbox(connect):
-    """An open page does not hold up the end."""
+    """An open page does not delay the end of the inbox."""
     inbox = Inbox()
     with Stream(connect(inbox)) as stream:
         inbox.close()
@@ -163,7 +157,7 @@ def test_the_stream_ends_with_the_inbox(connect):
 
 
 def test_no_key_is_shown(fresh):
-    """Wherever it was logged."""
+    """The API key is masked wherever it was logged."""
     key = fresh.inbox.api_key
     with Stream(fresh) as stream:
         fresh.event(title=f"The key {key}", metadata={"key": key})
@@ -173,7 +167,7 @@ def test_no_key_is_shown(fresh):
 
 
 def test_other_pages_change_nothing(client):
-    """A page of another origin, or under another name, is turned away; so is what a form can send."""
+    """A page of another origin or under another name is refused, and so is what a form can send."""
     port = client.inbox.url.rpartition(":")[2]
     for headers, status in (
         ({"Origin": client.inbox.url}, 204),
@@ -186,8 +180,8 @@ def test_other_pages_change_nothing(client):
     assert requests.get(client.inbox.url, headers={"Host": "evil.example"}, timeout=10).status_code == 403
 
 
-def test_requests_of_the_page_are_not_the_applications(fresh):
-    """Only the API's are remembered."""
+def test_requests_of_the_page_are_not_logged(fresh):
+    """The request log has requests to the API only."""
     get(fresh, "_inbox/feed")
     post(fresh, "_inbox/read")
     fresh.event()
@@ -195,7 +189,7 @@ def test_requests_of_the_page_are_not_the_applications(fresh):
 
 
 def test_another_address_needs_the_key():
-    """The page asks for it as a password; the API's own key check is as ever."""
+    """On a public address the page asks for the API key as a password."""
     with Inbox(host="0.0.0.0", api_key="emitkit_secret") as inbox:
         url = f"http://127.0.0.1:{inbox.url.rpartition(':')[2]}/_inbox/feed"
         assert requests.get(url, timeout=10).headers["WWW-Authenticate"].startswith("Basic ")
@@ -206,8 +200,19 @@ def test_another_address_needs_the_key():
 
 
 def test_below_a_prefix(connect):
-    """The page is where the address says."""
+    """With a prefix, the page is served below it."""
     with Inbox(prefix="/api") as inbox:
         connect(inbox).event()
         assert requests.get(f"{inbox.url}/", timeout=10).status_code == 200
         assert len(requests.get(f"{inbox.url}/_inbox/feed", timeout=10).json()["events"]) == 1
+
+
+def test_lists_its_events_under_loopback_names_only(client):
+    """Programs of this machine may read the events, without keys in them; a page under another name may not."""
+    client.event(title=f"Listed {client.inbox.api_key}")
+    url = f"{client.inbox.url}/_inbox/events"
+    listed = requests.get(url, timeout=10)
+    assert "Listed [api key]" in [event["title"] for event in listed.json()["events"]]
+    assert client.inbox.api_key not in listed.text
+    for host, status in (("localhost:1", 200), ("[::1]", 200), ("evil.example", 403)):
+        assert requests.get(url, headers={"Host": host}, timeout=10).status_code == status

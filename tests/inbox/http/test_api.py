@@ -1,32 +1,24 @@
-"""The hosted service's side of the contract, over HTTP."""
+"""Creating events and identifying users on the hosted service, over HTTP."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-import uuid
 from email.utils import parsedate_to_datetime
 
 import pytest
 
 from emitkit_logging.inbox import Inbox
-from emitkit_logging.inbox.feed import Feed
+from emitkit_logging.inbox.store.feed import Feed
+
+from .calls import refusal
 
 LIMITS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 
 
-def refusal(response, status, code):
-    """Check that `response` is the contract's error body for `code`, and return that body."""
-    body = response.json()
-    assert (response.status_code, body["success"], body["code"]) == (status, False, code)
-    assert isinstance(body["error"], str)
-    uuid.UUID(body["requestId"])
-    return body
-
-
 def test_creates_an_event(client):
-    """201 with the event as it is stored."""
+    """The response is 201 with the event as it is stored."""
     response = client.event("key-1", title="Created", userId="u-1", metadata={"n": 1}, tags=["a"], icon="👤")
     body = response.json()
     assert (response.status_code, body["success"]) == (201, True)
@@ -38,7 +30,7 @@ def test_creates_an_event(client):
 
 
 def test_identifies_a_user(client):
-    """200 with the merged identity; an alias then stands for the user in events."""
+    """The response is 200 with the merged identity; an alias is then resolved in events."""
     client.identify(user_id="ident-1", properties={"plan": "pro"}, aliases=["i@example.com"])
     response = client.identify(userId="ident-1", properties={"seats": 2})
     data = response.json()["data"]
@@ -51,7 +43,7 @@ def test_identifies_a_user(client):
 
 
 def test_an_alias_that_fails_is_reported(client):
-    """The id of another user stays that user's, and comes back with a reason."""
+    """The id of another user cannot become an alias, and is returned with a reason."""
     client.identify(user_id="fail-1")
     aliases = client.identify(user_id="fail-2", aliases=["fail-1", "f@example.com"]).json()["data"]["aliases"]
     assert aliases["created"] == ["f@example.com"]
@@ -59,7 +51,7 @@ def test_an_alias_that_fails_is_reported(client):
 
 
 def test_validation_details(client):
-    """400 names each field; nothing is stored."""
+    """A 400 names each wrong field, and nothing is stored."""
     before = len(client.inbox.events)
     body = refusal(client.event(title="", notify=None), 400, "validation_error")
     assert [detail["path"] for detail in body["details"]] == [["title"], ["notify"]]
@@ -87,7 +79,7 @@ def test_lone_surrogates_do_not_break_the_answer(client):
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic x", "emitkit_x"])
 def test_wrong_keys(client, authorization):
-    """401 with a code and without rate-limit headers."""
+    """A wrong or missing key is a 401 with a code and without rate-limit headers."""
     client.session.headers["Authorization"] = authorization
     response = client.event()
     refusal(response, 401, "unauthorized")
@@ -97,13 +89,13 @@ def test_wrong_keys(client, authorization):
 
 @pytest.mark.parametrize("path", ["/", "/v1/me", "/v1/events/", "/v1/nothing"])
 def test_missing_endpoints(client, path):
-    """404 as JSON, for other methods too."""
+    """Any other path or method is a 404 as JSON."""
     refusal(client.send(b"{}", path=path), 404, "not_found")
     refusal(client.session.put(f"{client.inbox.url}/v1/events", json={}, timeout=10), 404, "not_found")
 
 
-def test_replays_the_first_answer(client):
-    """The same key and request: the same answer, marked, and one event."""
+def test_replays_the_first_response(client):
+    """The same key with the same request gets the first response again, marked, and creates one event."""
     first = client.event("replay", title="Once")
     again = client.event("replay", title="Once")
     assert (again.status_code, again.json()) == (201, first.json())
@@ -114,7 +106,7 @@ def test_replays_the_first_answer(client):
 
 
 def test_a_refused_request_holds_no_key(client):
-    """What created nothing, for its size or its fields, may be sent again changed under the same key."""
+    """A request that created nothing may be changed and sent again with the same key."""
     assert client.event("freed", metadata={"text": "x" * 17_000}).status_code == 413
     assert client.event("freed", title="").status_code == 400
     assert client.event("freed", title="Shrunk").status_code == 201
@@ -128,7 +120,7 @@ def test_bad_idempotency_keys(client, key):
 
 
 def test_conflict_while_the_first_request_runs(connect):
-    """The same key is a conflict until the first request is answered, and replays it afterwards."""
+    """The same key is a conflict until the first request is answered, and a replay after that."""
     with Inbox(rate_limit=0, latency=1.0) as inbox:
         answers = []
         first = threading.Thread(target=lambda: answers.append(connect(inbox).event("running")))
@@ -145,7 +137,7 @@ def test_conflict_while_the_first_request_runs(connect):
 
 
 def test_the_rate_limit(clock, connect):
-    """Headers on every response to a known key; over the limit 429 with Retry-After, until the window ends."""
+    """Responses to a known key have the headers; over the limit it is a 429 with Retry-After until the window ends."""
     with Inbox(rate_limit=4, window=60.0, clock=clock) as inbox:
         client = connect(inbox)
         responses = [client.event("k"), client.event("k"), client.event(title=""), client.identify(user_id="u")]
@@ -163,7 +155,7 @@ def test_the_rate_limit(clock, connect):
 
 
 def test_limits_and_idempotency_are_per_api_key(connect):
-    """Another key has its own budget, and its own idempotency keys."""
+    """Each API key has its own limit and its own idempotency keys."""
     with Inbox(rate_limit=1, api_key="emitkit_one", other_api_keys=["emitkit_two"]) as inbox:
         one, two = connect(inbox), connect(inbox, "emitkit_two")
         answers = [one.event("same", title="1"), two.event("same", title="2"), one.event("same", title="3")]
@@ -171,12 +163,12 @@ def test_limits_and_idempotency_are_per_api_key(connect):
 
 
 def test_without_a_limit_there_are_no_headers(client):
-    """As a server that has no rate limit."""
+    """A server without a rate limit has no headers for it."""
     assert not set(LIMITS) & set(client.event().headers)
 
 
-def test_an_error_of_its_own_is_500_and_seen(client, monkeypatch, capfd):
-    """A bug in the inbox is the contract's 500, and its traceback is on stderr."""
+def test_an_internal_error_is_500_and_printed(client, monkeypatch, capfd):
+    """An error in the inbox is the contract's 500, and its traceback is on stderr."""
     monkeypatch.setattr(Feed, "add_event", lambda *args, **kwargs: 1 / 0)
     refusal(client.event("crash"), 500, "internal_error")
     monkeypatch.undo()
@@ -185,7 +177,7 @@ def test_an_error_of_its_own_is_500_and_seen(client, monkeypatch, capfd):
 
 
 def test_below_a_prefix(connect):
-    """The address may carry a path, and the API is there alone."""
+    """With a prefix, the API is served below it and nowhere else."""
     with Inbox(prefix="/api") as inbox:
         client = connect(inbox)
         assert inbox.url.endswith("/api")

@@ -1,4 +1,4 @@
-"""The OpenAPI document: whether it says of requests what the validation does, and of answers what is answered."""
+"""The OpenAPI document: it describes requests as they are validated, and responses as they are."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emitkit_logging._api.contract import CURRENT, Invalid
+from emitkit_logging._api.contract import CURRENT
 from emitkit_logging.inbox import Inbox
-from emitkit_logging.inbox.openapi import document
+from emitkit_logging.inbox.http.openapi import document
 
-from . import test_contract
+from ...api import test_contract
 
 URL = "http://127.0.0.1:8000/api"
 
-WORDS = {
+ONLY_DESCRIBED = {
     "Button ids must be unique",
     "Field ids must be unique",
     "Must name a text or multiple-choice field",
     "Must name the field's own options",
     "userId and user_id must match when both are sent",
 }
-"""What a request is refused for by a rule that the schemas have only in their descriptions."""
+"""The messages of rules that the schemas have only in their descriptions."""
 
 
 def _pattern(validator, pattern, instance, schema):
@@ -37,7 +37,7 @@ def _pattern(validator, pattern, instance, schema):
 
 Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
 
-# Values near what a schema allows: mostly within it, now and then just outside.
+# Values near what a schema allows: mostly within it, sometimes just outside.
 
 BMP = st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])
 TEXTS = ["a", "b", "a-b_1", "submit", "https://x.y/z", "HTTPS://é", "x" * 64]
@@ -50,7 +50,7 @@ def seldom(bad, good):
 
 
 def near(schema):
-    """Return what makes values near `schema`; the rules between fields are left to chance."""
+    """Return a strategy of values near `schema`; rules between fields are not taken into account."""
     return seldom(st.sampled_from(ANYTHING), within(schema))
 
 
@@ -103,35 +103,32 @@ def _objects(schema):
     return seldom(more | less, good)
 
 
-def refused(read, body):
-    try:
-        read(body)
-    except Invalid as error:
-        return {problem["message"] for problem in error.problems}
-    return set()
+def refused(rules, body):
+    """Return the messages of what is wrong with a request."""
+    return {problem["message"] for problem in rules.problems(body)}
 
 
-EVENT = CURRENT.event_schema
+EVENT = CURRENT.event.schema
 LONG = "🚨" * 251
 QUESTION = {
     **EVENT,
     "required": ["channelName", "title", "fields"],
     "properties": {name: EVENT["properties"][name] for name in ("channelName", "title", "notify", "actions", "fields")},
 }
-"""What makes events with few other fields, so that what holds for questions decides more often."""
+"""The schema of events with few other fields, so that the rules for questions decide more often."""
 
 
 @settings(max_examples=200)
 @given(near(EVENT) | near(QUESTION))
 def test_events_are_taken_as_the_schema_says(body):
-    """What the schema of an event allows is taken, but for the rules in words; what it forbids is refused."""
-    assert Validator(EVENT).is_valid(body) == (refused(CURRENT.read_event, body) <= WORDS)
+    """The validation accepts what the schema allows, except for rules that are only described, and nothing else."""
+    assert Validator(EVENT).is_valid(body) == (refused(CURRENT.event, body) <= ONLY_DESCRIBED)
 
 
-@given(near(CURRENT.identify_schema))
+@given(near(CURRENT.identify.schema))
 def test_identifies_are_taken_as_the_schema_says(body):
-    """The same of an identify request."""
-    assert Validator(CURRENT.identify_schema).is_valid(body) == (refused(CURRENT.read_identify, body) <= WORDS)
+    """The same holds for an identify request."""
+    assert Validator(CURRENT.identify.schema).is_valid(body) == (refused(CURRENT.identify, body) <= ONLY_DESCRIBED)
 
 
 def taken(test):
@@ -144,25 +141,25 @@ def refused_by(test):
 
 @pytest.mark.parametrize("body", taken(test_contract.test_takes_what_the_contract_allows))
 def test_schema_takes_what_the_contract_allows(body):
-    """What the validation's own tests have as good is good by the schema."""
+    """The valid examples of the validation's tests are valid by the schema."""
     Validator(EVENT).validate(body)
 
 
 @pytest.mark.parametrize("body", refused_by(test_contract.test_names_the_field_that_breaks_the_contract))
 def test_schema_refuses_what_breaks_the_contract(body):
-    """What they have as bad is bad by the schema, but for the rules in words."""
-    assert Validator(EVENT).is_valid(body) == (refused(CURRENT.read_event, body) <= WORDS)
+    """Their invalid examples are invalid by the schema, except for rules that are only described."""
+    assert Validator(EVENT).is_valid(body) == (refused(CURRENT.event, body) <= ONLY_DESCRIBED)
 
 
 def test_lengths_differ_beyond_the_bmp():
-    """JSON Schema counts code points, the contract UTF-16 code units: a difference that only a description tells."""
+    """JSON Schema counts code points, the contract UTF-16 code units; the description says so."""
     body = test_contract.event(title=LONG)
     assert Validator(EVENT).is_valid(body)
-    assert refused(CURRENT.read_event, body) == {"Too big: expected string to have <=500 characters"}
+    assert refused(CURRENT.event, body) == {"Too big: expected string to have <=500 characters"}
 
 
 def everything(node):
-    """Yield `node` and all that it holds."""
+    """Yield `node` and everything inside it."""
     yield node
     for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         yield from everything(each)
@@ -178,7 +175,7 @@ def operations(described):
 
 @pytest.mark.parametrize("rate_limit", [0, 100])
 def test_holds_together(rate_limit):
-    """Schemas are JSON Schema 2020-12, references and links lead somewhere, paths and parameters agree."""
+    """Schemas are JSON Schema 2020-12, references and links resolve, paths and parameters agree."""
     described = document(URL, rate_limit=rate_limit)
     for schema in described["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
@@ -195,7 +192,7 @@ def test_holds_together(rate_limit):
 
 
 def test_describes_the_api():
-    """Every operation that the API has, its scope and what may go wrong with it."""
+    """Every operation of the API is described, with its scope and its errors."""
     described = {
         f"{method} {path}": (*operation["security"][0]["bearerAuth"], *operation["responses"])
         for method, path, operation in operations(document(URL, rate_limit=100)).values()
@@ -214,15 +211,15 @@ def test_describes_the_api():
     }
 
 
-def test_says_nothing_of_a_limit_where_there_is_none():
-    """Without a rate limit there is neither 429 nor its headers."""
+def test_has_no_rate_limit_where_there_is_none():
+    """Without a rate limit the document has neither 429 nor its headers."""
     text = json.dumps(document(URL, rate_limit=0))
     assert not re.search("RateLimit|Retry-After|429", text)
     assert document(URL, rate_limit=0)["servers"] == [{"url": URL}]
 
 
-def test_every_field_has_a_word():
-    """Of each field of a request it is said what it is for."""
+def test_every_field_is_described():
+    """Each field of a request has a description."""
     schemas = document(URL, rate_limit=100)["components"]["schemas"]
     for name in ("EventRequest", "IdentifyRequest"):
         assert all(field["description"] for field in schemas[name]["properties"].values())
@@ -260,7 +257,7 @@ FULL = {
 }
 KEY = {"Idempotency-Key": "key"}
 
-STORY = [
+SCENARIO = [
     ("createEvent", {"json": SHORT, "headers": KEY}, 201),
     ("createEvent", {"json": SHORT, "headers": KEY}, 201),
     ("createEvent", {"json": FULL, "headers": KEY}, 409),
@@ -285,21 +282,21 @@ STORY = [
     ("getOpenapi", {}, 200),
     ("getMe", {}, 429),
 ]
-"""Operations one after another, what is sent to them, and the status of the answer."""
+"""Operations one after another: what is sent, and the status of the response."""
 
-COUNTED = len(STORY) - 3
-"""How many of them the rate limit counts: not the one without a good key, nor that for the document, nor the last."""
+COUNTED = len(SCENARIO) - 3
+"""The requests that the rate limit admits: not those with a wrong key or for the document, nor the last."""
 
 
 @pytest.fixture
-def told():
-    """Call an operation of an inbox whose rate limit the story uses up; return the answer and its description."""
+def request_described():
+    """Call an operation of an inbox whose rate limit the scenario uses up; return the response and its description."""
     with Inbox(rate_limit=COUNTED) as inbox, requests.Session() as session:
         session.trust_env = False
         described = document(inbox.url, rate_limit=COUNTED)
         ids = {"user_id": "u"}
 
-        def telling(operation_id, sent):
+        def calling(operation_id, sent):
             method, path, operation = operations(described)[operation_id]
             headers = {"Authorization": f"Bearer {inbox.api_key}", **sent.get("headers", {})}
             url = inbox.url + path.format(**ids)
@@ -312,14 +309,14 @@ def told():
             components = closed({"components": described["components"]})
             return response, answer, {**components, **closed(answer["content"]["application/json"]["schema"])}
 
-        yield telling
+        yield calling
 
 
-def test_describes_all_that_is_answered(told):
-    """Every answer of a running inbox fits its description, and has neither a field nor a header more than that."""
+def test_describes_every_response(request_described):
+    """Every response of a running inbox fits its description, without further fields or headers."""
     replays = []
-    for operation_id, sent, status in STORY:
-        response, answer, schema = told(operation_id, sent)
+    for operation_id, sent, status in SCENARIO:
+        response, answer, schema = request_described(operation_id, sent)
         assert (operation_id, response.status_code) == (operation_id, status), response.text
         Validator(schema).validate(response.json())
         headers = {name.lower() for name in response.headers} - {"content-length", "content-type", "date"}

@@ -1,4 +1,4 @@
-"""The open-source server as it was seen to behave, over HTTP."""
+"""The open-source server as it was observed, over HTTP."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from emitkit_logging.inbox import Inbox
 UNAUTHORIZED = b'{"error":"Unauthorized","message":"Invalid or missing authentication credentials"}'
 
 
-def sticky(response):
-    """Check that `response` is the 500 that stays: without a code."""
+def permanent(response):
+    """Check that `response` is the 500 of a request that can never succeed: without a code."""
     body = response.json()
     assert response.status_code == 500
     assert body.keys() - {"message"} == {"success", "error", "requestId"}
@@ -21,7 +21,7 @@ def sticky(response):
 
 
 def test_success(self_hosted_client):
-    """201 with the five fields it tells, and 200 for an identify."""
+    """An event is answered with 201 and five of its fields, an identify call with 200."""
     response = self_hosted_client.event(title="Told", displayAs="message", unknown=1)
     assert (response.status_code, response.json()["success"]) == (201, True)
     assert response.json()["data"].keys() == {"id", "channelId", "channelName", "title", "createdAt"}
@@ -30,9 +30,9 @@ def test_success(self_hosted_client):
 
 
 def test_over_the_limit_is_401_as_for_a_wrong_key(clock, connect):
-    """Byte for byte, without headers; 400s and 500s count, and only more than a window of silence ends it."""
+    """Both responses are the same to the byte; 400s and 500s count, and only a window without a request ends it."""
     with Inbox(generation="self-hosted", rate_limit=4, clock=clock) as inbox:
-        client, stranger = connect(inbox), connect(inbox, "emitkit_wrong")
+        client, wrong_client = connect(inbox), connect(inbox, "emitkit_wrong")
         responses = [
             client.event(),
             client.event(title=None),
@@ -43,7 +43,7 @@ def test_over_the_limit_is_401_as_for_a_wrong_key(clock, connect):
         for each in responses:
             assert (each.headers["X-RateLimit-Limit"], each.headers["X-RateLimit-Remaining"]) == ("4", "4")
             assert each.headers["X-RateLimit-Reset"] == str(int(clock.now) + 60)
-        wrong = stranger.event()
+        wrong = wrong_client.event()
         for pause in (0.0, 59.0, 1.0):
             clock.now += pause
             over = client.event()
@@ -55,7 +55,7 @@ def test_over_the_limit_is_401_as_for_a_wrong_key(clock, connect):
 
 
 def test_idempotency_keys_are_ignored(self_hosted_client):
-    """Two events, and no sign of a replay."""
+    """The same key creates two events."""
     first, second = (self_hosted_client.event("same", title="Twice") for _ in range(2))
     assert first.json()["data"]["id"] != second.json()["data"]["id"]
     assert "X-Idempotent-Replay" not in second.headers
@@ -63,7 +63,7 @@ def test_idempotency_keys_are_ignored(self_hosted_client):
 
 
 def test_explicit_nulls_are_400(self_hosted_client):
-    """Without a code, with details; a null userId is fine."""
+    """An explicit null is a 400 with details and without a code, except for userId."""
     body = self_hosted_client.event(description=None).json()
     assert body.keys() == {"success", "error", "details", "requestId"}
     assert body["details"][0]["path"] == ["description"]
@@ -84,14 +84,14 @@ def test_explicit_nulls_are_400(self_hosted_client):
         "not JSON",
     ],
 )
-def test_500_that_stays(self_hosted_client, body):
-    """What a retry never mends."""
-    assert sticky(self_hosted_client.send(body.encode())) == "Failed to create event"
+def test_permanent_500(self_hosted_client, body):
+    """What the database refuses is a 500 at every try."""
+    assert permanent(self_hosted_client.send(body.encode())) == "Failed to create event"
 
 
-def test_identify_500_that_stays(self_hosted_client):
-    """The same for users."""
-    assert sticky(self_hosted_client.identify(user_id="u", properties={"a": "\0"})) == "Failed to identify user"
+def test_permanent_500_of_an_identify_call(self_hosted_client):
+    """The database refuses the same in an identify call."""
+    assert permanent(self_hosted_client.identify(user_id="u", properties={"a": "\0"})) == "Failed to identify user"
 
 
 @pytest.mark.parametrize(
@@ -99,19 +99,19 @@ def test_identify_500_that_stays(self_hosted_client):
     ["text/plain", "TEXT/PLAIN; charset=utf-8", "application/x-www-form-urlencoded", "multipart/form-data"],
 )
 def test_forms_are_403(self_hosted_client, content_type):
-    """In plain text, before the key is looked at."""
+    """A form is refused in plain text, before its key is looked at."""
     self_hosted_client.session.headers["Authorization"] = None
     response = self_hosted_client.send(b'{"channelName": "c", "title": "t"}', content_type)
     assert (response.status_code, response.headers["Content-Type"]) == (403, "text/plain; charset=utf-8")
 
 
 def test_no_content_type_is_500(self_hosted_client):
-    """A client must say that it sends JSON."""
-    sticky(self_hosted_client.send(b'{"channelName": "c", "title": "t"}', None))
+    """A request without a content type cannot be read."""
+    permanent(self_hosted_client.send(b'{"channelName": "c", "title": "t"}', None))
 
 
 def test_channels_are_slugified(self_hosted_client):
-    """`My.App Errors` and `myapp-errors` are one channel, with the icon of its first event."""
+    """Names that have the same slug are one channel, with the icon of its first event."""
     first = self_hosted_client.event(channelName="My.App Errors", icon="🚨").json()["data"]
     second = self_hosted_client.event(channelName="myapp-errors", icon="💥").json()["data"]
     assert first["channelName"] == second["channelName"] == "myapp-errors"
@@ -130,19 +130,19 @@ def test_identify_replaces_and_fails_no_alias(self_hosted_client):
 
 
 def test_details_of_storage(self_hosted_client):
-    """Big integers lose their precision, and a lone surrogate in a title becomes U+FFFD."""
+    """Large integers lose their precision, and a lone surrogate in a title becomes U+FFFD."""
     self_hosted_client.event(title="Stored \ud83d", metadata={"n": 2**53 + 1})
     assert self_hosted_client.inbox.wait_for(title="Stored \ufffd")["metadata"] == {"n": 2**53}
 
 
 def test_missing_endpoints_are_a_page(self_hosted_client):
-    """404 in HTML: there is no way to check a key."""
+    """A path that does not exist is a 404 in HTML; no endpoint can check a key."""
     response = self_hosted_client.session.get(f"{self_hosted_client.inbox.url}/v1/me", timeout=10)
     assert (response.status_code, response.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
 
 
 def test_the_wrong_address_is_a_sign_in_page(connect):
-    """With the web application's address `/v1/*` redirects to a page that says 200 and stores nothing."""
+    """Outside the prefix `/v1/*` redirects to a sign-in page, which answers 200 and stores nothing."""
     with Inbox(generation="self-hosted", prefix="/api") as inbox:
         client, root = connect(inbox), inbox.url.removesuffix("/api")
         assert client.event().status_code == 201
@@ -155,7 +155,7 @@ def test_the_wrong_address_is_a_sign_in_page(connect):
 
 
 def test_first_events_race_for_a_new_channel(connect):
-    """Of those that come at the same moment some get a 500 that passes; later ones do not."""
+    """Some of the simultaneous first events of a channel get a 500; later events do not."""
     with Inbox(generation="self-hosted", rate_limit=0) as inbox:
         clients = [connect(inbox) for _ in range(6)]
         for client in clients:

@@ -1,8 +1,7 @@
-"""`python -m emitkit_logging.inbox`, as a process and as a person starts it."""
+"""The command line of the inbox, run as a process and parsed in this one."""
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from emitkit_logging.inbox.__main__ import _Terminal, main
+from emitkit_logging.inbox.__main__ import main
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -59,8 +58,8 @@ def test_runs_until_it_is_interrupted(ending):
         (["--port", "{taken}"], 1, "in use"),
     ],
 )
-def test_wrong_options_are_said_in_a_line(inbox, capsys, arguments, status, message):
-    """No traceback for what the user can mend."""
+def test_wrong_options_are_reported_in_a_line(inbox, capsys, arguments, status, message):
+    """An error that the user can correct is one line without a traceback."""
     taken = inbox.url.rpartition(":")[2]
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -73,7 +72,7 @@ def test_wrong_options_are_said_in_a_line(inbox, capsys, arguments, status, mess
 
 
 def test_every_option_is_passed_on(tmp_path):
-    """What is said on the command line is what the server does; the terminal tells what signs the first callback."""
+    """The server obeys every option, and the terminal shows the secret with the first event that has a callback."""
     arguments = [
         "--port",
         "0",
@@ -115,7 +114,7 @@ def test_every_option_is_passed_on(tmp_path):
 
 
 def test_the_readme_has_every_option(capsys):
-    """Each is in its table."""
+    """The table of the README has each option."""
     with pytest.raises(SystemExit):
         main(["--help"])
     options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
@@ -123,20 +122,3 @@ def test_the_readme_has_every_option(capsys):
     assert options == set(
         re.findall(r"`(--[a-z-]+)", text.partition("## A local EmitKit")[2].partition("\n## ")[0])
     ) - {"--keep"}
-
-
-def test_a_reader_that_went_away_does_not_stop_the_inbox():
-    """`… | head -3` ends the lines, not the server."""
-
-    class Closed(io.StringIO):
-        calls = 0
-
-        def flush(self):
-            self.calls += 1
-            raise BrokenPipeError
-
-    stream = Closed()
-    writing = _Terminal(stream)
-    writing.write("one")
-    writing.write("two")
-    assert stream.calls == 1
