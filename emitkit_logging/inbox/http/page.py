@@ -45,11 +45,11 @@ MOST_NEWS = 100
 _DEFAULT_ROWS = 50
 _MOST_ROWS = 200
 _KEEP_ALIVE_EVERY = 15.0
-_SCRIPT = "text/javascript; charset=utf-8"
+_SCRIPTS = ("channels", "dom", "event", "feed", "format", "page", "question", "state", "values")
 _FILES = {
     "": ("index.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
-    "page.js": ("page.js", _SCRIPT),
+    **{f"{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in _SCRIPTS},
     "page.svg": ("page.svg", "image/svg+xml"),
 }
 _SECURITY_HEADERS = {

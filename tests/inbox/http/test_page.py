@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import requests
 
+from emitkit_logging import inbox
 from emitkit_logging.inbox import Inbox
 
+STATIC = Path(inbox.__file__).parent / "static"
 ERROR = {"log": {"level": "ERROR"}}
 
 
@@ -49,7 +52,9 @@ class Stream:
 
 def test_the_files_are_safe(client):
     """No script runs but the page's own, and no other host is asked."""
-    for path, kind in (("", "text/html"), ("page.js", "text/javascript"), ("page.css", "text/css")):
+    scripts = sorted(path.name for path in STATIC.glob("*.js"))
+    assert "page.js" in scripts
+    for path, kind in (("", "text/html"), ("page.css", "text/css"), *((name, "text/javascript") for name in scripts)):
         response = get(client, path)
         assert (response.status_code, response.headers["content-type"]) == (200, f"{kind}; charset=utf-8")
         policy = response.headers["content-security-policy"]
@@ -58,7 +63,7 @@ def test_the_files_are_safe(client):
         assert response.headers["x-content-type-options"] == "nosniff"
         assert "://" not in response.text.replace("http://www.w3.org/2000/svg", "")
     assert " style=" not in get(client, "").text
-    assert "innerHTML" not in get(client, "page.js").text
+    assert not any("innerHTML" in get(client, name).text for name in scripts)
 
 
 def test_rows_newest_first_by_channel_level_and_text(fresh):
