@@ -26,4 +26,4 @@ LONGEST_RESUME = 65_536
 SHORTEST_WAIT = 10
 LONGEST_WAIT = 604_800
 DEFAULT_WAIT = 86_400
-"""Seconds for which an event waits for its answer (`expiresIn`): least, most, and when it does not say."""
+"""Seconds for which an event waits for its answer (`expiresIn`): at least, at most, and by default."""

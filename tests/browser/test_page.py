@@ -37,11 +37,11 @@ def test_events_appear_as_they_arrive(page, inbox, send):
     send("Before")
     opened(page, inbox)
     expect(page.locator(".event")).to_have_count(1)
-    send("After", icon="👤", description="Said more", tags=["beta"], userId="u-1", displayAs="message")
+    send("After", icon="👤", description="More text", tags=["beta"], userId="u-1", displayAs="message")
     expect(page.locator(".event")).to_have_count(2)
     assert titles(page) == ["After", "Before"]
     row = event(page, "After")
-    for text in ("👤", "Said more", "beta", "@ u-1", "# general"):
+    for text in ("👤", "More text", "beta", "@ u-1", "# general"):
         expect(row).to_contain_text(text)
     expect(row).to_have_class("event message new")
     expect(page).to_have_title("(2) EmitKit inbox")

@@ -32,7 +32,7 @@ def modules(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("path", modules(INBOX), ids=lambda path: str(path.relative_to(INBOX)))
 def test_the_inbox_imports_the_api_only(path):
-    """Of the rest of the library the inbox knows what EmitKit's API is, and nothing of what sends to it."""
+    """The inbox shares the rules of EmitKit's API with the sender, and depends on nothing of the sender."""
     allowed = ("emitkit_logging.inbox", "emitkit_logging._api")
     assert [name for name in imported(path) if name != "emitkit_logging" and not name.startswith(allowed)] == []
 
@@ -46,7 +46,7 @@ def test_the_packages_of_the_inbox_have_an_order(package):
 
 
 def test_the_api_imports_nothing_else():
-    """What EmitKit's API is depends on nothing else of the library."""
+    """The rules of EmitKit's API depend on nothing else of the library."""
     for path in modules(PACKAGE / "_api"):
         assert [name for name in imported(path) if not name.startswith("emitkit_logging._api")] == [], path
 

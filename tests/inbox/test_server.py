@@ -59,7 +59,7 @@ def test_echoes_each_event_and_identify_call(connect):
 
 
 def test_without_the_extra():
-    """Without uvicorn the package can be imported, and making an inbox says what to install."""
+    """Without uvicorn the package can be imported, and the error of an inbox names what to install."""
     program = "import sys; sys.modules['uvicorn'] = None; from emitkit_logging.inbox import Inbox; Inbox()"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 1

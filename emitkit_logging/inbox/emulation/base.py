@@ -43,7 +43,7 @@ class Generation(ABC):
         name: as the option `generation` has it.
         body_limit: bytes that the body of a request may have.
         event_limit: bytes that a stored event may have, all of its fields together; `None`: no limit.
-        display_as: how an event is shown that does not say.
+        display_as: how an event is shown when its request does not have it.
         supports_idempotency: whether an `Idempotency-Key` means anything.
         merges_properties: whether the properties of an identify call are added to the known ones, or replace them.
         channel_creation_time: seconds that a new channel takes; other first events to it fail in the meantime.
@@ -62,7 +62,7 @@ class Generation(ABC):
         """Make the limiter of one API key: `limit` requests in `window` seconds."""
 
     def reject_early(self, content_type: str) -> EmulatedResponse | None:  # noqa: ARG002
-        """Return the response to a request that is rejected before its API key is looked at, else `None`."""
+        """Return the response to a request that is rejected before its API key is looked at, or `None`."""
         return None
 
     @abstractmethod

@@ -25,7 +25,7 @@ from emitkit_logging.inbox.emulation.refusals import Conflict, Invalid, Refusal,
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 100
-"""Events in one answer to `GET /v1/events`: when the request does not say, and at most."""
+"""Events in one response to `GET /v1/events`: by default, and at most."""
 
 CODES: Mapping[int, str] = {
     400: "validation_error",

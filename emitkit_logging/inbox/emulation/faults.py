@@ -1,6 +1,6 @@
 """Faults on demand, to try an application under a failing server.
 
-A fault is written as a line, which says what happens and to which requests::
+A fault is written as a line: what happens, and to which requests::
 
     503                 this status, and nothing is stored
     hang 5s             a pause before the request is looked at

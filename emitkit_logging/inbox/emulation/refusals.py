@@ -6,7 +6,7 @@ from emitkit_logging._api.rules import Problem
 
 
 class Refusal(Exception):  # noqa: N818 (an answer, not an error)
-    """A request that is not carried out. Its subclasses say why."""
+    """A request that is not carried out. Its subclasses are the reasons."""
 
 
 class Invalid(Refusal):

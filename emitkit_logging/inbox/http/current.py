@@ -55,7 +55,7 @@ class CurrentEndpoints:
     async def _list_events(self, request: Request, request_id: str) -> EmulatedResponse:
         self._questions.expire()
         listing = read_listing(request.query_params, self._number_of)
-        found = self._feed.find(**listing.filters, most=listing.most + 1)
+        found = self._feed.find(listing.query, listing.most + 1)
         cursor = found[listing.most - 1][1]["id"] if len(found) > listing.most else None
         events = [public(event) for _, event in found[: listing.most]]
         return self._generation.ok({"events": events, "nextCursor": cursor}, request_id)

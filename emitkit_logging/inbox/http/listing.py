@@ -12,19 +12,20 @@ from emitkit_logging._api.limits import LONGEST_CHANNEL
 from emitkit_logging._api.rules import Problem
 from emitkit_logging.inbox.emulation.current import DEFAULT_PAGE, LARGEST_PAGE
 from emitkit_logging.inbox.emulation.refusals import Invalid
+from emitkit_logging.inbox.store.events import EventQuery
 
 
-@dataclass
+@dataclass(frozen=True)
 class Listing:
     """What to list.
 
     Attributes:
-        filters: arguments of `Feed.find`.
-        most: how many events, at most.
+        query: which events.
+        most: how many of them, at most.
     """
 
-    filters: dict[str, Any]
-    most: int = DEFAULT_PAGE
+    query: EventQuery
+    most: int
 
 
 def read_listing(query: Mapping[str, str], number_of: Callable[[str], int | None]) -> Listing:
@@ -38,7 +39,8 @@ def read_listing(query: Mapping[str, str], number_of: Callable[[str], int | None
         Invalid: when a parameter is wrong.
     """
     problems: list[Problem] = []
-    listing = Listing({"channel": query.get("channel")})
+    found: dict[str, Any] = {"channel": query.get("channel")}
+    most = DEFAULT_PAGE
     if "channel" in query and not 1 <= len(query["channel"]) <= LONGEST_CHANNEL:
         problems.append({"path": ["channel"], "message": f"Must have 1 to {LONGEST_CHANNEL} characters"})
     for name, by_time, by_number in (("since", "since", "after"), ("before", "until", "before")):
@@ -46,18 +48,18 @@ def read_listing(query: Mapping[str, str], number_of: Callable[[str], int | None
             continue
         number, moment = number_of(query[name]), read_moment(query[name])
         if number is not None:
-            listing.filters[by_number] = number
+            found[by_number] = number
         elif moment is not None:
-            listing.filters[by_time] = moment
+            found[by_time] = moment
         else:
             problems.append({"path": [name], "message": "Must be an ISO 8601 date-time or an event's id"})
     if "limit" in query:
-        listing.most = _whole(query["limit"])
-        if not 1 <= listing.most <= LARGEST_PAGE:
+        most = _whole(query["limit"])
+        if not 1 <= most <= LARGEST_PAGE:
             problems.append({"path": ["limit"], "message": f"Must be a whole number from 1 to {LARGEST_PAGE}"})
     if problems:
         raise Invalid(problems)
-    return listing
+    return Listing(EventQuery(**found), most)
 
 
 def _whole(text: str) -> int:

@@ -20,6 +20,7 @@ from emitkit_logging.inbox.emulation.javascript import parse
 from emitkit_logging.inbox.emulation.refusals import Invalid
 from emitkit_logging.inbox.masking import mask_keys
 from emitkit_logging.inbox.store.event import least_level, level_of
+from emitkit_logging.inbox.store.events import EventQuery
 from emitkit_logging.inbox.store.questions import NotWaiting
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ class PageAccess:
         self._is_public = is_public
 
     def reject(self, request: Request) -> Response | None:
-        """Return the response to a request from elsewhere, or from another page in a local browser; else `None`."""
+        """Return the response to a request that is not allowed, or `None`.
+
+        Not allowed are other machines, unless they have a key, and other pages in a browser of this machine.
+        """
         if self._is_public:
             if not self._has_key(request.headers.get("authorization", "")):
                 challenge = {"WWW-Authenticate": 'Basic realm="EmitKit inbox: any name, and the API key"'}
@@ -167,13 +171,13 @@ class Page:
         query = request.query_params
         most = min(max(_whole(query.get("limit"), _DEFAULT_ROWS), 1), _MOST_ROWS)
         before = _whole(query.get("before"), 0)
-        found = self._feed.find(
+        wanted = EventQuery(
             channel=query.get("channel") or None,
             level=least_level(query.get("level", "")),
             text=query.get("q", ""),
             before=before or None,
-            most=most + 1,
         )
+        found = self._feed.find(wanted, most + 1)
         return self._json(
             {
                 "events": [_row(seq, event) for seq, event in found[:most]],
@@ -209,7 +213,7 @@ class Page:
         """Return what is new since an event and a version, and the newest event and version."""
         feed = self._feed
         now, newest = feed.version, feed.newest
-        found = feed.find(after=seq, most=MOST_NEWS) if newest > seq else []
+        found = feed.find(EventQuery(after=seq), MOST_NEWS) if newest > seq else []
         changed = [] if version < 0 else [known for each in feed.updated_since(version) if (known := feed.event(each))]
         news = {
             "events": [_row(number, event) for number, event in reversed(found)],

@@ -64,7 +64,7 @@ function aboutOf(event, showsChannel) {
 
 export const isOpen = (item) => item.querySelector(".head").getAttribute("aria-expanded") === "true";
 
-/** Open or close the details of a row; `opens` says which, otherwise the other state than now. */
+/** Open or close the details of a row; by default it gets the other state. */
 export function toggle(item, event, opens = !isOpen(item)) {
   const details = item.querySelector(".details");
   item.querySelector(".head").setAttribute("aria-expanded", String(opens));

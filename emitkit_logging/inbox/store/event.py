@@ -39,7 +39,7 @@ def new_event(
         fields: the fields of the request.
         channel: the channel that it goes to.
         user_id: the id of the user whom it is about.
-        display_as: how it is shown when it does not say.
+        display_as: how it is shown when the request does not have it.
         now: Unix seconds.
     """
     event = {

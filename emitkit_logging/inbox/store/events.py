@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from emitkit_logging.inbox.emulation import javascript
@@ -12,6 +13,43 @@ from emitkit_logging.inbox.store.event import is_pending, level_of, search_patte
 
 MOST_BYTES = 256 * 1024 * 1024
 """Bytes of events that are kept."""
+
+
+@dataclass(frozen=True)
+class EventQuery:
+    """Which events to find; what is not given does not matter.
+
+    Attributes:
+        channel: the name of their channel.
+        level: the number of their least level.
+        text: what is in their text, in any case.
+        since: Unix seconds; they were stored then or later.
+        until: Unix seconds; they were stored earlier.
+        after: their numbers are above it.
+        before: their numbers are below it.
+    """
+
+    channel: str | None = None
+    level: int = 0
+    text: str = ""
+    since: float | None = None
+    until: float | None = None
+    after: int | None = None
+    before: int | None = None
+
+    def conditions(self) -> list[tuple[str, object]]:
+        """Return the conditions in SQL, each with its value."""
+        all_conditions: list[tuple[str, object]] = [
+            ("channel = ?", self.channel),
+            ("level >= ?", self.level or None),
+            ("text LIKE ? ESCAPE '\\'", search_pattern(self.text)),
+            ("at >= ?", self.since),
+            ("at < ?", self.until),
+            ("seq > ?", self.after),
+            ("seq < ?", self.before),
+        ]
+        return [(condition, value) for condition, value in all_conditions if value is not None]
+
 
 Numbered = tuple[int, dict[str, Any]]
 """An event with its number, which grows from event to event."""
@@ -91,32 +129,13 @@ class EventTable:
         rows = self._database.execute("SELECT id FROM events WHERE until <= ? ORDER BY until", (now,))
         return [row[0] for row in rows]
 
-    def find(
-        self,
-        *,
-        channel: str | None = None,
-        level: int = 0,
-        text: str = "",
-        since: float | None = None,
-        until: float | None = None,
-        after: int | None = None,
-        before: int | None = None,
-        most: int,
-    ) -> list[Numbered]:
-        """Return events, newest first, as `Feed.find` describes."""
-        clauses: list[tuple[str, object]] = [
-            ("channel = ?", channel),
-            ("level >= ?", level or None),
-            ("text LIKE ? ESCAPE '\\'", search_pattern(text)),
-            ("at >= ?", since),
-            ("at < ?", until),
-            ("seq > ?", after),
-            ("seq < ?", before),
-        ]
-        given = [(clause, value) for clause, value in clauses if value is not None]
-        where = " AND ".join(clause for clause, _ in given) or "true"
-        query = f"SELECT seq, data FROM events WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
-        return self._rows(query, *(value for _, value in given), most)
+    def find(self, query: EventQuery, most: int) -> list[Numbered]:
+        """Return at most `most` events, newest first."""
+        conditions = query.conditions()
+        where = " AND ".join(condition for condition, _ in conditions) or "true"
+        values = [value for _, value in conditions]
+        statement = f"SELECT seq, data FROM events WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
+        return self._rows(statement, *values, most)
 
     def _rows(self, query: str, *values: object) -> list[Numbered]:
         return [(seq, json.loads(data)) for seq, data in self._database.execute(query, values)]

@@ -19,7 +19,7 @@ from emitkit_logging.inbox.emulation.refusals import TooLarge
 from emitkit_logging.inbox.store.channels import Channels, new_channel
 from emitkit_logging.inbox.store.database import open_database
 from emitkit_logging.inbox.store.event import new_event
-from emitkit_logging.inbox.store.events import EventTable, Numbered
+from emitkit_logging.inbox.store.events import EventQuery, EventTable, Numbered
 from emitkit_logging.inbox.store.identities import Identities
 from emitkit_logging.inbox.store.recent import Recent
 
@@ -93,7 +93,7 @@ class Feed:
         Args:
             fields: the fields of the request.
             now: Unix seconds.
-            display_as: how the event is shown when it does not say.
+            display_as: how the event is shown when the request does not have it.
             most_bytes: bytes that the event may have as JSON in UTF-8; `None`: no limit.
             idempotency_key: the key of the request.
 
@@ -128,41 +128,10 @@ class Feed:
         with self._changed:
             return self._events.after(seq)
 
-    def find(
-        self,
-        *,
-        channel: str | None = None,
-        level: int = 0,
-        text: str = "",
-        since: float | None = None,
-        until: float | None = None,
-        after: int | None = None,
-        before: int | None = None,
-        most: int,
-    ) -> list[Numbered]:
-        """Return events, newest first, each with its number.
-
-        Args:
-            channel: the name of their channel.
-            level: the number of their least level.
-            text: what is in their text, in any case.
-            since: Unix seconds; they were stored then or later.
-            until: Unix seconds; they were stored earlier.
-            after: their numbers are above it.
-            before: their numbers are below it.
-            most: how many to return, at most.
-        """
+    def find(self, query: EventQuery, most: int) -> list[Numbered]:
+        """Return at most `most` events, newest first, each with its number."""
         with self._changed:
-            return self._events.find(
-                channel=channel,
-                level=level,
-                text=text,
-                since=since,
-                until=until,
-                after=after,
-                before=before,
-                most=most,
-            )
+            return self._events.find(query, most)
 
     def event(self, event_id: str) -> Numbered | None:
         """Return an event by its id, and its number before it; `None` where there is none."""

@@ -60,9 +60,9 @@ def test_a_callback_is_signed_and_tried_again(fresh, application):
     (first, body), (second, again) = calls
     assert body == again
     assert first["webhook-id"] == second["webhook-id"] == f"msg_{event['id']}"
-    told = json.loads(body)
-    assert (told["type"], told["timestamp"]) == ("event.answered", "2027-01-15T08:00:00.250Z")
-    assert (told["data"]["id"], told["data"]["resume"]) == (event["id"], "where we were")
+    sent = json.loads(body)
+    assert (sent["type"], sent["timestamp"]) == ("event.answered", "2027-01-15T08:00:00.250Z")
+    assert (sent["data"]["id"], sent["data"]["resume"]) == (event["id"], "where we were")
     secret = base64.b64decode(inbox.callback_secret.removeprefix("whsec_"))
     content = f"{first['webhook-id']}.{first['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()

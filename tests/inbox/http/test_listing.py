@@ -6,6 +6,7 @@ import pytest
 
 from emitkit_logging.inbox.emulation.refusals import Invalid
 from emitkit_logging.inbox.http.listing import read_listing, read_moment
+from emitkit_logging.inbox.store.events import EventQuery
 
 NUMBERS = {"event_a": 7}
 
@@ -13,7 +14,7 @@ NUMBERS = {"event_a": 7}
 def test_no_query_lists_everything():
     """Without a limit there are 50 events."""
     listing = read_listing({}, NUMBERS.get)
-    assert (listing.filters, listing.most) == ({"channel": None}, 50)
+    assert (listing.query, listing.most) == (EventQuery(), 50)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_no_query_lists_everything():
 )
 def test_filters(query, filters):
     """A cursor is the id of an event, or a moment."""
-    assert read_listing(query, NUMBERS.get).filters == {"channel": None, **filters}
+    assert read_listing(query, NUMBERS.get).query == EventQuery(**filters)
 
 
 @pytest.mark.parametrize("limit", ["1", "100", "007"])

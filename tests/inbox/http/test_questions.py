@@ -15,8 +15,8 @@ def test_a_question_is_answered(fresh, clock):
     values = {"why": "because", "size": "m", "also": ["a"], "much": 2.5, "sure": True}
     row = answer(fresh, event["id"], "no", values).json()
     assert (row["id"], row["answer"]["status"]) == (event["id"], "answered")
-    told = call(fresh, "GET", f"/v1/events/{event['id']}").json()["data"]["answer"]
-    assert told == {
+    stored = call(fresh, "GET", f"/v1/events/{event['id']}").json()["data"]["answer"]
+    assert stored == {
         "status": "answered",
         "action": "no",
         "values": values,

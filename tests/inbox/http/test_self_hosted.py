@@ -22,10 +22,10 @@ def permanent(response):
 
 def test_success(self_hosted_client):
     """An event is answered with 201 and five of its fields, an identify call with 200."""
-    response = self_hosted_client.event(title="Told", displayAs="message", unknown=1)
+    response = self_hosted_client.event(title="Returned", displayAs="message", unknown=1)
     assert (response.status_code, response.json()["success"]) == (201, True)
     assert response.json()["data"].keys() == {"id", "channelId", "channelName", "title", "createdAt"}
-    assert self_hosted_client.inbox.wait_for(title="Told")["displayAs"] is None
+    assert self_hosted_client.inbox.wait_for(title="Returned")["displayAs"] is None
     assert self_hosted_client.identify(user_id="u").json()["success"] is True
 
 

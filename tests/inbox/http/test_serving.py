@@ -90,10 +90,11 @@ def test_logs_nothing_in_the_process_it_runs_in(root_records, connect):
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
-def test_listens_on_ipv6():
-    """The loopback address of IPv6 is accepted."""
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_listens_on_ipv6(host):
+    """The loopback address of IPv6 is accepted, with or without brackets."""
     try:
-        inbox = Inbox(host="::1")
+        inbox = Inbox(host=host)
     except OSError:
         pytest.skip("this machine has no ::1")
     with inbox:

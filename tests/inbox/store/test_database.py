@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 import requests
 
 from emitkit_logging.inbox import Inbox
+from emitkit_logging.inbox.store.database import VERSION
+from emitkit_logging.inbox.store.feed import Feed
 
 from ..http.calls import ask, call, refusal
 
@@ -48,3 +53,13 @@ def test_a_file_that_cannot_be_used(tmp_path):
             Inbox(db=path)
     with Inbox(db=tmp_path / "inbox.db"), pytest.raises(OSError, match="locked"):
         Inbox(db=tmp_path / "inbox.db")
+
+
+def test_a_file_of_another_version_is_refused(tmp_path):
+    """A file that a later version wrote is neither read nor changed."""
+    path = tmp_path / "inbox.db"
+    Feed(path=path).close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(OSError, match=f"version {VERSION + 1}, this inbox reads version {VERSION}"):
+        Inbox(db=path)
