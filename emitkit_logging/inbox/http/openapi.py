@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import emitkit_logging
+from emitkit_logging import __version__
 from emitkit_logging._api.limits import LONGEST_CHANNEL, LONGEST_ID, LONGEST_IDEMPOTENCY_KEY
 from emitkit_logging.inbox.config import SCOPES
 from emitkit_logging.inbox.emulation.base import KIB
@@ -289,7 +289,7 @@ def document(url: str, *, rate_limit: int) -> dict[str, Any]:
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": "EmitKit",
-            "version": emitkit_logging.__version__,
+            "version": __version__,
             "summary": "EmitKit's HTTP API, as the local inbox of emitkit-logging implements it.",
             "description": f"{limit} Unknown fields of a request are ignored.",
             "license": {"name": "MIT", "identifier": "MIT"},
