@@ -1,4 +1,4 @@
-"""The options of the inbox, checked at once."""
+"""The options of the inbox, and their checks. A wrong one is a `ValueError` that names what would be right."""
 
 from __future__ import annotations
 
@@ -18,27 +18,23 @@ SCOPES = ("events:write", "events:read", "identities:write")
 
 @dataclass(frozen=True)
 class InboxConfig:
-    """The options that decide how the inbox answers. They are `Inbox`'s, and checked.
+    """The options that decide how the inbox answers.
 
     Attributes:
-        host: the address to listen at, without brackets.
-        port: the port to listen at; 0: a free one.
+        host: the address that it listens at, without brackets.
         keys: the accepted API keys, each with its scopes.
         rate_limit: requests in a window of each key; 0: no limit.
         window: seconds.
         generation: one of `GENERATION_NAMES`.
         prefix: the path below which everything is served.
-        keep: how much is kept of what is received.
     """
 
     host: str
-    port: int
     keys: Mapping[str, frozenset[str]]
     rate_limit: int
     window: float
     generation: str
     prefix: str
-    keep: int
 
     @property
     def is_public(self) -> bool:
@@ -51,22 +47,21 @@ class InboxConfig:
         return f"http://{host}:{port}{self.prefix}"
 
 
-def check_host(host: str, api_key: str | None) -> str:
-    """Return an address to listen at, without brackets.
+def checked_host(host: str, api_key: str | None) -> str:
+    """Return the address to listen at, without brackets.
 
     Raises:
-        ValueError: when other machines could reach it and there is no API key of the user's own.
+        ValueError: when other machines could reach it and the user has given no API key.
     """
     if not is_loopback(host) and not api_key:
         raise ValueError(f"host must be a loopback name or address such as 127.0.0.1, or have an api_key: {host!r}")
     return without_brackets(host)
 
 
-def check_generation(generation: str) -> str:
-    """Return the name of a generation; raise `ValueError` for any other."""
+def check_generation(generation: str) -> None:
+    """Raise `ValueError` for a name that is not one of `GENERATION_NAMES`."""
     if generation not in GENERATION_NAMES:
         raise ValueError(f"generation must be one of {', '.join(GENERATION_NAMES)}, not {generation!r}")
-    return generation
 
 
 def check_limits(rate_limit: int, window: float, keep: int) -> None:
@@ -75,25 +70,24 @@ def check_limits(rate_limit: int, window: float, keep: int) -> None:
         raise ValueError("rate_limit must not be negative, window and keep must be above 0")
 
 
-def check_prefix(prefix: str) -> str:
-    """Return a path that starts with a slash and ends without one, or nothing; raise `ValueError` for any other."""
+def check_prefix(prefix: str) -> None:
+    """Raise `ValueError` for a path that does not start with a slash, or that ends with one; it may be empty."""
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
         raise ValueError(f"prefix must start with a slash and end without one, not {prefix!r}")
-    return prefix
 
 
-def check_scopes(scopes: Iterable[str]) -> frozenset[str]:
-    """Return the scopes of an API key; raise `ValueError` for any that does not exist."""
+def checked_scopes(scopes: Iterable[str]) -> frozenset[str]:
+    """Return the scopes of an API key; raise `ValueError` for one that is not in `SCOPES`."""
     found = frozenset(scopes)
     if unknown := sorted(found - set(SCOPES)):
         raise ValueError(f"scopes must be of {', '.join(SCOPES)}, not {', '.join(unknown)}")
     return found
 
 
-def check_keys(keys: Iterable[str] | Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
-    """Return API keys with their scopes; keys without scopes have all of them."""
+def checked_keys(keys: Iterable[str] | Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    """Return API keys with their scopes; in a plain list, each key has all of them."""
     scopes = keys if isinstance(keys, Mapping) else dict.fromkeys(keys, SCOPES)
-    return {key: check_scopes(each) for key, each in scopes.items()}
+    return {key: checked_scopes(each) for key, each in scopes.items()}
 
 
 def make_api_key() -> str:

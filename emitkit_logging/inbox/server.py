@@ -88,19 +88,18 @@ class Inbox:
         except ImportError as error:
             raise ImportError("the inbox needs starlette and uvicorn: pip install 'emitkit-logging[inbox]'") from error
 
-        host = config.check_host(host, api_key)
+        host = config.checked_host(host, api_key)
         config.check_generation(generation)
         config.check_limits(rate_limit, window, keep)
         config.check_prefix(prefix)
-        own_scopes, others = config.check_scopes(scopes), config.check_keys(other_api_keys)
+        own_scopes, others = config.checked_scopes(scopes), config.checked_keys(other_api_keys)
         self._faults = Faults(faults)
         self._feed = _open_feed(keep, db)
         self.api_key = api_key or self._feed.setting("api_key", config.make_api_key())
         self.callback_secret = callback_secret or self._feed.setting("callback_secret", callbacks.make_secret())
         self.latency = latency
-        options = InboxConfig(
-            host, port, {**others, self.api_key: own_scopes}, rate_limit, window, generation, prefix, keep
-        )
+        keys = {**others, self.api_key: own_scopes}
+        options = InboxConfig(host, keys, rate_limit, window, generation, prefix)
         self._keys = tuple(options.keys)
         self._requests = RequestLog(keep)
         self._callbacks = callbacks.CallbackSender(self._feed, self.callback_secret, clock)

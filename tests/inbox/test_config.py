@@ -7,7 +7,7 @@ import re
 import pytest
 
 from emitkit_logging.inbox import Inbox
-from emitkit_logging.inbox.config import GENERATION_NAMES, InboxConfig, check_host
+from emitkit_logging.inbox.config import GENERATION_NAMES, InboxConfig, checked_host
 from emitkit_logging.inbox.emulation.generations import GENERATIONS
 
 
@@ -57,7 +57,7 @@ def test_makes_up_a_key():
 )
 def test_addresses(host, is_public, url):
     """The page asks for the key where others can reach it, and the address is a valid URL with IPv6 too."""
-    config = InboxConfig(check_host(host, "emitkit_key"), 0, {}, 0, 60.0, "current", "/api", 1)
+    config = InboxConfig(checked_host(host, "emitkit_key"), {}, 0, 60.0, "current", "/api")
     assert (config.is_public, config.url(1)) == (is_public, url)
 
 
