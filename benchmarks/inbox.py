@@ -1,4 +1,4 @@
-"""What the local EmitKit takes: events a second on one core with its page open, and how soon a full page is there."""
+"""The local EmitKit: events a second on one core with its page open, and how soon a full page is shown."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _send(url: str, key: str, numbers: range) -> None:
 
 
 def _fill(url: str, key: str, events: int) -> float:
-    """Send `events` over a few connections; return how many were taken in a second."""
+    """Send `events` over a few connections, and return how many were stored in a second."""
     began = time.perf_counter()
     share = events // CONNECTIONS
     threads = [
@@ -104,7 +104,7 @@ def _page() -> Iterator[Any]:
 
 
 def _search(url: str, text: str) -> float:
-    """Return the seconds that a search takes, at best of five."""
+    """Return the seconds that a search takes, the best of five."""
     best = float("inf")
     for _ in range(5):
         began = time.perf_counter()
@@ -129,7 +129,7 @@ def main() -> dict[str, float]:
         rows = page.evaluate("performance.now()") / 1000
         rare, none = _search(url, "A-4217"), _search(url, "nowhere to be found")
     print(
-        f"  {STORED:,} stored: first paint {paint:.2f} s, rows {rows:.2f} s, search {rare:.3f} s, in vain {none:.3f} s"
+        f"  {STORED:,} stored: first paint {paint:.2f} s, rows {rows:.2f} s, search {rare:.3f} s, no match {none:.3f} s"
     )
     return {"inbox rate": rate, "inbox paint": rows, "inbox search": max(rare, none)}
 

@@ -7,7 +7,6 @@ never contains the API key.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import os
@@ -15,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from emitkit_logging._api.contract import LONGEST_CHANNEL
+from emitkit_logging._api.hosts import is_loopback
+from emitkit_logging._api.limits import LONGEST_CHANNEL
 from emitkit_logging._api.requests import DISPLAY_STYLES
 
 API_KEY_VARIABLE = "EMITKIT_API_KEY"
@@ -167,22 +167,11 @@ def base_url(value: object, *, allow_http: bool) -> str:
         raise ValueError("base_url: must be an address such as 'https://api.emitkit.com'")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("base_url: must not have a user, a password, a query or a fragment")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+    if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise ValueError(
             f"base_url: plain http to {host} would send the API key unencrypted; use https, or allow_http=True"
         )
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether a host is `localhost` or a loopback address."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback
 
 
 def key_warning(key: str) -> str:

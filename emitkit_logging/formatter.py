@@ -10,8 +10,8 @@ from typing import Any
 from pythonjsonlogger.json import JsonFormatter
 
 from emitkit_logging import _options as options
-from emitkit_logging._api.contract import LONGEST_CHANNEL
 from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.limits import LONGEST_CHANNEL
 from emitkit_logging._context.capture import capture
 from emitkit_logging._events import extras
 from emitkit_logging._events.builder import EventBuilder, EventDefaults

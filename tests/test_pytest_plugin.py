@@ -1,4 +1,4 @@
-"""The plugin of pytest, in runs of pytest of its own."""
+"""The pytest plugin, in runs of pytest of its own."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PLUGIN = "emitkit_logging.pytest_plugin"
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Run pytest on a file of these lines, in a process of its own."""
+    """Run pytest on a test file, in a process of its own."""
     for name in ("EMITKIT_API_KEY", "EMITKIT_BASE_URL", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # whatever else is installed is slow, or in the way
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # other installed plugins are slow, or interfere
 
     def running(source: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(source)
@@ -40,13 +40,13 @@ def post(inbox: Inbox, body: object, *, key: str = "", path: str = "/v1/events")
 
 
 def test_environment(emitkit_inbox):
-    """Key and address are in the environment, so that the application's own configuration finds them."""
+    """The key and the address are in the environment, where the application's configuration reads them."""
     assert os.environ["EMITKIT_API_KEY"] == emitkit_inbox.api_key
     assert os.environ["EMITKIT_BASE_URL"] == emitkit_inbox.url
 
 
 def test_delivery(emitkit_inbox, logger):
-    """A handler without options sends to the inbox, however much."""
+    """A handler without options sends to the inbox, without a rate limit."""
     logger.addHandler(handler := EmitKitHandler())
     for number in range(150):
         logger.info("x", extra={"event": "file_uploaded", "number": number})
@@ -56,7 +56,7 @@ def test_delivery(emitkit_inbox, logger):
 
 
 def test_proxy(logger, monkeypatch, request):
-    """A proxy of the environment is not asked the way to loopback, and what it need not do stays as it was."""
+    """A proxy of the environment is not used for loopback, and its own exceptions stay."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "example.com")
     inbox = request.getfixturevalue("emitkit_inbox")
@@ -69,12 +69,12 @@ def test_proxy(logger, monkeypatch, request):
 
 
 def test_readme(run):
-    """The README's test passes as it stands there."""
+    """The example in the README passes."""
     run(BLOCKS[-1]).assert_outcomes(passed=1)
 
 
 def test_passing(run):
-    """A test that passes has no section; what the fixture set is gone after it, each test has an inbox of its own."""
+    """A test that passes has no section; the environment is restored, and each test has its own inbox."""
     result = run(
         """
 import logging, os
@@ -124,18 +124,18 @@ def test_other():
 
 @pytest.mark.parametrize("arguments", [(), ("-p", "xdist", "-n", "1")], ids=["alone", "xdist"])
 def test_failing(run, arguments):
-    """The report of a failed test tells the events and the refused requests, without the key; others' do not."""
+    """The report of a failed test has the events and the refused requests, without the key; other reports do not."""
     result = run(FAILING, *arguments)
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*- EmitKit inbox -*", "*general  *User Signed Up*", "*  x  *[[]api key]", "refused*"])
-    said = result.stdout.str()
-    assert said.count("- EmitKit inbox -") == 1
-    assert 'refused with 400 (title: Invalid input: expected a value, received undefined): POST /v1/events {"' in said
-    assert "emitkit_" not in said.replace("emitkit_inbox", "").replace("emitkit_logging", "")
+    shown = result.stdout.str()
+    assert shown.count("- EmitKit inbox -") == 1
+    assert 'refused with 400 (title: Invalid input: expected a value, received undefined): POST /v1/events {"' in shown
+    assert "emitkit_" not in shown.replace("emitkit_inbox", "").replace("emitkit_logging", "")
 
 
 def test_failing_beside_the_test(run):
-    """A fixture that fails after the inbox was made has the section, too; nothing arrived is said."""
+    """A fixture that fails after the inbox was made has the section too, even when nothing has arrived."""
     result = run(
         """
 import pytest
@@ -173,7 +173,7 @@ def test_it(monkeypatch, request):
 
 
 def test_is_light(run):
-    """What every run of pytest loads of this library is next to nothing."""
+    """A run of pytest that does not use the fixture loads the plugin and nothing more."""
     result = run(
         """
 import sys
@@ -189,36 +189,36 @@ def test_it(pytestconfig):
 
 
 def test_is_found():
-    """pytest loads the plugin wherever the library is installed."""
+    """The installed library registers the plugin with pytest."""
     (found,) = importlib.metadata.entry_points(group="pytest11", name="emitkit_logging")
     assert found.value == PLUGIN
 
 
 def test_account(emitkit_inbox):
-    """Wrong keys, paths and bodies are told with a reason, and no more than the latest of many."""
+    """Refused requests are listed with a reason, and of many only the latest."""
     assert account(emitkit_inbox) == ["no events"]
     assert post(emitkit_inbox, {"channelName": "a", "title": "b"}, key="emitkit_other") == 401
     assert post(emitkit_inbox, {"user_id": ""}, path="/v1/identify") == 400
     assert post(emitkit_inbox, {"title": "x" * 1000}, path=f"/v1/{emitkit_inbox.api_key}") == 404
-    said = account(emitkit_inbox)
-    assert said[0] == "no events"
-    assert said[1].startswith("refused with 401 (another key than the inbox's): POST /v1/events {")
-    assert said[2].startswith("refused with 400 (user_id: ")
-    assert said[3].startswith("refused with 404: POST /v1/[api key] {")
-    assert said[3].endswith("xxx…")
+    shown = account(emitkit_inbox)
+    assert shown[0] == "no events"
+    assert shown[1].startswith("refused with 401 (another key than the inbox's): POST /v1/events {")
+    assert shown[2].startswith("refused with 400 (user_id: ")
+    assert shown[3].startswith("refused with 404: POST /v1/[api key] {")
+    assert shown[3].endswith("xxx…")
     with requests.Session() as session:
         for number in range(MOST_SHOWN + 2):
             body = {"channelName": "a", "title": f"event {number}", "description": "x" * 150}
             key = {"Authorization": f"Bearer {emitkit_inbox.api_key}"}
             session.post(f"{emitkit_inbox.url}/v1/events", json=body, headers=key, timeout=10)
-    said = account(emitkit_inbox)
-    assert said[0] == "… 2 events before"
-    assert "event 2 " in said[1]
-    assert len(said) == 1 + MOST_SHOWN + 3
+    shown = account(emitkit_inbox)
+    assert shown[0] == "… 2 events before"
+    assert "event 2 " in shown[1]
+    assert len(shown) == 1 + MOST_SHOWN + 3
 
 
 def test_quiet(emitkit_inbox, caplog):
-    """The fixture's server logs nothing into the test's own records."""
+    """The fixture's server logs nothing, so the records of a test are its own."""
     with caplog.at_level(logging.DEBUG):
         post(emitkit_inbox, {"channelName": "a", "title": "b"})
     assert [record.name for record in caplog.records if record.name.startswith("uvicorn")] == []

@@ -17,12 +17,16 @@ def clean(text: str) -> str:
         return text.replace("\x00", "\ufffd") if "\x00" in text else text
     if _UNSENDABLE.search(text) is None:
         return text
-    paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return paired.replace("\x00", "\ufffd")
+    return replace_lone_surrogates(text).replace("\x00", "\ufffd")
+
+
+def replace_lone_surrogates(text: str) -> str:
+    """Return `text` with U+FFFD for each lone surrogate, as JavaScript writes it in UTF-8."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut `text` to `limit` UTF-16 units, as JavaScript counts length, ending in an ellipsis where cut."""
+    """Return `text` cut to `limit` UTF-16 code units; a text that is cut ends in an ellipsis."""
     if len(text) * 2 <= limit or units(text) <= limit:
         return text
     kept = text[: limit - 1]
@@ -32,12 +36,12 @@ def shorten(text: str, limit: int) -> str:
 
 
 def units(text: str) -> int:
-    """Count the UTF-16 units of `text`."""
+    """Return the length of `text` in UTF-16 code units, as JavaScript counts it and the contract's limits mean it."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def cut(text: str, limit: int) -> str:
-    """Cut `text` to `limit` characters and say how many there were."""
+    """Return `text` cut to `limit` characters; a text that is cut ends in its original length."""
     if len(text) <= limit:
         return text
     mark = f"{MORE} [{len(text)} characters]"
@@ -45,7 +49,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def words(name: str, separators: re.Pattern[str]) -> list[str]:
-    """Split a name at separators and camelCase.
+    """Return the words of a name, which separators or camelCase set apart.
 
     Args:
         name: a key or an event's name, such as `X-Api-Key` or `userSignedUp`.

@@ -10,17 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from emitkit_logging._api.contract import (
-    CURRENT,
+from emitkit_logging._api.contract import CURRENT, waits
+from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.limits import (
     LONGEST_CHANNEL,
     LONGEST_ICON,
     LONGEST_IDEMPOTENCY_KEY,
     LONGEST_TAG,
     LONGEST_TITLE,
     MOST_TAGS,
-    waits,
 )
-from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.requests import DISPLAY_STYLES
 from emitkit_logging._api.text import shorten, units
 from emitkit_logging._events import extras, inference

@@ -7,15 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from emitkit_logging._api.contract import (
-    LONGEST_CHANNEL,
-    LONGEST_DESCRIPTION,
-    LONGEST_TAG,
-    LONGEST_TITLE,
-    MOST_TAGS,
-    waits,
-)
+from emitkit_logging._api.contract import waits
 from emitkit_logging._api.encoding import Json, dump
+from emitkit_logging._api.limits import LONGEST_CHANNEL, LONGEST_DESCRIPTION, LONGEST_TAG, LONGEST_TITLE, MOST_TAGS
 from emitkit_logging._api.text import MORE, cut, shorten
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._events.kinds import FoldKey

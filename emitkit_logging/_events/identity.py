@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from emitkit_logging._api.contract import LONGEST_ID, MOST_ALIASES
 from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.limits import LONGEST_ID, MOST_ALIASES
 from emitkit_logging._api.text import units
 from emitkit_logging._events import extras
 from emitkit_logging._events.converter import JsonConverter

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from emitkit_logging._api.contract import LONGEST_TITLE
 from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.limits import LONGEST_TITLE
 from emitkit_logging._api.text import MORE, shorten
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event

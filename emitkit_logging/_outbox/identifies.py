@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from cachetools import LRUCache, TTLCache
 
-from emitkit_logging._api.contract import MOST_ALIASES
 from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.limits import MOST_ALIASES
 from emitkit_logging._events.identity import IdentifyCall, Identity
 
 MOST_PROPERTIES = 100

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sqlite3
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,18 +14,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: those of the command line; by default those of this process.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] == ["inbox"]:  # its own parser knows what follows, --help included
-        from emitkit_logging.inbox.__main__ import main as inbox  # noqa: PLC0415 - an extra
-
-        return inbox(given[1:])
     parser = _parser()
-    options = parser.parse_args(given)
+    options = parser.parse_args(arguments)
     status: int = options.run(parser, options)
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
+    from emitkit_logging.inbox import arguments as inbox_arguments  # noqa: PLC0415 - only this module needs it
+
     parser = argparse.ArgumentParser(
         prog="emitkit-logging", description="Check, inspect and try the delivery of log records to EmitKit."
     )
@@ -67,7 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     spool.set_defaults(run=_spool)
 
-    commands.add_parser("inbox", help="a local EmitKit", add_help=False)
+    inbox = commands.add_parser("inbox", help="run a local EmitKit", description=inbox_arguments.DESCRIPTION)
+    inbox_arguments.add_arguments(inbox)
+    inbox.set_defaults(run=_inbox)
+
     demo = commands.add_parser(
         "demo",
         help="run uvicorn and gunicorn with a local EmitKit",
@@ -107,6 +106,12 @@ def _spool(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         return spool.export(path) if options.export else spool.show(path)
     except (OSError, ValueError, sqlite3.Error) as error:
         parser.exit(1, f"{parser.prog}: {path}: {error}\n")
+
+
+def _inbox(_: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from emitkit_logging.inbox import arguments  # noqa: PLC0415
+
+    return arguments.run(options)
 
 
 def _demo(_: argparse.ArgumentParser, options: argparse.Namespace) -> int:

@@ -1,39 +1,29 @@
-"""The inbox as an object: the application on a loopback port, served by uvicorn in a thread of its own."""
+"""The inbox as an object."""
 
 from __future__ import annotations
 
-import logging
-import secrets
-import socket
 import sqlite3
-import string
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from emitkit_logging.inbox import terminal
-from emitkit_logging.inbox.callbacks import Courier, make_secret
-from emitkit_logging.inbox.faults import Faults
-from emitkit_logging.inbox.feed import EVENT_FIELDS, Feed, Recent
-from emitkit_logging.inbox.generations import GENERATIONS, SCOPES, public
-from emitkit_logging.inbox.hosts import is_loopback
+from emitkit_logging.inbox import config, terminal
+from emitkit_logging.inbox.config import SCOPES, InboxConfig
+from emitkit_logging.inbox.emulation.faults import Faults
+from emitkit_logging.inbox.masking import mask_keys
+from emitkit_logging.inbox.store.event import EVENT_FIELDS
+from emitkit_logging.inbox.store.feed import Feed
+from emitkit_logging.inbox.store.recent import RequestLog
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import uvicorn
     from typing_extensions import Self
-
-STARTS_WITHIN = 10.0
-"""Seconds that the server may take until it accepts connections."""
-
-_SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio")
 
 
 class Inbox:
-    """A local EmitKit in this process: listens from construction to `close()`, and remembers what it got.
+    """A local EmitKit in this process: it listens from construction to `close()`, and keeps what it receives.
 
     ```python
     with Inbox() as inbox:
@@ -42,20 +32,34 @@ class Inbox:
         assert inbox.wait_for(title="User Signed Up")["userId"] == "user-123"
     ```
 
-    `host` is a loopback name or address; another one needs an `api_key`, which the page then asks for. `port` 0
-    takes a free one. `api_key` is made up when not given, and may do what `scopes` says; `other_api_keys` are
-    accepted too, each with its own rate limit, idempotency keys and, in a mapping, scopes. `rate_limit` is in
-    requests for each `window` of seconds (0: no limit). `generation` is which of the two servers in use it behaves
-    as. The API is served below the path `prefix`, which `url` includes, the page at `url`. `keep` bounds the events,
-    identify calls, identities and requests that are remembered. `db` is a file to keep them in, with the key: a
-    later inbox goes on with it. `faults` are what is to go wrong, see `emitkit_logging.inbox.faults`. `callback_secret`
-    signs callbacks, as `whsec_` and base64; it is made up when not given. `echo` is
-    called with a line for each event and identify call. `clock` tells the time in Unix seconds.
+    Args:
+        host: a loopback name or address; any other needs an `api_key`, for which the page then asks.
+        port: 0 takes a free one.
+        api_key: the key to accept; a new one when it is not given.
+        scopes: what the key may do.
+        other_api_keys: further keys, each with its own rate limit and idempotency keys and, in a mapping, its scopes.
+        rate_limit: requests of each key in a window; 0: no limit.
+        window: seconds.
+        generation: which of the two servers in use it behaves as.
+        prefix: the path below which the API and the page are served; `url` includes it.
+        keep: bounds each of: events, identify calls, identities, channels and requests.
+        db: a file to keep everything in, the key too; a later inbox continues with it.
+        faults: which faults to emulate, see `emitkit_logging.inbox.emulation.faults`.
+        callback_secret: signs callbacks, as `whsec_` and base64; a new one when it is not given.
+        latency: seconds that creating an event takes; its idempotency key is in use as long.
+        echo: called with a line for each event and identify call.
+        clock: returns Unix seconds.
 
-    `latency`, an attribute that may be set at any time, is how many seconds creating an event takes; for as
-    long its idempotency key is in use. `faults` may be set at any time, too.
+    Attributes:
+        url: the address of the API and the page.
+        api_key: the key that it accepts.
+        callback_secret: what signs its callbacks.
+        latency: as above; may be set at any time.
 
-    Raises `ImportError` without the extra ``inbox``, `OSError` when the port is taken or the file cannot be used.
+    Raises:
+        ImportError: without the extra ``inbox``.
+        ValueError: for a wrong option.
+        OSError: when the port is taken, or the file cannot be used.
     """
 
     def __init__(
@@ -79,81 +83,46 @@ class Inbox:
         clock: Callable[[], float] = time.time,
     ) -> None:
         try:
-            import uvicorn  # noqa: PLC0415 (an extra, needed from here on)
-
-            from emitkit_logging.inbox.app import create_app  # noqa: PLC0415
+            from emitkit_logging.inbox.http import callbacks, serving  # noqa: PLC0415 (an extra, needed from here on)
+            from emitkit_logging.inbox.http.app import create_app  # noqa: PLC0415
         except ImportError as error:
             raise ImportError("the inbox needs starlette and uvicorn: pip install 'emitkit-logging[inbox]'") from error
 
-        is_public = not is_loopback(host)
-        if is_public and not api_key:
-            raise ValueError(f"host must be a loopback name or address such as 127.0.0.1, or have an api_key: {host!r}")
-        if generation not in GENERATIONS:
-            raise ValueError(f"generation must be one of {', '.join(GENERATIONS)}, not {generation!r}")
-        if rate_limit < 0 or window <= 0 or keep < 1:
-            raise ValueError("rate_limit must not be negative, window and keep must be above 0")
-        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-            raise ValueError(f"prefix must start with a slash and end without one, not {prefix!r}")
-
-        others = other_api_keys if isinstance(other_api_keys, Mapping) else dict.fromkeys(other_api_keys, SCOPES)
-        for allowed in (scopes, *others.values()):
-            if unknown := sorted(set(allowed) - set(SCOPES)):
-                raise ValueError(f"scopes must be of {', '.join(SCOPES)}, not {', '.join(unknown)}")
+        host = config.checked_host(host, api_key)
+        config.check_generation(generation)
+        config.check_limits(rate_limit, window, keep)
+        config.check_prefix(prefix)
+        own_scopes, others = config.checked_scopes(scopes), config.checked_keys(other_api_keys)
         self._faults = Faults(faults)
-        try:
-            self._feed = Feed(keep, None if db is None else Path(db))
-        except sqlite3.Error as error:
-            raise OSError(f"the file {db} cannot be used: {error}") from error
-        self.api_key = api_key or self._feed.setting("api_key", _make_key())
-        self.callback_secret = callback_secret or self._feed.setting("callback_secret", make_secret())
+        self._feed = _open_feed(keep, db)
+        self.api_key = api_key or self._feed.setting("api_key", config.make_api_key())
+        self.callback_secret = callback_secret or self._feed.setting("callback_secret", callbacks.make_secret())
         self.latency = latency
-        keys = {**others, self.api_key: scopes}
-        self._keys = tuple(keys)
-        self._requests: Recent[dict[str, Any]] = Recent(keep)
-        self._noting = threading.Lock()
-        self._courier = Courier(self._feed, self.callback_secret, public, clock)
+        keys = {**others, self.api_key: own_scopes}
+        options = InboxConfig(host, keys, rate_limit, window, generation, prefix)
+        self._keys = tuple(options.keys)
+        self._requests = RequestLog(keep)
+        self._callbacks = callbacks.CallbackSender(self._feed, self.callback_secret, clock)
         if echo is not None:
-            self._feed.subscribe(_Echo(echo, self._keys, self.callback_secret, clock))
+            self._feed.subscribe(terminal.Echo(echo, self._keys, self.callback_secret, clock))
 
         app = create_app(
             self._feed,
-            GENERATIONS[generation],
-            keys=keys,
-            rate_limit=rate_limit,
-            window=window,
-            prefix=prefix,
-            is_public=is_public,
+            options,
+            faults=self._faults,
+            requests=self._requests,
             latency=lambda: self.latency,
-            trouble=self._faults,
-            answered=self._courier.deliver,
-            is_closing=lambda: self._running.is_stopping,
+            on_end=self._callbacks.send,
+            is_closing=lambda: self._server.is_stopping,
             clock=clock,
-            journal=self._note,
-        )
-        # Of what uvicorn would do by default, everything is off that reaches beyond this object: log
-        # configuration, its Date header (the application sets its own), optional event loops and protocols
-        # that may be installed.
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="on",
-            date_header=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
         )
         try:
-            listening = _listen(host, port)
+            listening = serving.listen(options.host, port)
         except OSError:
             self._feed.close()
             raise
-        name = f"[{host}]" if ":" in host else host
-        self.url = f"http://{name}:{listening.getsockname()[1]}{prefix}"
-        self._running = _Running(uvicorn.Server(config), listening)
+        self.url = options.url(listening.getsockname()[1])
+        self._server = serving.ServerThread(app, listening)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -181,17 +150,20 @@ class Inbox:
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """Every request to the API, oldest first, whatever became of it.
+        """Every request to the API, oldest first, whether it was accepted or not.
 
-        `method`, `path`, `headers` (names in lower case), `body` (bytes; one more than the body limit at
-        most), `status` (`None` until it is answered) and `at` (when it arrived, of `time.monotonic()`).
+        `method`, `path`, `headers` (names in lower case), `body` (bytes; at most one more than the body limit),
+        `status` (`None` until it is answered) and `at` (when it arrived, of `time.monotonic()`).
         """
-        with self._noting:
-            return [dict(request) for request in self._requests.snapshot()]
+        return self._requests.snapshot()
 
     @property
     def faults(self) -> list[str]:
-        """What goes wrong, as it was asked for; setting it begins anew. Raises `ValueError` for what is no fault."""
+        """The faults in force, as they were given; setting them starts all counts again.
+
+        Raises:
+            ValueError: for a text that describes no fault.
+        """
         return self._faults.texts
 
     @faults.setter
@@ -199,10 +171,9 @@ class Inbox:
         self._faults.texts = texts
 
     def clear(self) -> None:
-        """Forget all that was received, but not the requests' idempotency keys."""
+        """Forget all that was received, except for the requests' idempotency keys."""
         self._feed.clear()
-        with self._noting:
-            self._requests.clear()
+        self._requests.clear()
 
     @overload
     def wait_for(self, count: None = None, timeout: float = 5.0, **fields: object) -> dict[str, Any]: ...
@@ -213,11 +184,19 @@ class Inbox:
     def wait_for(
         self, count: int | None = None, timeout: float = 5.0, **fields: object
     ) -> dict[str, Any] | list[dict[str, Any]]:
-        """Wait for events whose `fields` (`title=…`, `channel=…`, any key of `events`) have these values.
+        """Wait for events.
 
-        Returns the first such event, or with `count` the list of them as soon as there are so many. Raises
-        `AssertionError`, listing what is there, after `timeout` seconds, and `TypeError` for a field that no
-        event has.
+        Args:
+            count: how many; one event when it is not given.
+            timeout: seconds.
+            **fields: the values that fields of the events have: `title=…`, `channel=…`, any key of `events`.
+
+        Returns:
+            The first such event or, with `count`, the list of them as soon as there are so many.
+
+        Raises:
+            AssertionError: after the timeout, with what has arrived.
+            TypeError: for a field that no event has.
         """
         wanted = {"channelName" if name == "channel" else name: value for name, value in fields.items()}
         unknown = sorted(wanted.keys() - EVENT_FIELDS)
@@ -244,8 +223,8 @@ class Inbox:
 
         Takes a fraction of a second, or about one second while a request is still being answered.
         """
-        self._courier.close()
-        self._running.stop()
+        self._callbacks.close()
+        self._server.stop()
         self._feed.close()
 
     def __enter__(self) -> Self:
@@ -256,10 +235,6 @@ class Inbox:
     ) -> None:
         self.close()
 
-    def _note(self, request: dict[str, Any]) -> None:
-        with self._noting:
-            self._requests.append(request, len(request["body"]))
-
     def _missing(self, least: int, wanted: dict[str, Any], found: int, timeout: float) -> str:
         criteria = " with " + ", ".join(f"{name}={value!r}" for name, value in wanted.items()) if wanted else ""
         lines = [f"{found} of {least} events{criteria} after {timeout:g} s; the inbox has"]
@@ -268,93 +243,11 @@ class Inbox:
         refused = [request for request in requests if (request["status"] or 0) >= 400]
         lines.append(f"  {len(events)} events, {len(requests)} requests, {len(refused)} of them refused")
         lines += [f"  {request['method']} {request['path']}: {request['status']}" for request in refused[-5:]]
-        return _mask("\n".join(lines), self._keys)
+        return mask_keys("\n".join(lines), self._keys)
 
 
-def _make_key() -> str:
-    return "emitkit_" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(24))
-
-
-def _mask(text: str, keys: Iterable[str]) -> str:
-    for key in keys:
-        text = text.replace(key, "[api key]")
-    return text
-
-
-class _Echo:
-    """Turns what is stored into lines, in which no API key is ever readable."""
-
-    def __init__(
-        self, write: Callable[[str], None], keys: tuple[str, ...], secret: str, clock: Callable[[], float]
-    ) -> None:
-        self._write = write
-        self._keys = keys
-        self._secret: str | None = secret
-        self._clock = clock
-
-    def __call__(self, kind: str, stored: dict[str, Any]) -> None:
-        line = terminal.event_line(stored) if kind == "event" else terminal.identify_line(stored, self._clock())
-        self._write(_mask(line, self._keys))
-        if self._secret is not None and stored.get("callback"):
-            self._write(f"  its callback will be signed with {self._secret}")
-            self._secret = None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's delay (40 ms for each answer) off only where the protocol is named.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+def _open_feed(keep: int, db: str | Path | None) -> Feed:
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-    except BaseException:
-        listening.close()
-        raise
-    return listening
-
-
-class _Running:
-    """A uvicorn server in a thread, which keeps its log records to itself."""
-
-    def __init__(self, server: uvicorn.Server, listening: socket.socket) -> None:
-        self._server = server
-        self._listening = listening
-        self._thread = threading.Thread(target=self._serve, name="emitkit-inbox", daemon=True)
-        self._quiet = _Quiet(self._thread)
-        for name in _SERVER_LOGGERS:
-            logging.getLogger(name).addFilter(self._quiet)
-        self._thread.start()
-        deadline = time.monotonic() + STARTS_WITHIN
-        while not server.started and self._thread.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.002)
-        if not server.started:
-            self.stop()
-            raise RuntimeError("the inbox's server did not start")
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether the server is about to end."""
-        return self._server.should_exit
-
-    def stop(self) -> None:
-        """End the server and its thread."""
-        self._server.should_exit = True
-        self._thread.join()
-        self._listening.close()
-        for name in _SERVER_LOGGERS:
-            logging.getLogger(name).removeFilter(self._quiet)
-
-    def _serve(self) -> None:
-        self._server.run(sockets=[self._listening])
-
-
-class _Quiet(logging.Filter):
-    """Drops the records of one thread. The application's own uvicorn may use the same loggers."""
-
-    def __init__(self, thread: threading.Thread) -> None:
-        super().__init__()
-        self._silenced = thread
-
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
-        """Say whether a record is of any other thread."""
-        return threading.current_thread() is not self._silenced
+        return Feed(keep, None if db is None else Path(db))
+    except sqlite3.Error as error:
+        raise OSError(f"the file {db} cannot be used: {error}") from error

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from emitkit_logging._api.contract import LONGEST_ID
+from emitkit_logging._api.limits import LONGEST_ID
 from emitkit_logging._events import extras, inference
 
 MAX_BYTES = 64 * 1024

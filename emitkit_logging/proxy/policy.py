@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from emitkit_logging import _options as options
-from emitkit_logging._api.contract import LONGEST_CHANNEL
+from emitkit_logging._api.limits import LONGEST_CHANNEL
 from emitkit_logging.proxy.enrichment import Enrich
 from emitkit_logging.proxy.origins import AllowedOrigins, TrustedProxies
 from emitkit_logging.proxy.payload import MAX_BYTES, PayloadError, parse_payload

@@ -1,4 +1,4 @@
-"""The page in a real browser: what people see, do, and are safe from."""
+"""The page in a real browser: what a user sees and does, and that nothing logged can run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
 def opened(page, inbox, path=""):
-    """Open the page and wait until it listens."""
+    """Open the page, and wait until its stream is open."""
     with page.expect_response(lambda response: "_inbox/stream" in response.url):
         page.goto(f"{inbox.url}/{path}")
     return page
@@ -33,22 +33,22 @@ def channel(page, name):
 
 
 def test_events_appear_as_they_arrive(page, inbox, send):
-    """The newest first, without a reload; the title of the document counts them."""
+    """New events are shown first, without a reload, and the title of the document counts them."""
     send("Before")
     opened(page, inbox)
     expect(page.locator(".event")).to_have_count(1)
-    send("After", icon="👤", description="Said more", tags=["beta"], userId="u-1", displayAs="message")
+    send("After", icon="👤", description="More text", tags=["beta"], userId="u-1", displayAs="message")
     expect(page.locator(".event")).to_have_count(2)
     assert titles(page) == ["After", "Before"]
     row = event(page, "After")
-    for text in ("👤", "Said more", "beta", "@ u-1", "# general"):
+    for text in ("👤", "More text", "beta", "@ u-1", "# general"):
         expect(row).to_contain_text(text)
     expect(row).to_have_class("event message new")
     expect(page).to_have_title("(2) EmitKit inbox")
 
 
 def test_an_empty_inbox_says_what_to_do(page, inbox, send):
-    """The two variables, with the address it has."""
+    """An empty inbox shows the two variables, with its own address."""
     opened(page, inbox)
     expect(page.locator("#empty")).to_contain_text(f"export EMITKIT_BASE_URL={inbox.url}\n")
     send()
@@ -56,7 +56,7 @@ def test_an_empty_inbox_says_what_to_do(page, inbox, send):
 
 
 def test_channels_and_what_is_unread(page, inbox, send):
-    """Each with its count, until it is looked at."""
+    """Each channel has the count of its unread events until it is opened."""
     for name in ("alerts", "alerts", "general"):
         send(f"In {name}", name)
     opened(page, inbox)
@@ -75,8 +75,8 @@ def test_channels_and_what_is_unread(page, inbox, send):
     expect(page.locator("nav .count")).to_have_count(0)
 
 
-def test_an_event_unfolds(page, inbox, send):
-    """To its metadata and traceback."""
+def test_an_event_opens(page, inbox, send):
+    """An open event shows its metadata and its traceback."""
     trace = "Traceback (most recent call last):\n  boom"
     exception = {"type": "ValueError", "message": "no", "stacktrace": trace}
     send("Boom", metadata={"log": {"level": "ERROR"}, "order": {"id": "A-1", "paid": False}, "exception": exception})
@@ -93,7 +93,7 @@ def test_an_event_unfolds(page, inbox, send):
 
 
 def test_folds_and_digests(page, inbox, send):
-    """A fold says how often, once, and shows its samples; a digest shows what it counts."""
+    """A fold shows its number once, and its samples; a digest shows its counts."""
     times = {"first_seen": 1_800_000_000_000, "last_seen": 1_800_000_060_000}
     send("Slow (×37)", metadata={"occurrences": 37, "samples": [{"order": "A-1"}, {"order": "A-2"}], **times})
     send("1204 events", metadata={"occurrences": 1204, "digest": {"cache miss": 1000, "slow": 204}, **times})
@@ -130,8 +130,8 @@ FIELDS = [
 
 
 def test_a_question_is_answered(page, inbox, send, complaints):
-    """By its fields and buttons; a button works when what it requires is there; a wrong value is said."""
-    complaints.expected = ("Failed to load resource",)  # what the browser says of any 400
+    """Fields and buttons answer a question; a button needs the fields it requires; a wrong value is named."""
+    complaints.expected = ("Failed to load resource",)  # what the browser logs for any 400
     buttons = [{"id": "yes", "label": "Yes", "style": "primary"}, {"id": "no", "label": "No", "requires": ["why"]}]
     send("Really?", actions=buttons, fields=FIELDS)
     opened(page, inbox)
@@ -147,14 +147,14 @@ def test_a_question_is_answered(page, inbox, send, complaints):
     row.get_by_label("Much").fill("2.5")
     row.get_by_role("button", name="No", exact=True).click()
     expect(row).to_contain_text("Answered: No")
-    told = inbox.events[0]["answer"]
-    assert (told["status"], told["action"]) == ("answered", "no")
+    stored = inbox.events[0]["answer"]
+    assert (stored["status"], stored["action"]) == ("answered", "no")
     values = {"why": "it is late", "size": "s", "also": ["a", "b"], "much": 2.5, "sure": True}
-    assert told["values"] == values
+    assert stored["values"] == values
 
 
 def test_fields_alone_are_sent(page, inbox, send):
-    """With the button that a question without any has."""
+    """A question without buttons has a button to send it."""
     send("How many?", fields=[{"id": "n", "type": "number", "label": "N"}])
     opened(page, inbox)
     page.get_by_label("N", exact=True).fill("3")
@@ -163,8 +163,8 @@ def test_fields_alone_are_sent(page, inbox, send):
     assert inbox.events[0]["answer"]["values"] == {"n": 3}
 
 
-def test_what_became_of_a_question_is_shown(page, inbox, send):
-    """Wherever it was answered, without a reload."""
+def test_the_end_of_a_question_is_shown(page, inbox, send):
+    """A question that ends elsewhere is shown as ended, without a reload."""
     asked = send("Over?", actions=[{"id": "yes", "label": "Yes"}])
     opened(page, inbox)
     expect(page.get_by_role("button", name="Yes")).to_be_visible()
@@ -174,8 +174,8 @@ def test_what_became_of_a_question_is_shown(page, inbox, send):
     expect(page.get_by_role("button", name="Yes")).to_have_count(0)
 
 
-def test_search_and_filters_outlive_a_reload(page, inbox, send):
-    """By text, level and channel; the address has them."""
+def test_search_and_filters_survive_a_reload(page, inbox, send):
+    """The filters by text, level and channel are in the address."""
     send("Order A-17", "shop", metadata={"log": {"level": "ERROR"}})
     send("Order B-3", "shop", metadata={"log": {"level": "INFO"}})
     send("Backup", "jobs", metadata={"log": {"level": "ERROR"}, "order": "a-17"})
@@ -194,12 +194,12 @@ def test_search_and_filters_outlive_a_reload(page, inbox, send):
     expect(page.locator(".event")).to_have_count(2)
     send("Another B-3", "shop", metadata={"log": {"level": "CRITICAL"}})
     page.locator("#search").fill("nothing like it")
-    expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matching events")).to_be_visible()
     assert "q=nothing+like+it" in page.url
 
 
 def test_by_keyboard(page, inbox, send):
-    """Everything that is read, without a mouse."""
+    """Events and channels can be read without a mouse."""
     for name in ("one", "two", "three"):
         send(name, name)
     opened(page, inbox)
@@ -229,7 +229,7 @@ def test_by_keyboard(page, inbox, send):
 
 
 def test_nothing_that_was_logged_runs(page, inbox, send):
-    """Wherever it stands; what looks like markup is read as it was written."""
+    """Text that looks like markup is shown as it was written, in every field."""
     links = [{"label": EVIL[:28], "url": "javascript:alert(3)"}, {"label": "Safe", "url": "https://example.com/?q=<b>"}]
     send(
         EVIL,
@@ -258,8 +258,8 @@ def test_nothing_that_was_logged_runs(page, inbox, send):
     expect(page.locator(".event")).to_have_count(1)
 
 
-def test_many_at_once_leave_the_page_alive(page, inbox, send):
-    """What comes faster than it can be read is there when it is over, and older ones when they are scrolled to."""
+def test_many_events_at_once(page, inbox, send):
+    """After many events the newest are shown, and older ones are loaded when they are scrolled to."""
     opened(page, inbox)
     for number in range(400):
         send(f"Event {number}")
@@ -277,8 +277,8 @@ def test_many_at_once_leave_the_page_alive(page, inbox, send):
     assert page.evaluate("scrollY") == 0
 
 
-def test_it_comes_back_after_the_inbox_was_away(page, complaints, tmp_path):
-    """And says so in the meantime."""
+def test_it_reconnects(page, complaints, tmp_path):
+    """The page shows that the connection is lost, and reconnects when the inbox is back."""
     complaints.expected = ("ERR_", "http://127.0.0.1")
     db = tmp_path / "inbox.db"
     with Inbox(db=db) as first:
@@ -303,12 +303,12 @@ def test_it_comes_back_after_the_inbox_was_away(page, complaints, tmp_path):
 
 
 def test_clearing_and_faults(page, inbox, send, complaints):
-    """Clearing asks first; trouble that was asked for is said."""
-    complaints.expected = ("dialog: Forget all",)
+    """Clearing asks first, and the faults in force are shown."""
+    complaints.expected = ("dialog: Delete all",)
     send("Old")
     inbox.faults = ["503 every 10"]
     opened(page, inbox)
-    expect(page.locator("#faults")).to_have_text("Trouble was asked for: 503 every 10")
+    expect(page.locator("#faults")).to_have_text("Faults in force: 503 every 10")
     page.get_by_role("button", name="Clear").click()
     expect(page.locator(".event")).to_have_count(1)
     inbox.clear()
@@ -317,8 +317,8 @@ def test_clearing_and_faults(page, inbox, send, complaints):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_in_either_light(page, inbox, send, scheme):
-    """Nothing is wider than the screen, and text stands out from its ground."""
+def test_it_fits_a_phone_in_either_scheme(page, inbox, send, scheme):
+    """Nothing is wider than the screen, and text contrasts with its background."""
     send("A-very-long-word-" * 20, "a-channel-with-quite-a-long-name", metadata={"key" * 40: "value" * 200})
     page.set_viewport_size({"width": 360, "height": 700})
     page.emulate_media(color_scheme=scheme)

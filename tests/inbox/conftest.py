@@ -1,4 +1,4 @@
-"""Fixtures for the inbox's own tests: shared servers without a rate limit, and a clock that stands still."""
+"""Fixtures for the tests of the inbox: shared servers without a rate limit, and a clock that stands still."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """A clock that moves only when told to."""
+    """A clock that moves only when a test sets it."""
 
     def __init__(self, now: float = 1_800_000_000.25) -> None:
         self.now = now
@@ -61,7 +61,7 @@ def inbox() -> Iterator[Inbox]:
 
 @pytest.fixture(scope="package")
 def self_hosted() -> Iterator[Inbox]:
-    """The self-hosted generation without a rate limit, shared likewise."""
+    """The self-hosted generation without a rate limit, shared in the same manner."""
     with Inbox(rate_limit=0, generation="self-hosted") as running:
         yield running
 
@@ -82,7 +82,7 @@ def self_hosted_client(self_hosted: Inbox) -> Iterator[Client]:
 
 @pytest.fixture
 def connect() -> Iterator[Any]:
-    """Makes clients of a test's own inboxes and closes them."""
+    """Make clients of a test's own inboxes, and close them after the test."""
     clients: list[Client] = []
 
     def connecting(inbox: Inbox, api_key: str | None = None) -> Client:

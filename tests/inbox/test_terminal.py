@@ -1,14 +1,15 @@
-"""How events read in a terminal, and that nothing logged can drive it."""
+"""Events as lines in a terminal, which nothing that was logged can control."""
 
 from __future__ import annotations
 
+import io
 import re
 import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emitkit_logging.inbox.terminal import WIDEST, event_line, identify_line, plain
+from emitkit_logging.inbox.terminal import WIDEST, LineWriter, event_line, identify_line, safe
 
 
 def line(**fields):
@@ -24,7 +25,7 @@ def test_an_event_is_one_line():
 
 
 def test_occurrences_are_shown_once():
-    """A fold says how many it stands for, also when its title does not."""
+    """The number of records of a fold is shown once, whether or not its title has it."""
     assert line(metadata={"occurrences": 37}).endswith("Boom ×37")
     assert line(title="Boom (×37)", metadata={"occurrences": 37}).endswith("Boom (×37)")
     assert line(metadata={"occurrences": "37"}).endswith("Boom")
@@ -38,7 +39,7 @@ def test_an_identify_call_is_one_line():
 
 
 def test_long_lines_end_in_an_ellipsis():
-    """A traceback in a title does not fill the screen."""
+    """A very long title does not fill the screen."""
     shown = line(title="x" * 500)
     assert len(shown) == WIDEST
     assert shown.endswith("x…")
@@ -46,12 +47,29 @@ def test_long_lines_end_in_an_ellipsis():
 
 def test_emoji_stay_whole():
     """The joiner inside an emoji is the one format character that is kept."""
-    assert plain("👨‍👩‍👧 \x1b[31mred\x07\u202e\u2028end") == "👨‍👩‍👧 [31mred end"
+    assert safe("👨‍👩‍👧 \x1b[31mred\x07\u202e\u2028end") == "👨‍👩‍👧 [31mred end"
 
 
 @given(st.text(st.characters(codec=None, categories=["C", "Z", "L", "P"])))
-def test_nothing_logged_drives_the_terminal(text):
-    """No control, no reversal, no line break, wherever the text stands."""
+def test_nothing_logged_controls_the_terminal(text):
+    """No control character, no reversal and no line break reaches the terminal, from any field."""
     shown = line(title=text, icon=text, description=text, channelName=text)
     assert not [each for each in shown if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp")]
     assert {each for each in shown if unicodedata.category(each) == "Cf"} <= {"\u200d"}
+
+
+def test_a_closed_stream_does_not_stop_the_inbox():
+    """After `… | head -3` the lines are dropped, and the server runs on."""
+
+    class Closed(io.StringIO):
+        calls = 0
+
+        def flush(self):
+            self.calls += 1
+            raise BrokenPipeError
+
+    stream = Closed()
+    writing = LineWriter(stream)
+    writing.write("one")
+    writing.write("two")
+    assert stream.calls == 1

@@ -1,6 +1,6 @@
-"""The running inbox held to its own OpenAPI document by schemathesis, on requests that fit it and on some that do not.
+"""The running inbox checked against its own OpenAPI document, with valid and invalid requests of schemathesis.
 
-Needs the extra `api`. What is requested is derived from a fixed seed, and is the same in every run.
+Needs the extra `api`. The requests are derived from a fixed seed, and are the same in every run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.specs.openapi import checks
 
 from emitkit_logging.inbox import Inbox
-from emitkit_logging.inbox.openapi import document
+from emitkit_logging.inbox.http.openapi import document
 
-SAID_IN_WORDS = re.compile(
+ONLY_DESCRIBED = re.compile(
     "Button ids must be unique|Field ids must be unique|Must name a text or multiple-choice field"
     "|Must name the field's own options|userId and user_id must match|This event "
 )
-"""What fits the schemas and is refused all the same, by a rule that the document has in its descriptions."""
+"""The messages of rules that the document has only in its descriptions."""
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +34,16 @@ def inbox():
 
 
 @pytest.fixture(scope="module")
-def asking(inbox):
-    """Return how every request is made: at the running inbox, with its key, over one connection."""
+def connection(inbox):
+    """Return the arguments of every request: to the running inbox, with its key, over one connection."""
     with requests.Session() as session:
         session.trust_env = False
         headers = {"Authorization": f"Bearer {inbox.api_key}"}
         yield {"base_url": inbox.url, "session": session, "headers": headers}
 
 
-def takes_what_fits(ctx, response, case):
-    """Want what fits the schemas to be accepted, but for what is said in words, lengths in UTF-16 among it."""
+def accepts_valid_requests(ctx, response, case):
+    """Check that valid requests are accepted, except for rules that are only described, such as lengths in UTF-16."""
     try:
         checks.positive_data_acceptance(ctx, response, case)
     except AssertionError:
@@ -51,12 +51,12 @@ def takes_what_fits(ctx, response, case):
             return
         for problem in response.json()["details"]:
             unknown = problem["path"][0] in ("since", "before") and case.query[problem["path"][0]].startswith("event_")
-            if not (unknown or SAID_IN_WORDS.match(problem["message"])):
+            if not (unknown or ONLY_DESCRIBED.match(problem["message"])):
                 raise
 
 
-def refuses_what_does_not(ctx, response, case):
-    """Want the rest to be refused, but for idempotency keys of unusual characters: they are only advised against."""
+def refuses_invalid_requests(ctx, response, case):
+    """Check that other requests are refused, except for idempotency keys of unusual characters, which are allowed."""
     try:
         checks.negative_data_rejection(ctx, response, case)
     except AcceptedNegativeData:
@@ -65,14 +65,14 @@ def refuses_what_does_not(ctx, response, case):
             raise
 
 
-def fresh(case, numbers=itertools.count()):  # noqa: B008 (one count for all)
-    """Make a good idempotency key a new one: generated ones are the same again and again, and so conflict."""
+def fresh(case, numbers=itertools.count()):  # noqa: B008 (one count for all calls)
+    """Replace a valid idempotency key by a new one: generated keys are often the same, and would conflict."""
     key = case.headers.get("Idempotency-Key")
     if key is not None and re.fullmatch("[!-~]([ -~]{0,240}[!-~])?", key):
         case.headers["Idempotency-Key"] = f"{key}-{next(numbers)}"
 
 
-CHECKS = [takes_what_fits, refuses_what_does_not]
+CHECKS = [accepts_valid_requests, refuses_invalid_requests]
 
 config = schemathesis.Config(seed=1)
 config.projects.default.generation.update(deterministic=True, max_examples=20)
@@ -92,34 +92,34 @@ def test_is_valid(rate_limit):
     openapi_spec_validator.validate(document("http://127.0.0.1", rate_limit=rate_limit))
 
 
-def test_is_served(inbox, asking):
-    """Everybody gets the document that the other tests are made from."""
+def test_is_served(inbox, connection):
+    """The inbox serves the document that the other tests use, without a key."""
     served = requests.get(f"{inbox.url}/openapi.json", timeout=10)
     assert served.json() == document(inbox.url, rate_limit=0)
 
 
 @schema.parametrize()
-def test_every_operation(case, asking):
-    """Whatever is asked, the answer is one that the document tells of; nothing is answered without a key."""
+def test_every_operation(case, connection):
+    """Every response is one that the document describes, and nothing is answered without a key."""
     fresh(case)
-    case.call_and_validate(**asking, additional_checks=CHECKS)
+    case.call_and_validate(**connection, additional_checks=CHECKS)
 
 
-def test_one_after_another(asking):
-    """The same for what was created: it is got, cancelled and deleted by the document's links."""
+def test_one_after_another(connection):
+    """The same holds for requests in a sequence, in which the document's links lead to what was created."""
 
-    class Story(schema.as_state_machine()):
+    class Sequence(schema.as_state_machine()):
         def before_call(self, case):
             fresh(case)
 
         def get_call_kwargs(self, case):
-            return asking
+            return connection
 
         def validate_response(self, response, case, additional_checks=(), **more):
             super().validate_response(response, case, additional_checks=[*additional_checks, *CHECKS], **more)
 
     run_state_machine_as_test(
-        Story,
+        Sequence,
         settings=settings(
             max_examples=40,
             stateful_step_count=5,

@@ -1,0 +1,107 @@
+"""The command line of the inbox, for ``emitkit-logging inbox`` and ``python -m emitkit_logging.inbox``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import time
+from pathlib import Path
+
+from emitkit_logging.inbox.config import GENERATION_NAMES, SCOPES
+
+DESCRIPTION = "A local EmitKit for development and tests, with a live page."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the inbox's options to a parser, whose namespace `run` then takes."""
+    parser.set_defaults(parser=parser)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="a loopback address; any other needs --api-key (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=8025, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--db", type=Path, metavar="PATH", help="keep everything in this file (default: in memory)")
+    parser.add_argument(
+        "--rate-limit",
+        type=int,
+        default=100,
+        metavar="N",
+        help="requests in a window; 0: no limit (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--window",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="length of the rate limit's window (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--generation",
+        choices=GENERATION_NAMES,
+        default="current",
+        help="which server to behave as (default: %(default)s)",
+    )
+    parser.add_argument("--api-key", metavar="KEY", help="the key to accept (default: a new one, or that of --db)")
+    parser.add_argument(
+        "--scopes",
+        type=lambda text: [scope.strip() for scope in text.split(",") if scope.strip()],
+        default=list(SCOPES),
+        metavar="SCOPE,…",
+        help=f"what the key may do (default: {','.join(SCOPES)})",
+    )
+    parser.add_argument(
+        "--callback-secret", metavar="whsec_…", help="signs callbacks (default: a new one, or that of --db)"
+    )
+    parser.add_argument(
+        "--fault",
+        dest="faults",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help='a fault to emulate, may be given again: a status such as 503, "hang 5s", drop-request, drop-response or '
+        'html, optionally followed by "every 10" or "times 3"',
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the inbox until it is interrupted or terminated, and return the exit status.
+
+    The first line that it prints ends in the address it listens at; the next two set the environment for a client.
+
+    Args:
+        options: what a parser with the arguments of `add_arguments` has parsed.
+    """
+    from emitkit_logging.inbox.server import Inbox  # noqa: PLC0415 - --help need not load the server
+    from emitkit_logging.inbox.terminal import LineWriter  # noqa: PLC0415
+
+    parser: argparse.ArgumentParser = options.parser
+    terminal = LineWriter(sys.stdout)
+    # A parent that terminates the inbox means the same as a person who presses Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            inbox = Inbox(
+                host=options.host,
+                port=options.port,
+                db=options.db,
+                rate_limit=options.rate_limit,
+                window=options.window,
+                generation=options.generation,
+                api_key=options.api_key,
+                scopes=options.scopes,
+                callback_secret=options.callback_secret,
+                faults=options.faults,
+                echo=terminal.write,
+            )
+        except ValueError as error:
+            parser.error(str(error))
+        except (ImportError, OSError) as error:
+            parser.exit(1, f"{parser.prog}: {error}\n")
+        with inbox:
+            terminal.write(f"EmitKit inbox ({options.generation}), API and page, listening on {inbox.url}")
+            terminal.write(f"  export EMITKIT_BASE_URL={inbox.url}")
+            terminal.write(f"  export EMITKIT_API_KEY={inbox.api_key}")
+            while True:
+                time.sleep(3600)
+    return 0

@@ -1,0 +1,172 @@
+"""The open-source server, May 2026, as it was seen to behave, which is not always as it is documented.
+
+Its validation looks at types only. Its lengths are those of its database's columns, and what they do not hold is a 500
+at every try.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from emitkit_logging._api.contract import Contract, RequestRules
+from emitkit_logging._api.rules import ANYTHING, BOOLEAN, OBJECT, list_of, or_null, text
+from emitkit_logging.inbox.emulation import javascript
+from emitkit_logging.inbox.emulation.base import (
+    FAILED,
+    KIB,
+    UNAUTHORIZED,
+    Call,
+    EmulatedResponse,
+    Generation,
+    json_response,
+    phrase,
+    read_call,
+)
+from emitkit_logging.inbox.emulation.limiter import Admission, Limiter, SilenceWindow
+from emitkit_logging.inbox.emulation.refusals import Invalid, Refusal, Unstorable
+
+SELF_HOSTED = Contract(
+    event=RequestRules(
+        fields={
+            "channelName": text(),
+            "title": text(),
+            "description": text(),
+            "icon": text(),
+            "tags": list_of(text()),
+            "metadata": OBJECT,
+            "userId": or_null(text()),
+            "notify": BOOLEAN,
+            "source": text(),
+        },
+        required=("channelName", "title"),
+        between_fields=ANYTHING,
+    ),
+    identify=RequestRules(
+        fields={"user_id": text(1), "properties": OBJECT, "aliases": list_of(text())},
+        required=("user_id",),
+        between_fields=ANYTHING,
+    ),
+)
+"""What the server's validation accepts."""
+
+COLUMNS: Mapping[str, int] = {"title": 500, "icon": 50, "channelName": 255, "source": 50}
+"""Characters (code points) that the columns of the server's database hold."""
+
+SIGN_IN = "/sign-in"
+FORMS = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+"""The content types that a form in a web page can send."""
+
+
+def require_storable(fields: Mapping[str, Any]) -> None:
+    """Check that the server's database takes the fields of a valid request.
+
+    Raises:
+        Unstorable: for a text that is too long for its column, a NUL character anywhere, or a lone surrogate inside
+            an object.
+    """
+    for name, most in COLUMNS.items():
+        if len(fields.get(name, "")) > most:
+            raise Unstorable(f"value too long for type character varying({most})")
+    if "\\u0000" in javascript.to_text(fields).replace("\\\\", ""):
+        raise Unstorable("invalid byte sequence for encoding: 0x00")
+    if any(javascript.has_lone_surrogate(value) for value in fields.values() if isinstance(value, dict)):
+        raise Unstorable("unsupported Unicode escape sequence")
+
+
+def slugify(name: str) -> str:
+    """Return a channel's name as the server stores it: `My Channel` as `my-channel`."""
+    kept = re.sub(r"[^A-Za-z0-9_\s-]", "", name.lower().strip())
+    return re.sub(r"[\s_-]+", "-", kept).strip("-")
+
+
+class SelfHosted(Generation):
+    """The open-source server."""
+
+    name = "self-hosted"
+    body_limit = 512 * KIB
+    event_limit = None
+    display_as = None
+    supports_idempotency = False
+    merges_properties = False
+    channel_creation_time = 0.005
+
+    def limiter(self, limit: int, window: float) -> Limiter:
+        """Make the limiter of one API key."""
+        return SilenceWindow(limit, window)
+
+    def reject_early(self, content_type: str) -> EmulatedResponse | None:
+        """Return 403 for what a form in a web page could send; it is not counted by the rate limit."""
+        if content_type.partition(";")[0].strip().lower() not in FORMS:
+            return None
+        return EmulatedResponse(403, b"Cross-site POST form submissions are forbidden", "text/plain; charset=utf-8")
+
+    def read(self, call: Call, body: bytes, content_type: str) -> dict[str, Any]:
+        """Return the fields that are stored.
+
+        Raises:
+            Invalid: for missing fields and wrong types.
+            Unstorable: for everything else.
+        """
+        if not content_type or len(body) > self.body_limit:
+            raise Unstorable("the body could not be read")
+        try:
+            value = javascript.parse(body, exact_integers=False)
+        except Invalid as error:
+            raise Unstorable(str(error)) from None
+        fields = read_call(SELF_HOSTED, call, value)
+        if call == "event":
+            fields["channelName"] = slugify(fields["channelName"])
+        require_storable(fields)
+        mended: dict[str, Any] = javascript.mend(fields)
+        return mended
+
+    def unauthorized(self, request_id: str) -> EmulatedResponse:  # noqa: ARG002
+        """Return 401 without a code and without a request id."""
+        return json_response(401, UNAUTHORIZED)
+
+    def over_limit(self, admission: Admission, request_id: str) -> EmulatedResponse:  # noqa: ARG002
+        """Return the response to a wrong key, byte for byte and without rate-limit headers."""
+        return self.unauthorized(request_id)
+
+    def refused(self, call: Call, refusal: Refusal, request_id: str) -> EmulatedResponse:
+        """Return 400 for wrong types and missing fields, 500 for everything else."""
+        if isinstance(refusal, Invalid):
+            details = {"error": "Validation error", "details": refusal.problems}
+            return json_response(400, {"success": False, **details, "requestId": request_id})
+        message = {"message": str(refusal)} if call == "identify" else {}
+        return json_response(500, {"success": False, "error": FAILED[call], **message, "requestId": request_id})
+
+    def failing(self, status: int, request_id: str) -> EmulatedResponse:
+        """Return `status` without a code."""
+        return json_response(status, {"success": False, "error": phrase(status), "requestId": request_id})
+
+    def not_found(self, request_id: str) -> EmulatedResponse:  # noqa: ARG002
+        """Return 404 as a web page."""
+        return _page(404, "Not found")
+
+    def outside_prefix(self, path: str, request_id: str) -> EmulatedResponse:
+        """Return what the web application returns without a session: a redirect to its sign-in page."""
+        if path == SIGN_IN:
+            return _page(200, "Sign in")
+        if path.startswith("/v1/"):
+            return _page(302, "Sign in").with_headers({"Location": SIGN_IN})
+        return self.not_found(request_id)
+
+    def created(self, event: Mapping[str, Any], request_id: str) -> EmulatedResponse:
+        """Return 201 with the five fields of the event that this server returns."""
+        returned = ("id", "channelId", "channelName", "title", "createdAt")
+        data = {name: event[name] for name in returned}
+        return json_response(201, {"success": True, "data": data, "requestId": request_id})
+
+    def identified(self, identity: Mapping[str, Any], request_id: str) -> EmulatedResponse:
+        """Return 200; this server lists every alias under `created`."""
+        aliases = identity["aliases"]
+        named = [*aliases["created"], *(each["alias"] for each in aliases.get("failed", ()))]
+        return super().identified({**identity, "aliases": {"created": named}}, request_id)
+
+
+def _page(status: int, heading: str) -> EmulatedResponse:
+    page = f"<!doctype html>\n<html lang='en'><title>EmitKit</title><h1>{heading}</h1></html>\n"
+    return EmulatedResponse(status, page.encode(), "text/html; charset=utf-8")

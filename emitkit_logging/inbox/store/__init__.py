@@ -1,0 +1,1 @@
+"""What the inbox has received, kept in memory or in a file."""

@@ -1,0 +1,106 @@
+"""Callbacks: signed, tried again, and only to this machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.server
+import json
+import ssl
+import threading
+import time
+
+import pytest
+import trustme
+
+from emitkit_logging.inbox.http.callbacks import signed
+
+from .calls import answer, ask
+
+
+@pytest.fixture
+def application():
+    """A server for callbacks over https, with a certificate that nobody trusts; its first response is a 503."""
+    calls, statuses = [], [503]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            calls.append((dict(self.headers), self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(statuses.pop() if statuses else 204)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://localhost:{server.server_address[1]}/answers", calls
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def wait_until(inbox, condition):
+    """Return the callback of the first event once it meets a condition."""
+    deadline = time.monotonic() + 10
+    while not condition(callback := inbox.events[0]["callback"]):
+        assert time.monotonic() < deadline, callback
+        time.sleep(0.01)
+    return callback
+
+
+def test_a_callback_is_signed_and_tried_again(fresh, application):
+    """The answer to a question is sent, signed, until the application accepts it."""
+    url, calls = application
+    event = ask(fresh, callbackUrl=url, resume="where we were")
+    answer(fresh, event["id"], "yes")
+    inbox = fresh.inbox
+    assert wait_until(inbox, lambda callback: callback["deliveredAt"]) == {
+        "url": url,
+        "attempts": 2,
+        "deliveredAt": "2027-01-15T08:00:00.250Z",
+        "lastStatus": 204,
+    }
+    (first, body), (second, again) = calls
+    assert body == again
+    assert first["webhook-id"] == second["webhook-id"] == f"msg_{event['id']}"
+    sent = json.loads(body)
+    assert (sent["type"], sent["timestamp"]) == ("event.answered", "2027-01-15T08:00:00.250Z")
+    assert (sent["data"]["id"], sent["data"]["resume"]) == (event["id"], "where we were")
+    secret = base64.b64decode(inbox.callback_secret.removeprefix("whsec_"))
+    content = f"{first['webhook-id']}.{first['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
+    assert first["webhook-signature"] == f"v1,{expected}"
+
+
+def test_the_signature_of_the_specification():
+    """The signature is that of the example which Standard Webhooks publishes."""
+    headers = signed(
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        1614265330,
+        b'{"test": 2432232314}',
+    )
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_callback_to_another_machine_is_not_sent(fresh):
+    """Nothing that was logged leaves this machine."""
+    event = ask(fresh, callbackUrl="https://example.com/answers")
+    answer(fresh, event["id"], "yes")
+    assert fresh.inbox.events[0]["callback"]["attempts"] == 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "emitkit-inbox-callbacks"]
+
+
+def test_a_callback_that_cannot_connect(fresh, monkeypatch):
+    """A refused connection is counted as an attempt without a status."""
+    event = ask(fresh, callbackUrl="https://localhost:9/answers")
+    answer(fresh, event["id"], "yes")
+    inbox = fresh.inbox
+    tried = wait_until(inbox, lambda callback: callback["attempts"])
+    assert (tried["lastStatus"], tried["deliveredAt"]) == (None, None)

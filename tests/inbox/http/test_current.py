@@ -1,0 +1,128 @@
+"""The current API beyond creating events and identifying users: lists, channels, erasure and scopes."""
+
+from __future__ import annotations
+
+import pytest
+
+from emitkit_logging.inbox import Inbox
+
+from .calls import call, refusal
+
+
+def test_lists_the_newest_first_and_continues_at_the_cursor(fresh):
+    """Each page has at most `limit` events and the cursor of the next page, until there are no more."""
+    for number in range(7):
+        fresh.event(title=str(number), channelName="odd" if number % 2 else "even")
+    seen, query = [], {"limit": 3}
+    while True:
+        data = call(fresh, "GET", "/v1/events", params=query).json()["data"]
+        seen.append([event["title"] for event in data["events"]])
+        if data["nextCursor"] is None:
+            break
+        query["before"] = data["nextCursor"]
+    assert seen == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
+    odd = call(fresh, "GET", "/v1/events", params={"channel": "odd"}).json()["data"]
+    assert [event["title"] for event in odd["events"]] == ["5", "3", "1"]
+    since = call(fresh, "GET", "/v1/events", params={"since": odd["events"][1]["id"]}).json()["data"]["events"]
+    assert [event["title"] for event in since] == ["6", "5", "4"]
+
+
+def test_lists_by_time(fresh, clock):
+    """`since` includes its moment, `before` excludes it."""
+    for number in range(3):
+        fresh.event(title=str(number))
+        clock.now += 60
+    times = [event["createdAt"] for event in fresh.inbox.events]
+
+    def titles(**query):
+        return [event["title"] for event in call(fresh, "GET", "/v1/events", params=query).json()["data"]["events"]]
+
+    assert titles(since=times[1]) == ["2", "1"]
+    assert titles(before=times[1]) == ["0"]
+    assert titles(since=times[1], before=times[2]) == ["1"]
+    for moment in ("2000-01-01", "2000-01-01t00:00:00.1z", "2000-01-01T00:00:00.1234567+02:00", "2000-01-01T00:00:00"):
+        assert titles(since=moment) == ["2", "1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=ten", "limit"),
+        ("limit=²", "limit"),
+        ("since=yesterday", "since"),
+        ("before=event_none", "before"),
+        ("channel=", "channel"),
+    ],
+)
+def test_wrong_queries_are_refused(client, query, path):
+    """A wrong parameter is a 400 that names it."""
+    body = refusal(call(client, "GET", f"/v1/events?{query}"), 400, "validation_error")
+    assert [detail["path"] for detail in body["details"]] == [[path]]
+
+
+def test_an_event_by_its_id(fresh):
+    """An event is returned as it was when it was created; an unknown id is a 404."""
+    created = fresh.event(title="One", metadata={"n": 1}).json()["data"]
+    assert call(fresh, "GET", f"/v1/events/{created['id']}").json()["data"] == created
+    refusal(call(fresh, "GET", "/v1/events/event_none"), 404, "not_found")
+
+
+def test_channels_by_name(fresh):
+    """Channels are listed by name, with the icon of their first event."""
+    for name in ("b", "a", "b"):
+        fresh.event(channelName=name, icon="👤")
+    channels = call(fresh, "GET", "/v1/channels").json()["data"]["channels"]
+    assert [(channel["name"], channel["icon"]) for channel in channels] == [("a", "👤"), ("b", "👤")]
+
+
+def test_erases_an_identity(fresh):
+    """An identity is removed with its aliases and from its events, which stay; the second time is a 404."""
+    fresh.identify(user_id="u/1", properties={"plan": "pro"}, aliases=["u@example.com"])
+    event = fresh.event(userId="u@example.com").json()["data"]
+    assert event["userId"] == "u/1"
+    data = call(fresh, "DELETE", "/v1/identities/u%2F1").json()["data"]
+    assert data == {"userId": "u/1", "deleted": True}
+    assert fresh.inbox.identities == {}
+    assert call(fresh, "GET", f"/v1/events/{event['id']}").json()["data"]["userId"] is None
+    assert fresh.event(userId="u@example.com").json()["data"]["userId"] == "u@example.com"
+    refusal(call(fresh, "DELETE", "/v1/identities/u%2F1"), 404, "not_found")
+
+
+def test_scopes_of_a_key(connect):
+    """A key's scopes are listed in a fixed order, and each endpoint requires its own."""
+    with Inbox(scopes=["events:read"], other_api_keys={"emitkit_w": ["identities:write", "events:write"]}) as inbox:
+        reader, writer = connect(inbox), connect(inbox, "emitkit_w")
+        assert call(reader, "GET", "/v1/me").json()["data"]["scopes"] == ["events:read"]
+        assert call(writer, "GET", "/v1/me").json()["data"]["scopes"] == ["events:write", "identities:write"]
+        refusal(reader.event(), 403, "forbidden")
+        refusal(reader.identify(user_id="u"), 403, "forbidden")
+        refusal(call(reader, "DELETE", "/v1/identities/u"), 403, "forbidden")
+        assert writer.event().status_code == 201
+        assert "events:read" in refusal(call(writer, "GET", "/v1/events"), 403, "forbidden")["message"]
+        refusal(call(writer, "GET", "/v1/channels"), 403, "forbidden")
+        assert reader.inbox.events
+
+
+def test_all_endpoints_share_the_limit(connect):
+    """Requests that read count towards the same limit."""
+    with Inbox(rate_limit=3) as inbox:
+        client = connect(inbox)
+        paths = ("/v1/me", "/v1/channels", "/v1/events")
+        left = [call(client, "GET", path).headers["X-RateLimit-Remaining"] for path in paths]
+        assert left == ["2", "1", "0"]
+        refusal(client.event(), 429, "rate_limited")
+
+
+def test_the_open_source_server_has_no_such_endpoints(self_hosted_client):
+    """The open-source server answers with a 404 as a web page."""
+    for method, path in (("GET", "/v1/me"), ("GET", "/v1/events"), ("GET", "/v1/channels"), ("GET", "/openapi.json")):
+        response = call(self_hosted_client, method, path)
+        assert (response.status_code, response.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+def test_other_methods_do_not_exist(client):
+    """Any other method is a 404, HEAD too."""
+    for method, path in (("HEAD", "/v1/events"), ("DELETE", "/v1/events"), ("GET", "/v1/identify"), ("PUT", "/v1/me")):
+        assert call(client, method, path).status_code == 404

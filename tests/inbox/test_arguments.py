@@ -1,0 +1,124 @@
+"""The command line of the inbox, run as a process and parsed in this one."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from emitkit_logging.inbox.__main__ import main
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_runs_until_it_is_interrupted(ending):
+    """The first line has the address, the next two the environment; then a line for each event, even in ASCII."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emitkit_logging.inbox", "--port", "0", "--rate-limit", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        # a shell in the background has its children ignore the interrupt
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().split()[-1]
+        environment = dict(process.stdout.readline().strip().removeprefix("export ").split("=") for _ in range(2))
+        assert environment["EMITKIT_BASE_URL"] == url
+        response = requests.post(
+            f"{url}/v1/events",
+            json={"channelName": "alerts", "title": "Boom", "icon": "🚨"},
+            headers={"Authorization": f"Bearer {environment['EMITKIT_API_KEY']}"},
+            timeout=10,
+        )
+        assert (response.status_code, response.headers["X-RateLimit-Limit"]) == (201, "2")
+        assert process.stdout.readline().endswith("  alerts            ? Boom\n")
+    finally:
+        process.send_signal(ending)
+        rest, errors = process.communicate(timeout=10)
+    assert (process.returncode, rest, errors) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--host", "0.0.0.0"], 2, "api_key"),
+        (["--scopes", "events:all"], 2, "scopes must be of events:write"),
+        (["--fault", "sometimes"], 2, "drop-response"),
+        (["--db", "/dev/null/inbox.db"], 1, "/dev/null/inbox.db"),
+        (["--generation", "next"], 2, "invalid choice"),
+        (["--port", "{taken}"], 1, "in use"),
+    ],
+)
+def test_wrong_options_are_reported_in_a_line(inbox, capsys, arguments, status, message):
+    """An error that the user can correct is one line without a traceback."""
+    taken = inbox.url.rpartition(":")[2]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main([each.format(taken=taken) for each in arguments])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == status
+    assert message in capsys.readouterr().err
+
+
+def test_every_option_is_passed_on(tmp_path):
+    """The server obeys every option, and the terminal shows the secret with the first event that has a callback."""
+    arguments = [
+        "--port",
+        "0",
+        "--db",
+        str(tmp_path / "inbox.db"),
+        "--api-key",
+        "emitkit_mine",
+        "--scopes",
+        "events:write",
+    ]
+    arguments += ["--fault", "503 times 1", "--fault", "429 every 2 times 1", "--callback-secret", "whsec_c2VjcmV0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emitkit_logging", "inbox", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().split()[-1]
+        process.stdout.readline()
+        assert process.stdout.readline() == "  export EMITKIT_API_KEY=emitkit_mine\n"
+        question = {"fields": [{"id": "n", "type": "text", "label": "N"}], "callbackUrl": "https://localhost:9/x"}
+        statuses = []
+        for _ in range(3):
+            response = requests.post(
+                f"{url}/v1/events",
+                json={"channelName": "c", "title": "Q", **question},
+                headers={"Authorization": "Bearer emitkit_mine"},
+                timeout=10,
+            )
+            statuses.append(response.status_code)
+        assert statuses == [503, 429, 201]
+        listed = requests.get(f"{url}/v1/events", headers={"Authorization": "Bearer emitkit_mine"}, timeout=10)
+        assert listed.status_code == 403
+        assert process.stdout.readline().endswith("Q\n")
+        assert process.stdout.readline() == "  its callback will be signed with whsec_c2VjcmV0\n"
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+    assert (tmp_path / "inbox.db").is_file()
+
+
+def test_the_readme_has_every_option(capsys):
+    """The table of the README has each option."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert options == set(
+        re.findall(r"`(--[a-z-]+)", text.partition("## A local EmitKit")[2].partition("\n## ")[0])
+    ) - {"--keep"}
