@@ -1,4 +1,4 @@
-"""Handler: the thin adapter between logging and the way to EmitKit."""
+"""The logging handler that sends records to EmitKit."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ class EmitKitHandler(logging.Handler):
     def identify(
         self, user_id: str | int, traits: Mapping[str, Any] | None = None, aliases: Iterable[str] = ()
     ) -> None:
-        """Tell EmitKit about a user, without an event; the same facts are not sent again for `alias_ttl` seconds.
+        """Send what is known of a user, without an event; the same facts are not sent again for `alias_ttl` seconds.
 
         Args:
             user_id: the user's id, 1 to 255 characters.
@@ -318,7 +318,7 @@ class EmitKitHandler(logging.Handler):
         self._early.append(captured)
         worker = self._made_worker()
         if worker is None:
-            return  # whoever is making it finds the record
+            return  # the call that is making it finds the record
         while self._early:
             with contextlib.suppress(IndexError):  # another thread took it
                 worker.append(self._early.popleft())
@@ -337,10 +337,10 @@ class EmitKitHandler(logging.Handler):
 
 
 class _LastResort(logging.Handler):
-    """Says what the library has to say on stderr where nobody else would.
+    """Prints the library's own warnings on stderr if no other handler takes them.
 
-    An EmitKitHandler ignores the library's own records; where it is the only handler, nobody would learn that the key
-    is wrong. To silence the library, give the logger `emitkit_logging` a NullHandler.
+    An `EmitKitHandler` ignores the library's own records. Without this handler, a wrong key would not be noticed where
+    it is the only one. To silence the library, add a `NullHandler` to the logger `emitkit_logging`.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

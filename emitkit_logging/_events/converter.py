@@ -1,8 +1,8 @@
-"""Values: how anything that stands in a record becomes JSON, bounded in size, without secrets.
+"""Convert any value of a record to JSON values, bounded in size and without secrets.
 
-Two passes share the same bounds. `snapshot` runs in the application's thread and only copies what could
-change after the call; `JsonConverter` runs wherever there is time and turns the result into JSON values.
-Converting what is already converted changes nothing.
+There are two passes with the same bounds. `snapshot` runs in the application's thread and only copies what could change
+after the call. `value` runs in the background thread and makes JSON values of the result. To convert a converted value
+again changes nothing.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from emitkit_logging._api.text import MORE, clean, cut
 from emitkit_logging._events.redaction import REDACTED, Redactor
 
 LONGEST_TEXT = 8_000
-"""Characters kept of one text: with the 16 KB of an event nothing longer could be sent whole."""
+"""Characters kept of one text; an event has 16 KB, so a longer text could not be sent whole."""
 
 MOST_ITEMS = 100
-"""Entries kept of one container, the line that says how many more there were included."""
+"""Entries kept of one container, including the entry that says how many more there were."""
 
 MOST_NODES = 2_000
-"""Entries kept of one value, all its containers together."""
+"""Entries kept of one value, in all its containers together."""
 
 LONGEST_KEY = 256
 """Characters kept of one key."""
 
 DEEPEST = 16
-"""Containers inside one another; servers refuse metadata that is nested without end (API contract)."""
+"""Most containers inside one another; servers refuse metadata that is nested too deeply (API contract)."""
 
 _SAFE_INTEGER = 2**53  # beyond it, servers written in JavaScript lose digits (API contract)
 _MOST_BITS = 10_000  # beyond it, the interpreter may refuse to write an integer's digits, or take very long
@@ -66,7 +66,7 @@ class Converted:
 
 
 def is_unchanging(value: object) -> bool:
-    """Tell whether `value` is immutable and small, so that it can be kept as it is."""
+    """Whether `value` is immutable and small, so that it can be kept as it is."""
     kind = type(value)
     if kind is str or kind is bytes:
         return len(value) <= LONGEST_TEXT  # type: ignore[arg-type]
@@ -116,8 +116,8 @@ class JsonConverter:
     def snapshot(self, value: object) -> object:
         """Return what `value` is now, safe from later changes.
 
-        Builtin scalars and containers stay what they are, and what derives from them becomes one, so that whoever asks
-        for a type gets the same answer as before; all else is converted and wrapped as `Converted`.
+        Builtin scalars and containers stay what they are, and what derives from them becomes one, so that a check
+        of its type has the same result as before; all else is converted and wrapped as `Converted`.
         """
         try:
             return _copy(value, 0)
@@ -125,7 +125,7 @@ class JsonConverter:
             return _Snapshot(self, self._redactor).visit(value, 0)
 
     def items(self, mapping: Mapping[Any, Any]) -> dict[str, Json]:
-        """Return a mapping as a JSON object whose keys are texts, equal ones told apart by a suffix."""
+        """Return a mapping as a JSON object whose keys are texts, made different by a suffix where they are equal."""
         if type(mapping) is dict and len(mapping) <= MOST_ITEMS and all(map(_is_simple, mapping, mapping.values())):
             is_secret = self._redactor.is_secret  # the common case, in a third of the time
             return {key: REDACTED if is_secret(key) else self.value(item) for key, item in mapping.items()}
@@ -156,7 +156,7 @@ def _copy(value: object, depth: int) -> object:
 
 
 class _Walk:
-    """One conversion: counts what it keeps and remembers which containers it is inside of."""
+    """One conversion. It counts the entries that it keeps, and knows the containers that it is inside of."""
 
     def __init__(self, converter: JsonConverter, redactor: Redactor) -> None:
         self._converter = converter
@@ -194,8 +194,8 @@ class _Walk:
         if issubclass(kind, datetime.datetime | datetime.date | datetime.time):
             return self._converter.text(str(value.isoformat()))
         if issubclass(kind, BaseException):
-            said = str(value)
-            return self._converter.text(f"{kind.__name__}: {said}" if said else kind.__name__)
+            text = str(value)
+            return self._converter.text(f"{kind.__name__}: {text}" if text else kind.__name__)
         if issubclass(kind, type):
             return _named(value)
         if dataclasses.is_dataclass(value):
@@ -227,8 +227,8 @@ class _Walk:
             return f"{MORE} [{_named(type(value))[1:-1]}]"
         self._inside.add(id(value))
         try:
-            room = max(1, min(MOST_ITEMS, self._left))
-            entries, size = read(value, room)
+            most = max(1, min(MOST_ITEMS, self._left))
+            entries, size = read(value, most)
             kept = len(entries)
             # reserved before going deeper, the mark included: what was converted already has the same size again
             self._left -= kept
@@ -241,9 +241,9 @@ class _Walk:
     def _mapping(self, pairs: Sequence[tuple[object, object]], more: int, depth: int) -> Any:
         result: dict[str, Any] = {}
         for key, value in pairs:
-            said = self._said(key)
-            name = untaken(cut(self._converter.text(said), LONGEST_KEY), result)
-            result[name] = REDACTED if self._redactor.is_secret(said) else self.visit(value, depth + 1)
+            text = self._key_text(key)
+            name = untaken(cut(self._converter.text(text), LONGEST_KEY), result)
+            result[name] = REDACTED if self._redactor.is_secret(text) else self.visit(value, depth + 1)
         if more:
             result[untaken(MORE, result)] = f"{more} more"
         return result
@@ -254,7 +254,7 @@ class _Walk:
             result.append(f"{MORE} {more} more")
         return result
 
-    def _said(self, key: object) -> str:
+    def _key_text(self, key: object) -> str:
         if type(key) is str:
             return key
         try:
@@ -268,16 +268,16 @@ class _Walk:
         kept = value[: LONGEST_TEXT + _MARGIN].tobytes()
         is_whole = value.nbytes <= LONGEST_TEXT
         try:
-            said = codecs.getincrementaldecoder("utf-8")().decode(kept, is_whole)
+            text = codecs.getincrementaldecoder("utf-8")().decode(kept, is_whole)
         except UnicodeDecodeError:
-            said = base64.b64encode(kept).decode("ascii")
-        if is_whole and len(said) <= LONGEST_TEXT:
-            return self._converter.text(said)
-        return self._converter.part(said, f"{value.nbytes} bytes")
+            text = base64.b64encode(kept).decode("ascii")
+        if is_whole and len(text) <= LONGEST_TEXT:
+            return self._converter.text(text)
+        return self._converter.part(text, f"{value.nbytes} bytes")
 
 
 class _Snapshot(_Walk):
-    """A walk that keeps builtin types, and wraps what it has to convert."""
+    """A conversion that keeps builtin types, and wraps what it converts."""
 
     def visit(self, value: object, depth: int) -> Any:
         try:
@@ -304,7 +304,9 @@ class _Snapshot(_Walk):
         return Converted(super().visit(value, depth))
 
     def _dict(self, pairs: Sequence[tuple[object, object]], more: int, depth: int) -> dict[Any, Any]:
-        result = {key if is_unchanging(key) else self._said(key): self.visit(value, depth + 1) for key, value in pairs}
+        result = {
+            key if is_unchanging(key) else self._key_text(key): self.visit(value, depth + 1) for key, value in pairs
+        }
         if more:
             result[untaken(MORE, result)] = f"{more} more"
         return result

@@ -1,4 +1,4 @@
-"""Vocabulary: what an event's name says of its title, its category, its icon and its description.
+"""Derive title, category, icon and description from the name of an event.
 
 The six predefined categories, their icons and descriptions are those of the seed document and of the npm package
 `@stacksee/analytics` 0.14.5; the words from which a category is inferred are the design's.
@@ -60,7 +60,7 @@ def title_of(name: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def category_of(name: str) -> str:
-    """Infer a category from the whole words of an event's name; `engagement` when none tells."""
+    """Infer a category from the whole words of an event's name; `engagement` if none of them has one."""
     found = set(words(name, _SEPARATORS))
     for category, names in _CATEGORIES:
         if not names.isdisjoint(found):
@@ -69,5 +69,5 @@ def category_of(name: str) -> str:
 
 
 def is_event_name(message: str) -> bool:
-    """Tell whether a message is a snake_case name of at least two words."""
+    """Whether a message is a snake_case name of at least two words."""
     return len(message) <= 255 and _SNAKE_CASE.fullmatch(message) is not None

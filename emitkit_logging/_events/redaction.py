@@ -1,7 +1,4 @@
-"""Secrets: which keys hold one, and what a text looks like without them.
-
-The list of key names and the three patterns masked in text are those of the design's *redact* rule.
-"""
+"""Recognise keys with secret values, and mask secrets in text (design, *redact*)."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ SECRET_NAMES = (
     "ssn",
 )
 
-# A run-together form (dbpassword) is told from an unrelated word only when the secret's name is long enough.
+# A run-together form (dbpassword) is distinguished from an unrelated word only if the secret's name is long enough.
 _SHORTEST_SUFFIX = 5
 _LONGEST_KEY = 4_096
 _LONGEST_REMEMBERED_KEY = 256

@@ -1,7 +1,7 @@
-"""Client: one request to EmitKit and its response, over requests.
+"""Send one request to EmitKit over HTTP and return the response.
 
-This is the only room that knows of HTTP. It is imported when an enabled handler is made, and not before: an import in a
-background thread can be caught by a fork.
+No other module of the delivery uses HTTP. This one is imported when an enabled handler is made: an import in the
+background thread could be interrupted by a fork.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, HttpResponse, read, unanswered
 
 LONGEST_BODY = 64 * 1024
-"""Bytes read of a response: those of EmitKit have a few hundred."""
+"""Bytes read of a response; EmitKit's have a few hundred."""
 
 FAILURES = (requests.RequestException, HTTPError, OSError, ValueError)
-"""What a network, a proxy or a certificate can raise instead of a response."""
+"""Exceptions that a network, a proxy or a certificate causes."""
 
 
 class Client:
@@ -35,7 +35,7 @@ class Client:
         base_url: the server's address, path prefix included.
         api_key: sent as a bearer token.
         timeout: seconds for one request.
-        user_agent: how we introduce ourselves.
+        user_agent: the `User-Agent` header.
     """
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float, user_agent: str) -> None:
@@ -45,9 +45,9 @@ class Client:
             "Content-Type": "application/json",
             "User-Agent": user_agent,
         }
-        # Session.send would follow redirects, store cookies and let ~/.netrc replace the key, and prepare each request
-        # anew, which takes longer than sending it. So requests only says how to get there: through which proxy, and
-        # trusting which certificates, by the environment as ever. The connection that it makes is then used directly.
+        # Session.send would follow redirects, store cookies, let ~/.netrc replace the key, and prepare each request
+        # again, which takes longer than to send it. So requests is only asked for the connection: it finds proxies and
+        # certificates in the environment as it always does. urllib3, which requests itself uses, then sends.
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
         settings = requests.Session().merge_environment_settings(base_url, {}, None, None, None)
         self._settings: tuple[Any, Any, Any] = (settings["proxies"], settings["verify"], settings["cert"])
@@ -66,7 +66,7 @@ class Client:
         return pool
 
     def send(self, request: ApiRequest) -> ApiResponse:
-        """Send a request and read its answer.
+        """Send a request and return what the response means.
 
         Returns:
             The answer; one that says why where there was no response. Nothing is raised for what a server or a
@@ -114,7 +114,7 @@ class Client:
 
     @property
     def proxy(self) -> str | None:
-        """The proxy that the environment puts between us and the server, or `None`."""
+        """The proxy that the environment names for the server, or `None`."""
         return requests.utils.select_proxy(self._base_url, self._settings[0])
 
     def _reason(self, error: Exception) -> str:
@@ -127,7 +127,7 @@ class Client:
 
 
 class _PunctualReader(io.RawIOBase):
-    """Reads from a socket until a deadline: the socket's own timeout starts anew with each byte that drips in."""
+    """Reads from a socket until a deadline; the socket's own timeout would start again with each byte."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw = raw
@@ -161,10 +161,10 @@ class _PunctualResponse(http.client.HTTPResponse):
 
 
 class _Connection:
-    """Mixed into a connection of urllib3.
+    """Added to a connection class of urllib3.
 
-    A request leaves in one write, where http.client needs two: a write costs more than making what is written, and a
-    server would wake twice. A response arrives within the time that urllib3 sets for reading from it.
+    A request is sent in one write instead of http.client's two: the second write would cost more than to build the
+    request, and would wake the server twice. A response has to arrive within the read timeout that urllib3 sets.
     """
 
     response_class = _PunctualResponse
@@ -190,9 +190,9 @@ def _body(response: Any) -> bytes:
     try:
         body: bytes = response.read(LONGEST_BODY)
     except (HTTPError, OSError):
-        body = b""  # a status and headers have come, and they say what to do next
+        body = b""  # the status and the headers are there, and they are enough
     if not response.closed:
-        response.close()  # what is left of it would stand in the way of the next response
+        response.close()  # else the next response on this connection would begin with the rest of it
     return body
 
 
