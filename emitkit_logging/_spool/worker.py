@@ -23,7 +23,7 @@ from emitkit_logging._outbox.folding import Shape
 from emitkit_logging._outbox.observer import BacklogObserver
 from emitkit_logging._outbox.outbox import NEVER, Outbox
 from emitkit_logging._spool import journal
-from emitkit_logging._spool.store import LeaseLost, Spool, set_aside
+from emitkit_logging._spool.spool import LeaseLost, Spool, set_aside
 from emitkit_logging._worker.worker import LOGGER, Listener, Transport
 from emitkit_logging.stats import Stats
 

@@ -18,7 +18,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._options import number
 from emitkit_logging._outbox.folding import Digest, Fold
-from emitkit_logging._spool import store as spool
+from emitkit_logging._spool import spool
 
 _PATIENCE = 15.0
 """Seconds to wait for another process that sends: longer than the lease of one that stands still."""
