@@ -20,10 +20,12 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._outbox.folding import Shape
-from emitkit_logging._outbox.observer import BacklogObserver
+from emitkit_logging._outbox.observer import BacklogObserver, Changes
 from emitkit_logging._outbox.outbox import NEVER, Outbox
 from emitkit_logging._spool import journal
-from emitkit_logging._spool.spool import LeaseLost, Spool, set_aside
+from emitkit_logging._spool.lease import LeaseLost
+from emitkit_logging._spool.schema import set_aside
+from emitkit_logging._spool.spool import Spool
 from emitkit_logging._worker.worker import LOGGER, Listener, Transport
 from emitkit_logging.stats import Stats
 
@@ -35,6 +37,7 @@ _POLL = 0.25
 
 _LEASE = 5.0
 _TIDY = 1.0
+_EXPIRE = 60.0
 _COMPLAINT = 60.0
 
 
@@ -80,7 +83,7 @@ def open_spool(
     except (OSError, sqlite3.Error) as error:
         LOGGER.warning("the spool %s cannot be used, records are kept in memory: %s", path, error)
         return None
-    return SharingListener(spool, lambda: make_outbox(spool), client, size=size, timeout=timeout, debug=debug)
+    return SharingListener(spool, make_outbox, client, size=size, ttl=ttl, timeout=timeout, debug=debug)
 
 
 class SharingListener(Listener):
@@ -88,9 +91,10 @@ class SharingListener(Listener):
 
     Args:
         spool: this process's view of it.
-        make_outbox: returns an empty outbox whose observer is the spool.
+        make_outbox: returns an empty outbox with an observer.
         client: sends.
         size: records that the outbox may hold, and the memory when the spool takes none.
+        ttl: seconds for which a record may wait.
         timeout: seconds that one request may take.
         debug: as for any listener.
     """
@@ -98,16 +102,20 @@ class SharingListener(Listener):
     def __init__(
         self,
         spool: Spool,
-        make_outbox: Callable[[], Outbox],
+        make_outbox: Callable[[BacklogObserver], Outbox],
         client: Transport,
         *,
         size: int,
+        ttl: float,
         timeout: float,
         debug: bool,
     ) -> None:
-        super().__init__(make_outbox(), client, size=size, debug=debug)
+        self._changes = Changes()
+        super().__init__(make_outbox(self._changes), client, size=size, debug=debug)
         self._spool = spool
         self._make_outbox = make_outbox
+        self._ttl = ttl
+        self._expire_at = 0.0
         self._lease = _LEASE + timeout
         self._leads_until = 0.0
         self._exits_at: float | None = None
@@ -137,7 +145,7 @@ class SharingListener(Listener):
 
     def tell(self, person: Identity) -> None:
         """Put what is known of a user in line."""
-        if self._spool.tell(person):
+        if self._spool.append_identity(person):
             with self._state:
                 self._told += 1
             self.wake()
@@ -161,8 +169,8 @@ class SharingListener(Listener):
             self.queue.clear()
             with contextlib.suppress(LeaseLost, sqlite3.Error):  # whoever comes next finds what was written before
                 if self._spool.is_sender:
-                    self._spool.commit(self._outbox)
-                    self._spool.resign()
+                    self._commit()
+                    self._spool.release()
             self._last = self._stats()
             self._is_left = True
             self._spool.close()
@@ -189,7 +197,7 @@ class SharingListener(Listener):
     def _stats(self) -> Stats:
         if self._last is not None:
             return self._last
-        delivered, dropped = self._spool.counts()
+        delivered, dropped = self._spool.counts(self._changes)
         done = Stats(delivered=delivered, dropped=dropped)
         return self._counted(done)
 
@@ -214,7 +222,7 @@ class SharingListener(Listener):
 
     def waits(self) -> bool:
         """Tell whether there is something to deliver already, of this process or of others before it."""
-        return self._spool.waits()
+        return self._spool.has_waiting()
 
     def before_fork(self) -> None:
         """Close the database: SQLite's connections must not be carried into a child."""
@@ -283,6 +291,7 @@ class SharingListener(Listener):
             return self._send_or_watch()
         except LeaseLost:
             self._leads_until = 0.0
+            self._clear_changes()
             return 0.0
         except (sqlite3.Error, OSError) as error:
             return self._troubled(error)
@@ -293,12 +302,12 @@ class SharingListener(Listener):
             if not self._lead():
                 self.wake_level = logging.NOTSET
                 self._is_full = spool.is_overfull()
-                return _POLL if spool.waits() else NEVER
+                return _POLL if spool.has_waiting() else NEVER
             self._leads_until = now + _LEASE / 2
             if spool.is_fresh:
-                self._outbox = self._make_outbox()
+                self._clear_changes()
+                self._outbox = self._make_outbox(self._changes)
                 spool.load(self._outbox)
-                spool.is_fresh = False
                 self._hurry()
             self._take()
         step = super()._decide()
@@ -313,18 +322,22 @@ class SharingListener(Listener):
         if now >= self._tidy_at:
             self._tidy_at = now + _TIDY
             spool.journal.turn()
-            spool.sweep(self._outbox)
-        if self._outbox.is_empty and not spool.waits():
-            spool.resign()
+            oldest = time.time() - self._ttl
+            spool.sweep(oldest)
+            if now >= self._expire_at:
+                self._expire_at = now + _EXPIRE
+                self._outbox.expire(oldest)
+        if self._outbox.is_empty and not spool.has_waiting():
+            spool.release()
             self._leads_until = 0.0
             self.wake_level = logging.NOTSET
             # what came in between rang no bell
-            return 0.0 if spool.waits() else step
+            return 0.0 if spool.has_waiting() else step
         return min(step, _POLL)
 
     def _lead(self) -> bool:
         try:
-            return self._spool.lead(self._lease)
+            return self._spool.acquire(self._lease)
         except sqlite3.OperationalError as error:
             if not self._spool.is_sender:
                 raise
@@ -335,12 +348,24 @@ class SharingListener(Listener):
         if self._is_unwritten and time.monotonic() < self._write_at:
             return
         try:
-            self._spool.commit(self._outbox)
+            self._commit()
             self._is_unwritten = False
         except sqlite3.OperationalError as error:
             self._is_unwritten = True  # on a full disk it is better sent than not
             self._write_at = time.monotonic() + _TIDY
             self._troubled(error)
+
+    def _commit(self) -> None:
+        spool, changes = self._spool, self._changes
+        while spool.size_with(changes) > spool.size and self._outbox.halve():
+            pass
+        spool.commit(changes, self._outbox.newest, self._outbox.budget())
+        self._clear_changes()
+
+    def _clear_changes(self) -> None:
+        changes = self._changes
+        for each in (changes.came_at, changes.joins, changes.entries, changes.deliveries, changes.ends):
+            each.clear()
 
     def _settle(self, answer: ApiResponse) -> None:
         if not self._is_left:

@@ -18,7 +18,8 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._options import number
 from emitkit_logging._outbox.folding import Digest, Fold
-from emitkit_logging._spool import spool
+from emitkit_logging._spool import listing
+from emitkit_logging._spool.spool import Spool
 
 _PATIENCE = 15.0
 """Seconds to wait for another process that sends: longer than the lease of one that stands still."""
@@ -106,7 +107,7 @@ def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
 
 
 def _tell(path: Path) -> int:
-    rows = list(spool.rows(path))
+    rows = list(listing.rows(path))
     waiting = [row for row in rows if not row.answer and row.kind != "identify"]
     if waiting:
         oldest = datetime.datetime.fromtimestamp(min(row.since for row in waiting)).astimezone()
@@ -146,13 +147,13 @@ def _export(path: Path) -> int:
         def event(self, captured: CapturedRecord) -> Event:
             return formatter.event(restore(captured))
 
-    for row in spool.rows(path):
+    for row in listing.rows(path):
         if row.body is not None:
             body = json.loads(row.body)
         elif isinstance(row.entry, IdentifyCall):
             body = row.entry.body()
         elif row.entry is None:
-            continue
+            body = {"unreadable": row.data.decode("utf-8", "replace"), "reason": row.answer}
         else:
             event = row.entry.event(Shape()) if isinstance(row.entry, Fold | Digest) else Shape().event(row.entry)
             if event is None:
@@ -175,23 +176,23 @@ def _flush(path: Path, timeout: float) -> int:
 
 
 def _waits(path: Path) -> int:
-    return sum(not row.answer for row in spool.rows(path))
+    return sum(not row.answer for row in listing.rows(path))
 
 
 def _requeue(path: Path) -> int:
     formatter = EmitKitFormatter()
-    opened = spool.Spool(
+    opened = Spool(
         path, size=sys.maxsize, ttl=float("inf"), converter=formatter.json_converter, channel_of=lambda _: ""
     )
     try:
         ends = time.monotonic() + _PATIENCE
-        while not opened.lead(_PATIENCE):
+        while not opened.acquire(_PATIENCE):
             if time.monotonic() >= ends:
                 print("another process is sending from this spool; try again when it has nothing to send")
                 return 1
             time.sleep(0.1)
         print(f"{_count(opened.requeue(), 'event')} put back")
-        opened.resign()
+        opened.release()
     finally:
         opened.close()
     return 0

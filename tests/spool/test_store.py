@@ -624,7 +624,7 @@ def test_size(account, handler, logger, path):
     assert stats.accepted == 2_001
     with contextlib.closing(sqlite3.connect(path)) as database:
         size, kept = database.execute("SELECT sum(length(data)), sum(records) FROM waiting").fetchone()
-        assert database.execute("SELECT count(*) FROM waiting WHERE level = 40").fetchone()[0] == 1
+        assert database.execute("SELECT count(*) FROM waiting WHERE priority = 40").fetchone()[0] == 1
     assert size <= 100_000
     assert kept == stats.pending
 
