@@ -1,0 +1,67 @@
+"""What people see of a spool."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from tests.conftest import KEY
+from tests.server import Reply
+from tests.spool.processes import EVENT
+
+
+def command(*arguments: object, url: str = "") -> tuple[int, str]:
+    environment = {**os.environ, "EMITKIT_API_KEY": KEY, "EMITKIT_BASE_URL": url}
+    whole = [sys.executable, "-m", "emitkit_logging", "spool", *map(str, arguments)]
+    done = subprocess.run(whole, env=environment, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_command(account, server, handler, logger, path):
+    """`emitkit-logging spool` tells what waits, exports it, and delivers it."""
+    made = handler(spool=path, base_url="http://127.0.0.1:9", shutdown_timeout=0.0, rate_limit=1, plain_level="INFO")
+    logger.addHandler(made)
+    logger.info("x", extra={"event": "user_signed_up", "channel": "users"})
+    made.identify("ada", {"plan": "pro"})
+    logger.error("it failed")
+    made.close()
+    status, told = command(path)
+    assert status == 0
+    assert told.startswith("2 log records in 2 events since 20")
+    assert [line.split()[:2] for line in told.splitlines()[1:3]] == [["alerts", "ERROR"], ["users", "INFO"]]
+    assert "1 user to identify" in told
+    status, exported = command(path, "--export")
+    assert status == 0
+    assert {json.loads(line).get("title") for line in exported.splitlines()} == {"it failed", "User Signed Up", None}
+    assert command(path, "--flush", "--timeout", "0.5", url="http://127.0.0.1:9")[0] == 1
+    assert command(path, "--flush", url=server.url) == (0, "nothing waits\n")
+    assert account.total() == 2
+    assert command(path) == (0, "nothing waits\n")
+
+
+def test_command_requeue(account, server, handler, logger, path):
+    """Rejected events are shown with the answer, put back, and sent as new requests."""
+    server.script = lambda seen: Reply(400, {"success": False, "error": "Invalid"})
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    logger.info("x", extra=EVENT)
+    assert made.flush(10)
+    made.close()
+    assert "1 rejected event:" in command(path)[1]
+    assert "HTTP 400; Invalid" in command(path)[1]
+    assert command(path, "--requeue") == (0, "1 event put back\n")
+    server.script = account
+    assert command(path, "--flush", url=server.url) == (0, "nothing waits\n")
+    assert account.total() == 1
+    assert server.requests[0].key != server.requests[1].key
+    assert command(path) == (0, "nothing waits\n")
+
+
+def test_command_without_a_spool(path):
+    """What is no spool is said in one line."""
+    assert command(path)[0] == 2
+    path.write_text("no")
+    status, said = command(path)
+    assert (status, len(said.splitlines())) == (1, 1)

@@ -1,0 +1,236 @@
+"""The spool: what was accepted survives the process, and is delivered once, by any process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import multiprocessing
+import sqlite3
+import time
+import uuid
+from collections import Counter
+
+from tests.server import Reply
+from tests.spool.processes import EVENT, records_waiting, until
+
+
+def test_delivery(account, handler, logger, path):
+    """With a spool events arrive as without one."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    logger.info(
+        "user_signed_up", extra={"event": "user_signed_up", "number": 1, "tags": ("a", "b"), "at": uuid.UUID(int=1)}
+    )
+    try:
+        raise ValueError("what")
+    except ValueError:
+        logger.exception("it failed: %s", {"a": 1})
+    assert made.flush(10)
+    failed, signed = sorted(account.events, key=lambda event: event["channelName"])
+    assert signed["tags"] == ["user", "a", "b"]
+    assert signed["metadata"]["at"] == str(uuid.UUID(int=1))
+    assert failed["channelName"] == "alerts"
+    assert "in test_delivery" in failed["metadata"]["exception"]["stacktrace"]
+    stats = made.stats
+    assert (stats.accepted, stats.delivered, stats.pending, stats.dropped) == (2, 2, 0, {})
+    assert all(entry.stat().st_mode & 0o777 == 0o600 for entry in path.parent.iterdir())
+    made.close()
+    assert made.stats == stats
+    assert [entry.name for entry in path.parent.iterdir()] == ["spool.db"]
+
+
+def test_left_for_the_next(account, server, handler, logger, path):
+    """What cannot be delivered stays, and the next process that opens the spool delivers it without being asked."""
+    made = handler(spool=path, base_url="http://127.0.0.1:9", shutdown_timeout=0.2)
+    logger.addHandler(made)
+    for number in range(20):
+        logger.info("x", extra={**EVENT, "number": number})
+    made.identify("ada", {"plan": "pro"})
+    made.close()
+    assert (made.stats.accepted, made.stats.pending) == (20, 20)
+    handler(spool=path, rate_limit=0)
+    server.wait_for(21)
+    assert sorted(account.numbers().items()) == [(number, 1) for number in range(20)]
+    until(lambda: records_waiting(path) == 0)
+    assert [seen.body["user_id"] for seen in server.requests if seen.path.endswith("identify")] == ["ada"]
+
+
+def test_every_kind_of_record(account, handler, logger, path):
+    """Whatever can be in a record comes through the spool as it comes through memory."""
+    records = [
+        logging.makeLogRecord({"msg": {"event": "asked", "fields": ({"a": 1},)}, "event": "x", "lineno": {1}}),
+        logging.makeLogRecord({"msg": "%s", "args": (object,), "event": "y", "__emitkit_kind": "set", "s": {1, 2}}),
+        logging.makeLogRecord(
+            {"msg": "x" * 20_000, "event": "z", "surrogate": "\ud800", "big": 2**70, "nan": float("nan")}
+        ),
+        logging.makeLogRecord({"msg": "plain", "levelno": 40, "levelname": "ERROR", "exc_text": "E: what"}),
+    ]
+    memory, spooled = handler(rate_limit=0), handler(rate_limit=0, spool=path)
+    bodies = []
+    for made in (memory, spooled):
+        account.stored.clear()
+        for record in records:
+            made.handle(record)
+        assert made.flush(10)
+        assert made.stats.delivered == len(records)
+        bodies.append(sorted((event["title"], event) for event in account.events))
+    assert bodies[0] == bodies[1]
+
+
+def test_folds_survive(account, server, handler, logger, path):
+    """Folds and digests go on in the next process, and the sums are exact."""
+    made = handler(spool=path, rate_limit=4, shutdown_timeout=0.1)
+    logger.addHandler(made)
+    for number in range(3_000):
+        logger.info("x", extra={"event": f"name_{number % 7}", "channel": f"channel-{number % 2}"})
+    server.wait_for(1)
+    until(lambda: records_waiting(path) + account.total() == 3_000)
+    made._listener.give_up()  # as if it had ended here: nothing is folded for an exit
+    again = handler(spool=path, rate_limit=0)
+    logger.handlers[:] = [again]
+    logger.info("x", extra={"event": "name_0", "channel": "channel-0"})
+    until(lambda: account.total() == 3_001)
+    until(lambda: not again._listener.waits())
+    assert (made.stats.accepted, again.stats.accepted) == (3_000, 1)
+    names: Counter = Counter()
+    for event in account.events:
+        metadata = event["metadata"]
+        names.update(metadata.get("digest") or {metadata["event"]: metadata.get("occurrences", 1)})
+    assert names == Counter(f"name_{number % 7}" for number in range(3_000)) + Counter(["name_0"])
+
+
+def test_budget_survives(account, server, handler, logger, path):
+    """The next process knows what the one before it has sent in this minute."""
+    for _ in range(3):
+        made = handler(spool=path, rate_limit=6, shutdown_timeout=0.1)
+        logger.handlers[:] = [made]
+        for number in range(10):
+            logger.info("x", extra={"event": f"name_{number}"})
+        made.flush(0.5)
+        made.close()
+    assert len(server.requests) <= 6
+
+
+def test_users_survive(server, handler, logger, path):
+    """One alias cache: the next process does not identify the same user again."""
+    for _ in range(2):
+        made = handler(spool=path, rate_limit=0)
+        logger.handlers[:] = [made]
+        logger.info("x", extra={**EVENT, "user": {"id": "ada", "email": "ada@example.com"}})
+        assert made.flush(10)
+        made.close()
+    assert [seen.path.rpartition("/")[2] for seen in server.requests] == ["identify", "events", "events"]
+
+
+def test_stats_of_each(account, path, others):
+    """Each process knows of its own records, whoever delivers them."""
+    first, second = others(), others()
+    for _ in range(5):
+        first("i")
+    assert second("i")[0] == 2
+    assert first("f") == [6, 6, 0]
+    assert second("f") == [2, 2, 0]
+    assert account.total() == 8
+
+
+def test_fork(account, handler, logger, path):
+    """A forked child has a journal of its own, and neither loses nor doubles what the parent holds."""
+    made = handler(spool=path, rate_limit=0, shutdown_timeout=5.0)
+    logger.addHandler(made)
+    context = multiprocessing.get_context("fork")
+
+    def work(first: int) -> None:
+        for number in range(first, first + 20):
+            logger.info("x", extra={**EVENT, "number": number})
+        made.close()
+
+    logger.info("x", extra={**EVENT, "number": 0})
+    children = [context.Process(target=work, args=(100 * child,)) for child in (1, 2, 3)]
+    for child in children:
+        child.start()
+        logger.info("x", extra={**EVENT, "number": child.pid * 1000})
+    for child in children:
+        child.join(20)
+        assert child.exitcode == 0
+    assert made.flush(10)
+    until(lambda: len(account.numbers()) == 64)
+    assert set(account.numbers().values()) == {1}
+    assert made.stats.accepted == 4
+
+
+def test_journal_takes_nothing(account, handler, logger, path, monkeypatch):
+    """Where the journal takes nothing any more, records go on from memory."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    monkeypatch.setattr(made._listener._spool.journal, "append", lambda _: False)
+    for number in range(10):
+        logger.info("x", extra={**EVENT, "number": number})
+    made.identify("ada", {"plan": "pro"})
+    assert made.flush(10)
+    assert sorted(account.numbers().items()) == [(number, 1) for number in range(10)]
+    assert (made.stats.accepted, made.stats.delivered, made.stats.identifies) == (10, 10, 1)
+
+
+def test_size(account, handler, logger, path):
+    """More bytes than may wait fold, then the least important are given up, counted."""
+    made = handler(spool=path, base_url="http://127.0.0.1:9", spool_size=100_000, shutdown_timeout=0.1)
+    logger.addHandler(made)
+    for number in range(2_000):
+        logger.info("x", extra={"event": f"name_{number}", "channel": f"channel-{number}", "text": "x" * 200})
+    logger.error("it matters", extra={**EVENT, "number": 1})
+    until(lambda: made.stats.dropped.get("overflow", 0) > 0)
+    made.close()
+    stats = made.stats
+    assert stats.accepted == 2_001
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        size, kept = database.execute("SELECT sum(length(data)), sum(records) FROM waiting").fetchone()
+        assert database.execute("SELECT count(*) FROM waiting WHERE priority = 40").fetchone()[0] == 1
+    assert size <= 100_000
+    assert kept == stats.pending
+
+
+def test_old_rows(account, handler, logger, path):
+    """What has waited longer than `spool_ttl` is given up, counted."""
+    made = handler(spool=path, base_url="http://127.0.0.1:9", shutdown_timeout=0.1)
+    logger.addHandler(made)
+    old = logger.makeRecord("app", 20, __file__, 1, "old", (), None, "f", {**EVENT, "number": 1})
+    old.created -= 100
+    made.handle(old)
+    logger.info("new", extra={**EVENT, "number": 2})
+    made.close()
+    handler(spool=path, rate_limit=0, spool_ttl=50.0)
+    until(lambda: records_waiting(path) == 0)
+    assert account.numbers() == {2: 1}
+
+
+def test_clock_set_back(account, handler, logger, path, monkeypatch):
+    """A wall clock that jumps changes nothing of who sends, or when."""
+    now = time.time()
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    for number, shift in enumerate((0, -86_400, 86_400, -10 * 365 * 86_400)):
+        monkeypatch.setattr(time, "time", lambda shift=shift: now + shift)
+        logger.info("x", extra={**EVENT, "number": number})
+        assert made.flush(10)
+    assert len(account.numbers()) == 4
+
+
+def test_rejected_are_kept(server, handler, logger, path):
+    """An event that the server refuses is kept with its answer, and counts as dropped."""
+    server.script = [
+        Reply(400, {"success": False, "error": "Invalid", "details": [{"path": ["title"], "message": "bad"}]})
+    ]
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    logger.info("x", extra={**EVENT, "number": 1})
+    assert made.flush(10)
+    assert (made.stats.delivered, made.stats.dropped) == (0, {"rejected": 1})
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        records, body, answer = database.execute("SELECT records, body, answer FROM rejected").fetchone()
+    assert (records, json.loads(body)["metadata"]["number"]) == (1, 1)
+    assert "title: bad" in answer
+
+
+def test_not_in_the_way(server, handler, logger, path):
+    """No row, journal or thread is left behind by a process that has logged nothing."""
+    made = handler(spool=path)
+    assert not made._listener.is_started
+    made.close()
+    assert [each.name for each in path.parent.iterdir() if each.suffix == ".journal"] == []
