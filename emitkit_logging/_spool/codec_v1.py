@@ -8,6 +8,7 @@ an equivalent in JSON was an object with the keys ``__emitkit_kind`` and ``of``.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedException, CapturedRecord
@@ -35,6 +36,20 @@ _ATTRIBUTES = (
     "stack_info",
 ) + ("thread", "threadName", "process", "processName", "module", "filename")
 _DERIVED = {"args": (), "exc_info": None, "msecs": 0.0, "relativeCreated": 0.0}
+_BUDGET_NAMES = {
+    "_limit": "limit",
+    "_starts": "starts",
+    "_last_start": "last_start",
+    "_since_silence": "starts_since_silence",
+    "_full_answers": "full_answers",
+    "_paused_until": "paused_until",
+    "_pause_is_ours": "pause_is_guess",
+    "_is_limited": "pause_is_for_limit",
+    "_failures": "failures",
+    "_disguised": "ambiguous_401s",
+    "_limited": "limit_answers",
+    "_succeeded": "has_succeeded",
+}
 _CONTAINERS = {"tuple": tuple, "set": set, "frozenset": frozenset, "dict": dict}
 
 
@@ -84,9 +99,15 @@ def priority(level: int) -> int:
 def budget(text: str) -> dict[str, Any]:
     """Return the state of the rate budget with the names of today; nothing where it cannot be read."""
     try:
-        return {name.removeprefix("_"): value for name, value in json.loads(text).items()}
-    except (ValueError, AttributeError):
+        state = json.loads(text)
+        renamed = {name: state[old] for old, name in _BUDGET_NAMES.items() if old in state}
+        if state.get("_quota"):
+            limit, remaining, _ = state["_quota"]
+            renamed["quota"] = {"limit": limit, "remaining": remaining, "ends_at": state.get("_quota_ends", 0.0)}
+    except (ValueError, TypeError, AttributeError):
         return {}
+    # an infinite time is left out today
+    return {name: value for name, value in renamed.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
 def _fold(value: dict[str, Any]) -> dict[str, Any]:

@@ -107,8 +107,8 @@ class RowWriter:
 
     def _of_call(self, place: int, delivery: Delivery, call: IdentifyCall, share: Share) -> WrittenRow:
         data = codec.write_identify(call, self._converter)
-        level, age, records = delivery.level, delivery.age, delivery.records
-        return WrittenRow(place, "identify", level, age, time.time(), "", records, share, data)
+        priority, age, records = delivery.priority, delivery.age, delivery.records
+        return WrittenRow(place, "identify", priority, age, time.time(), "", records, share, data)
 
 
 def requests(changes: Changes) -> Iterator[tuple[Any, ...]]:

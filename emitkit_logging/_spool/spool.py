@@ -167,7 +167,7 @@ class Spool:
             return
         if isinstance(entry, IdentifyCall):
             self._waiting.calls[row.place] = entry
-        outbox.resume(row.place, entry, level=row.priority, age=row.age, records=row.records, request=row.request)
+        outbox.resume(row.place, entry, priority=row.priority, age=row.age, records=row.records, request=row.request)
 
     @property
     def is_behind(self) -> bool:
