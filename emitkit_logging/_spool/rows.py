@@ -141,6 +141,15 @@ class ReadRow:
     key: str | None
     body: bytes | None
 
+    def check(self) -> None:
+        """Check the columns by which it waits.
+
+        Raises:
+            ValueError: if one has a wrong type: SQLite holds any value in any column.
+        """
+        if not all(isinstance(each, int | float) for each in (self.priority, self.age, self.since, self.records)):
+            raise ValueError("a column has a wrong type")
+
     @property
     def share(self) -> Share:
         """The records of each origin; none where they cannot be read."""
@@ -152,7 +161,7 @@ class ReadRow:
     @property
     def request(self) -> ApiRequest | None:
         """The request that was started, or `None`."""
-        if self.path is None or self.success is None or self.body is None:
+        if not (isinstance(self.path, str) and isinstance(self.success, int) and isinstance(self.body, bytes)):
             return None
         return ApiRequest(self.path, self.success, self.body, self.key)
 

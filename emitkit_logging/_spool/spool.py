@@ -23,7 +23,7 @@ from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._spool import codec, journal, rows, schema, tables
 from emitkit_logging._spool.lease import Lease, LeaseLost
 from emitkit_logging._spool.reader import JournalReader
-from emitkit_logging._spool.unit import DELIVERED, REJECTED, Origin, Unit, Waiting
+from emitkit_logging._spool.unit import DELIVERED, REJECTED, Findings, Origin, Unit, UnreadableLine, Waiting
 
 _SWEEP = 60.0
 """Seconds between two looks for rows that are no longer needed."""
@@ -70,9 +70,7 @@ class Spool:
 
     def _forget(self) -> None:
         self._waiting = Waiting()
-        self._given_up: list[Ended] = []  # rows that `load` found too old or unreadable
-        self._unreadable: list[tables.UnreadableLine] = []
-        self._missing_counts: Counter[tuple[str, str]] = Counter()  # of commits to a database that is gone
+        self._findings = Findings()
         self._reader.has_moved = False
 
     @property
@@ -88,7 +86,7 @@ class Spool:
         """Set a database that cannot be read any more aside, and go on with a new one; memory has what waits."""
         self._database.disconnect()
         schema.set_aside(self.path)
-        self._missing_counts = Counter(self._counted)
+        self._findings.counts = Counter(self._counted)
         self._reader.has_moved = True
         self._lease.renew(schema.BUSY)
 
@@ -143,7 +141,7 @@ class Spool:
         connection = self._database.connection
         self._forget()
         if not tables.has_counts(connection):
-            self._missing_counts = Counter(self._counted)  # another process had to set the database aside
+            self._findings.counts = Counter(self._counted)  # another process had to set the database aside
         newest, budget = connection.execute("SELECT newest, budget FROM progress").fetchone()
         _begin(outbox, newest, codec.read_state(budget))
         now = time.time()
@@ -158,12 +156,13 @@ class Spool:
     def _resume(self, outbox: Outbox, row: rows.ReadRow, oldest: float) -> None:
         self._waiting.put(row.place, row.share, len(row.data))
         try:
+            row.check()
             entry = rows.read_entry(row.kind, row.data)
         except ValueError as error:
-            self._given_up.append(Ended(row.place, REJECTED, f"its row cannot be read: {error}"))
+            self._findings.ends.append(Ended(row.place, REJECTED, f"its row cannot be read: {error}"))
             return
         if row.since < oldest:
-            self._given_up.append(Ended(row.place, "expired", ""))
+            self._findings.ends.append(Ended(row.place, "expired", ""))
             return
         if isinstance(entry, IdentifyCall):
             self._waiting.calls[row.place] = entry
@@ -178,21 +177,20 @@ class Spool:
         """Return the new records and identities of each journal, about `most` bytes of each."""
         self.journal.unread = 0
         for origin, lines in self._reader.read(most):
-            records: deque[CapturedRecord] = deque()
-            identities: list[Identity] = []
-            for line in lines:
-                try:
-                    value = codec.read_line(line)
-                except ValueError as error:
-                    if line:  # an empty one ends what was left half written
-                        self._unreadable.append(tables.UnreadableLine(origin, line, str(error)))
-                    continue
-                if isinstance(value, Identity):
-                    identities.append(value)
-                else:
-                    value.origin = Origin(origin, line if codec.is_current(line) else None)
-                    records.append(value)
-            yield records, identities
+            values = [self._read(origin, line) for line in lines]
+            records = deque(value for value in values if isinstance(value, CapturedRecord))
+            yield records, [value for value in values if isinstance(value, Identity)]
+
+    def _read(self, origin: str, line: bytes) -> CapturedRecord | Identity | None:
+        try:
+            value = codec.read_line(line)
+        except ValueError as error:
+            if line:  # an empty one ends what was left half written
+                self._findings.lines.append(UnreadableLine(origin, line, str(error)))
+            return None
+        if isinstance(value, CapturedRecord):
+            value.origin = Origin(origin, line if codec.is_current(line) else None)
+        return value
 
     def adopt(self, records: deque[CapturedRecord]) -> None:
         """Make records that went to memory, because the journal took nothing, this process's own."""
@@ -217,47 +215,25 @@ class Spool:
             LeaseLost: another process is the sender; the changes are no longer this process's own.
             sqlite3.Error: nothing is written; the same changes, and more, are to be given again.
         """
-        if changes.is_empty and not self._has_news:
+        if changes.is_empty and self._findings.is_empty and not self._reader.has_moved:
             return
-        unit = Unit.of(changes, self._given_up, self._waiting)
+        unit = Unit.of(changes, self._findings, self._waiting)
         written = list(self._writer.rows(changes, unit))
-        counts = self._counts_of(unit)
         with self._forgetting(), self._database.transaction() as connection:
             self._lease.check()
             tables.write_waiting(connection, [row.values() for row in written], rows.requests(changes))
-            tables.keep_rejected(connection, unit.rejected.values(), {end.place for end in self._given_up})
+            tables.keep_rejected(connection, unit.rejected.values(), {end.place for end in self._findings.ends})
             tables.delete_waiting(connection, unit.gone & (self._waiting.sizes.keys() | unit.rejected.keys()))
-            tables.keep_lines(connection, self._unreadable)
-            tables.add_counts(connection, counts)
+            tables.keep_lines(connection, self._findings.lines)
+            tables.add_counts(connection, unit.counts)
             tables.put_users(connection, self._writer.users(unit))
             state = codec.write_state(budget, self._converter)
             tables.put_progress(connection, self._reader.positions(), newest, state)
-        self._committed(changes, unit, written, counts)
-
-    @property
-    def _has_news(self) -> bool:
-        return bool(self._reader.has_moved or self._given_up or self._unreadable or self._missing_counts)
-
-    def _counts_of(self, unit: Unit) -> Counter[tuple[str, str]]:
-        counts = unit.counts + self._missing_counts
-        for line in self._unreadable:
-            counts[line.origin, REJECTED] += 1
-        return counts
-
-    def _committed(
-        self, changes: Changes, unit: Unit, written: list[rows.WrittenRow], counts: Counter[tuple[str, str]]
-    ) -> None:
         for row in written:
             self._waiting.put(row.place, row.share, len(row.data))
-        for place, delivery in changes.deliveries.items():
-            if delivery.facts is not None:
-                self._waiting.calls[place] = delivery.facts
-        for place in unit.gone:
-            self._waiting.remove(place)
-        for captured in changes.came_at.values():
-            captured.origin = None
-        self._counted.update(counts - self._missing_counts)
-        self._given_up, self._unreadable, self._missing_counts = [], [], Counter()
+        self._waiting.apply(changes, unit.gone)
+        self._counted.update(unit.counts - self._findings.counts)
+        self._findings = Findings()
         self._reader.has_moved = False
 
     def sweep(self, oldest: float) -> None:
@@ -294,8 +270,8 @@ class Spool:
         own = self.journal.origin
         counted = Counter(tables.counts_of(self._database.connection, own))
         if self._lease.is_own():  # else another process counts the same
-            unit = Unit.of(pending or Changes(), self._given_up, self._waiting)
-            for (origin, reason), records in self._counts_of(unit).items():
+            unit = Unit.of(pending or Changes(), self._findings, self._waiting)
+            for (origin, reason), records in unit.counts.items():
                 if origin == own:
                     counted[reason] += records
         delivered = counted.pop(DELIVERED, 0)

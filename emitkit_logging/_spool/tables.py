@@ -8,11 +8,11 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Collection, Container, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from emitkit_logging._api.text import clean
 from emitkit_logging._outbox.observer import Ended
+from emitkit_logging._spool.unit import UnreadableLine
 
 Values: TypeAlias = "tuple[Any, ...]"
 
@@ -42,21 +42,6 @@ _ADD_COUNT = (
 _REQUEUED = "kind, priority, age, since, channel, records, data"
 _LONGEST_KEPT = 64 * 1024
 """Bytes that are kept of a line that cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableLine:
-    """A line of a journal that cannot be read.
-
-    Attributes:
-        origin: of the journal.
-        data: the line.
-        reason: why.
-    """
-
-    origin: str
-    data: bytes
-    reason: str
 
 
 def write_waiting(connection: sqlite3.Connection, rows: Iterable[Values], requests: Iterable[Values]) -> None:

@@ -6,7 +6,7 @@ Computing it changes nothing, so that a commit that failed can be repeated with 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -43,6 +43,41 @@ def origin_of(captured: CapturedRecord) -> Origin:
     return origin
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableLine:
+    """A line of a journal that cannot be read.
+
+    Attributes:
+        origin: of the journal.
+        data: the line.
+        reason: why.
+    """
+
+    origin: str
+    data: bytes
+    reason: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the spool itself has found, to be written with the next commit.
+
+    Attributes:
+        ends: rows that are too old or cannot be read.
+        lines: lines of journals that cannot be read.
+        counts: what this process had counted in a database that is gone.
+    """
+
+    ends: list[Ended] = field(default_factory=list)
+    lines: list[UnreadableLine] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.ends or self.lines or self.counts)
+
+
 @dataclass(slots=True)
 class Waiting:
     """What the rows of the database hold, as far as commits need it.
@@ -71,6 +106,19 @@ class Waiting:
         self.calls.pop(place, None)
         self.size -= self.sizes.pop(place, 0)
 
+    def apply(self, changes: Changes, gone: set[int]) -> None:
+        """Take note of what was committed besides the rows: calls, and places where nothing waits any more.
+
+        The records that came in are the outbox's alone now: what they were read from is no longer needed.
+        """
+        for place, delivery in changes.deliveries.items():
+            if delivery.facts is not None:
+                self.calls[place] = delivery.facts
+        for place in gone:
+            self.remove(place)
+        for captured in changes.came_at.values():
+            captured.origin = None
+
     def size_with(self, changes: Changes) -> int:
         """Return the bytes that would wait after `changes`, folds as large as they are now."""
         gone = {place for place, _ in changes.joins}
@@ -88,7 +136,7 @@ class Unit:
         shares: the new shares of all places that were touched and are not gone.
         gone: places where nothing waits any more.
         rejected: what ended rejected, by place: the rows are kept for people.
-        counts: records delivered or dropped, by origin and reason.
+        counts: records delivered or dropped, by origin and reason, those of `Findings` included.
         users: what the server has taken over, by user.
     """
 
@@ -99,18 +147,20 @@ class Unit:
     users: dict[str, IdentifyCall] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, changes: Changes, ends: Iterable[Ended], waiting: Waiting) -> Unit:
+    def of(cls, changes: Changes, findings: Findings, waiting: Waiting) -> Unit:
         """Return the unit of `changes`.
 
         Args:
             changes: what the outbox reported.
-            ends: what the spool itself ended.
+            findings: what the spool itself found.
             waiting: what waited before.
         """
-        unit = cls({place: {origin_of(captured).journal: 1} for place, captured in changes.came_at.items()})
+        shares = {place: {origin_of(captured).journal: 1} for place, captured in changes.came_at.items()}
+        unit = cls(shares, counts=Counter(findings.counts))
+        unit.counts.update((line.origin, REJECTED) for line in findings.lines)
         for place, into in changes.joins:
             unit._join(place, into, waiting.shares)
-        for end in (*ends, *changes.ends):
+        for end in (*findings.ends, *changes.ends):
             unit._end(end, changes, waiting)
         return unit
 

@@ -145,8 +145,8 @@ def content(path: Path) -> dict[str, Any]:
     origin = journal.name.split(".")[-3]
     with contextlib.closing(sqlite3.connect(path)) as database:
         tables = {
-            "waiting": "SELECT place, kind, priority, age, CASE kind WHEN 'identify' THEN 0 ELSE since END, channel, records,"
-            " shares, data, path, success, key, body FROM waiting ORDER BY place",
+            "waiting": "SELECT place, kind, priority, age, CASE kind WHEN 'identify' THEN 0 ELSE since END, channel,"
+            " records, shares, data, path, success, key, body FROM waiting ORDER BY place",
             "rejected": "SELECT kind, priority, age, since > 1e9, channel, records, data, body, answer FROM rejected",
             "counts": "SELECT * FROM counts ORDER BY reason",
             "journals": "SELECT * FROM journals",
