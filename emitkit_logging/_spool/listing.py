@@ -49,7 +49,7 @@ def rows(path: Path) -> Iterator[Row]:
     Raises:
         OSError, sqlite3.Error: where there is no spool that can be read.
     """
-    columns = "kind, priority, since, channel, records, data, body"
+    columns = "kind, priority, since, channel, records, CAST(data AS BLOB), body"
     waiting = f"SELECT {columns}, '' FROM waiting ORDER BY priority DESC, age"  # noqa: S608
     rejected = f"SELECT {columns}, answer FROM rejected ORDER BY at, number"  # noqa: S608
     with contextlib.closing(schema.connect(path, is_new_allowed=False)) as connection:

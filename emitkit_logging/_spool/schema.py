@@ -137,6 +137,7 @@ def connect(path: Path, *, is_new_allowed: bool = True) -> sqlite3.Connection:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     uri = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    connection.text_factory = _text  # one text that is no UTF-8 must not keep all others from being read
     try:
         if not is_new_allowed and _version(connection) == 0:
             raise sqlite3.DatabaseError("it is no spool")  # noqa: TRY301
@@ -149,6 +150,10 @@ def connect(path: Path, *, is_new_allowed: bool = True) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
 
 
 def set_aside(path: Path) -> None:

@@ -17,8 +17,8 @@ from emitkit_logging._spool.unit import UnreadableLine
 Values: TypeAlias = "tuple[Any, ...]"
 
 SELECT_WAITING = (
-    "SELECT place, kind, priority, age, since, records, shares, data, path, success, key, body FROM waiting"
-    " ORDER BY place"
+    "SELECT place, kind, priority, age, since, records, shares, CAST(data AS BLOB), path, success, key, body"
+    " FROM waiting ORDER BY place"
 )
 
 _INSERT_WAITING = (

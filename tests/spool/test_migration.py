@@ -117,7 +117,7 @@ def test_row_that_cannot_be_read(path, account, handler):
     made = handler(spool=path, rate_limit=0, spool_ttl=TTL)
     until(lambda: not made._listener.waits())
     assert account.total() == 61
-    assert [row.data for row in listing.rows(path) if row.entry is None] == ["nonsense"]
+    assert [row.data for row in listing.rows(path) if row.entry is None] == [b"nonsense"]
     assert records_waiting(path) == 0
 
 

@@ -5,13 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import multiprocessing
 import sqlite3
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
+
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._outbox.folding import Fold
+from emitkit_logging._outbox.observer import Changes
+from emitkit_logging._spool import codec, listing
+from emitkit_logging._spool.spool import Spool
 from tests.server import Reply
+from tests.spool import golden
 from tests.spool.processes import EVENT, records_waiting, until
 
 
@@ -170,7 +182,7 @@ def test_journal_takes_nothing(account, handler, logger, path, monkeypatch):
     assert (made.stats.accepted, made.stats.delivered, made.stats.identifies) == (10, 10, 1)
 
 
-def test_size(account, handler, logger, path):
+def test_more_bytes_than_may_wait(account, handler, logger, path):
     """More bytes than may wait fold, then the least important are given up, counted."""
     made = handler(spool=path, base_url="http://127.0.0.1:9", spool_size=100_000, shutdown_timeout=0.1)
     logger.addHandler(made)
@@ -234,3 +246,216 @@ def test_not_in_the_way(server, handler, logger, path):
     assert not made._listener.is_started
     made.close()
     assert [each.name for each in path.parent.iterdir() if each.suffix == ".journal"] == []
+
+
+# The unit of work
+
+
+def opened(path: Path, **options) -> Spool:
+    return Spool(
+        path,
+        **{
+            "size": 10**6,
+            "ttl": 10**9,
+            "converter": golden.CONVERTER,
+            "channel_of": lambda captured: "general",
+            **options,
+        },
+    )
+
+
+@pytest.fixture
+def spool(path) -> Iterator[Spool]:
+    made = opened(path)
+    yield made
+    made.close()
+
+
+def read(spool: Spool, *records: CapturedRecord) -> Changes:
+    """Return changes with records that went through the journal."""
+    for captured in records:
+        assert spool.append(captured)
+    assert spool.acquire(5.0)
+    changes = Changes()
+    place = 0
+    for found, _ in spool.read():
+        for captured in found:
+            place += 1
+            changes.came(place, captured)
+    return changes
+
+
+def query(path: Path, select: str) -> list[tuple]:
+    with contextlib.closing(sqlite3.connect(path, timeout=5)) as database:
+        return database.execute(select).fetchall()
+
+
+def test_commit_that_fails_is_repeated(path, spool):
+    """A commit that failed is given again, grown: everything is written once, and counted once."""
+    changes = read(spool, *golden.committed()[:4])
+    changes.joined(2, 1)
+    changes.ended(3)
+    changes.ended(4, "overflow")
+    before = spool.size_with(changes)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for _ in range(2):
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                spool.commit(changes, 4, {})
+            assert spool.counts(changes) == (1, {"overflow": 1})
+        other.execute("ROLLBACK")
+    assert spool.size_with(changes) == before > 0
+    changes.ended(1)
+    spool.commit(changes, 4, {})
+    assert spool.counts() == (3, {"overflow": 1})
+    assert query(path, "SELECT count(*) FROM waiting") == [(0,)]
+    assert spool.size_with(Changes()) == 0
+
+
+def test_nothing_is_written_twice(path, spool):
+    """A commit without news writes nothing; the one after a change writes that change alone."""
+    changes = read(spool, *golden.committed()[:2])
+    spool.commit(changes, 2, {})
+    spool.commit(Changes(), 99, {})
+    assert query(path, "SELECT newest FROM progress") == [(2,)]
+    (place,) = [place for place, captured in changes.came_at.items() if captured.level == 40]
+    ended = Changes()
+    ended.ended(place)
+    spool.commit(ended, 2, {})
+    assert spool.counts() == (1, {})
+    assert [kind for (kind,) in query(path, "SELECT kind FROM waiting")] == ["record"]
+
+
+def test_shares_move(path, spool):
+    """What joined counts where it ends, over several commits, for the process that logged it."""
+    first = read(spool, *golden.committed()[:3])
+    first.joined(2, 1)
+    first.changed(fold(first, 1))
+    spool.commit(first, 3, {})
+    second = Changes()
+    second.joined(3, 1)
+    second.changed(fold(first, 1))
+    spool.commit(second, 3, {})
+    assert [json.loads(shares) for (shares,) in query(path, "SELECT shares FROM waiting")] == [
+        {spool.journal.origin: 3}
+    ]
+    third = Changes()
+    third.ended(1, "expired")
+    spool.commit(third, 3, {})
+    assert spool.counts() == (0, {"expired": 3})
+
+
+def fold(changes: Changes, place: int) -> Fold:
+    made = Fold(FoldKey("general", 20, ("name",)), place)
+    made.add(changes.came_at[place], None)
+    return made
+
+
+def test_size(spool):
+    """The size is that of what would wait: without what ends or joins, with what comes."""
+    records = golden.committed()
+    changes = read(spool, *records)
+    whole = spool.size_with(changes)
+    assert whole == sum(len(codec.write_record(each, golden.CONVERTER)) for each in records)
+    changes.joined(2, 1)
+    assert spool.size_with(changes) == whole - len(codec.write_record(records[1], golden.CONVERTER))
+    changes.ended(1)
+    spool.commit(changes, len(records), {})
+    assert spool.size_with(Changes()) == sum(len(codec.write_record(each, golden.CONVERTER)) for each in records[2:])
+
+
+def test_lines_that_cannot_be_read(path, spool):
+    """One line that cannot be read costs that line alone: counted as rejected, and kept."""
+    long = b"[2," + b"x" * 100_000
+    for line in (b"nonsense", long, b'[3,["a"],{}]', b'[2,["app","x","INFO",20,"",1,"f",{"$float":"nan"}],{}]'):
+        assert spool.journal.append(line + b"\n")
+    changes = read(spool, golden.committed()[0])
+    assert len(changes.came_at) == 1
+    assert spool.counts(changes) == (0, {"rejected": 4})
+    spool.commit(changes, 1, {})
+    spool.commit(changes_with_end(1), 1, {})
+    assert spool.counts() == (1, {"rejected": 4})
+    kept = [row for row in listing.rows(path) if row.kind == "line"]
+    assert [row.data[:8] for row in kept] == [b"nonsense", long[:8], b'[3,["a"]', b'[2,["app']
+    assert all(row.answer for row in kept)
+    assert len(kept[1].data) < len(long)
+
+
+def changes_with_end(place: int) -> Changes:
+    changes = Changes()
+    changes.ended(place)
+    return changes
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "data = X'00'",
+        "data = 5",
+        "kind = CAST(X'ff' AS TEXT)",
+        "kind = 'unknown'",
+        "shares = 'nonsense', data = X'7b7d'",
+        "since = 'long ago'",
+        "priority = 'high'",
+        "age = 'old'",
+    ],
+)
+def test_rows_that_cannot_be_read(path, account, handler, damage):
+    """One row that cannot be read costs that row alone: it is kept, all others are delivered."""
+    golden.write(path)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"UPDATE waiting SET {damage} WHERE place = 1")
+    made = handler(spool=path, rate_limit=0, spool_ttl=1e9)
+    until(lambda: not made._listener.waits())
+    assert account.total() == 9
+    assert "User Signed Up" not in [event["title"] for event in account.events]
+    assert any("row" in row.answer for row in listing.rows(path))
+
+
+@pytest.mark.parametrize(
+    "damage", ["'{}'", "'nonsense'", "'[]'", "5", """'{"last_start":"x","starts":5,"quota":[1]}'""", "X'ff'"]
+)
+def test_budget_that_cannot_be_read(path, account, handler, damage):
+    """A budget with missing or wrong fields never stops the delivery."""
+    golden.write(path)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"UPDATE progress SET budget = {damage}")
+        database.execute("UPDATE users SET facts = 'nonsense'")
+    made = handler(spool=path, spool_ttl=1e9)
+    until(lambda: not made._listener.waits())
+    assert account.total() == 10
+
+
+@pytest.mark.parametrize("level", [2**63, -(2**70), 10**400])
+def test_levels_that_sqlite_does_not_have(path, account, handler, logger, level):
+    """A record with a level of more than 64 bits waits and arrives like any other."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    made.setLevel(-(2**80))
+    made.handle(logging.makeLogRecord({"levelno": level, "levelname": "ODD", "msg": "x", **EVENT}))
+    logger.info("x", extra=EVENT)
+    assert made.flush(10)
+    assert account.total() == 2
+
+
+@pytest.mark.parametrize("created", [math.nan, math.inf, None, "now"])
+def test_times_that_are_none(path, account, handler, logger, created):
+    """A record without a time is rejected and counted; the others arrive."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    record = logging.makeLogRecord({"levelno": 20, "msg": "x", **EVENT})
+    record.created = created
+    made.handle(record)
+    logger.info("x", extra=EVENT)
+    assert made.flush(10)
+    assert (made.stats.delivered, made.stats.dropped) == (1, {"rejected": 1})
+    assert [each for each in path.parent.iterdir() if "unusable" in each.name] == []
+
+
+def test_formatter_that_raises(path):
+    """A channel that cannot be found out, for a formatter of the application's own raises, is left empty."""
+
+    def raising(_: CapturedRecord) -> str:
+        raise RuntimeError
+
+    with contextlib.closing(opened(path, channel_of=raising)) as spool:
+        spool.commit(read(spool, golden.committed()[0]), 1, {})
+    assert query(path, "SELECT channel FROM waiting") == [("",)]
