@@ -7,9 +7,16 @@ import signal
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
+from emitkit_logging._outbox.observer import Changes
+from emitkit_logging._spool import journal
+from emitkit_logging._spool.lease import Lease, LeaseLost
+from emitkit_logging._spool.schema import Database
+from emitkit_logging._spool.spool import Spool
+from tests.spool import golden
 from tests.spool.processes import EVENT, running, until
 
 
@@ -82,3 +89,111 @@ def test_full_disk(account, server, path):
     with running(FULL, server, path, before=mount) as process:
         assert process.stdout.read() == "1500\n"
     assert sorted(account.numbers().items()) == [(number, 1) for number in range(1_500)]
+
+
+# The lease by itself
+
+
+class Process:
+    """What a process has of a spool: a journal that shows that it is alive, and its view of the lease."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path)
+        self.journal = journal.Journal(path)
+        self.lease = Lease(self.database, self.journal.origin)
+
+    def end(self) -> None:
+        self.journal.close(is_read=False)
+        self.lease.close()
+        self.database.disconnect()
+
+
+@pytest.fixture
+def processes(path):
+    made = [Process(path), Process(path)]
+    yield made
+    for process in made:
+        process.end()
+
+
+def test_one_at_a_time(processes):
+    """One process has the lease, and keeps it until it releases it."""
+    first, second = (process.lease for process in processes)
+    assert first.acquire(5.0)
+    assert first.acquire(5.0)
+    assert not second.acquire(5.0)
+    assert (first.is_held, second.is_held) == (True, False)
+    first.release()
+    assert second.acquire(5.0)
+    assert (first.is_held, second.is_held) == (False, True)
+
+
+def test_lease_that_ran_out(processes):
+    """A process whose time is over can be replaced; it learns so, and is replaced by nobody else then."""
+    first, second = (process.lease for process in processes)
+    assert first.acquire(0.0)
+    assert second.acquire(5.0)
+    with pytest.raises(LeaseLost):
+        first.acquire(5.0)
+    assert not first.is_held
+    assert not first.acquire(5.0)
+    second.check()
+
+
+def test_lease_of_a_dead_process(processes):
+    """The lease of a process that is gone is free at once."""
+    first, second = processes
+    assert first.lease.acquire(60.0)
+    first.journal.close(is_read=False)
+    assert second.lease.acquire(5.0)
+
+
+def test_lease_is_fresh(processes):
+    """A process loads what waits when another one was the sender in the meantime, and only then."""
+    first, second = (process.lease for process in processes)
+    assert first.acquire(5.0)
+    assert first.is_fresh
+    first.is_fresh = False
+    first.release()
+    assert first.acquire(5.0)
+    assert not first.is_fresh
+    first.release()
+    assert second.acquire(5.0)
+    second.release()
+    assert first.acquire(5.0)
+    assert first.is_fresh
+
+
+def test_check(processes):
+    """Inside a transaction, a process that is not the sender any more is stopped."""
+    first, second = (process.lease for process in processes)
+    assert first.acquire(0.0)
+    first.check()
+    assert second.acquire(5.0)
+    with pytest.raises(LeaseLost):
+        first.check()
+    assert not first.is_held
+
+
+def test_lost_lease_writes_nothing(path):
+    """A commit of a process that lost the lease writes nothing; what it had read, the next sender reads."""
+    options = {"size": 10**6, "ttl": 10**9, "converter": golden.CONVERTER, "channel_of": lambda _: ""}
+    with contextlib.closing(Spool(path, **options)) as first, contextlib.closing(Spool(path, **options)) as second:
+        assert first.append(golden.committed()[0])
+        assert first.acquire(0.0)
+        ((records, _),) = first.read()
+        changes = Changes()
+        changes.came(1, records[0])
+        changes.ended(1)
+        assert second.acquire(5.0)
+        with pytest.raises(LeaseLost):
+            first.commit(changes, 1, {})
+        assert first.counts() == (0, {})
+        ((records, _),) = second.read()
+        assert len(records) == 1
+        changes = Changes()
+        changes.came(1, records[0])
+        changes.ended(1)
+        second.commit(changes, 1, {})
+        assert first.counts() == (1, {})
+        assert second.counts() == (0, {})

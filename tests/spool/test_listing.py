@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 
+from emitkit_logging._spool import listing
+from emitkit_logging._spool.spool import Spool
 from tests.conftest import KEY
 from tests.server import Reply
+from tests.spool import golden
 from tests.spool.processes import EVENT
 
 
@@ -65,3 +70,46 @@ def test_command_without_a_spool(path):
     path.write_text("no")
     status, said = command(path)
     assert (status, len(said.splitlines())) == (1, 1)
+
+
+def test_rows(path):
+    """The rows come with what is written of them: what waits, what is not read yet, then what was rejected."""
+    golden.write(path)
+    rows = list(listing.rows(path))
+    assert [row.answer != "" for row in rows] == sorted(row.answer != "" for row in rows)
+    assert {row.kind for row in rows} == {"record", "fold", "digest", "identify", "line"}
+    (started,) = [row for row in rows if row.body]
+    assert started.body == golden.BODY
+    unread = [row for row in rows if row.kind == "record" and not row.channel and not row.answer]
+    assert [row.entry.created for row in unread] == [record.created for record in golden.unread()]
+
+
+def test_row_that_cannot_be_read(path):
+    """A row or an unread line that cannot be read is there, with its bytes."""
+    golden.write(path)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE waiting SET data = 'broken' WHERE kind = 'fold'")
+    (journal,) = path.parent.glob("*.journal")
+    with journal.open("ab") as file:
+        file.write(b"unread nonsense\n")
+    found = [(row.kind, row.data) for row in listing.rows(path) if row.entry is None]
+    assert found == [("fold", b"broken"), ("line", b"unread nonsense"), ("line", b"nonsense")]
+
+
+def test_export_of_what_cannot_be_read(path):
+    """`--export` prints what cannot be read as it is."""
+    golden.write(path)
+    status, exported = command(path, "--export")
+    assert status == 0
+    assert {"unreadable": "nonsense", "reason": "it is no JSON"} in map(json.loads, exported.splitlines())
+
+
+def test_requeue_leaves_lines(path):
+    """Rejected events are put back; lines that cannot be read stay where they are."""
+    golden.write(path)
+    options = {"size": 10**6, "ttl": 10**9, "converter": golden.CONVERTER, "channel_of": lambda _: ""}
+    with contextlib.closing(Spool(path, **options)) as spool:
+        assert spool.acquire(5.0)
+        assert spool.requeue() == 1
+        assert spool.requeue() == 0
+    assert [row.kind for row in listing.rows(path) if row.answer] == ["line"]
