@@ -16,11 +16,12 @@ from emitkit_logging._spool import codec, codec_v1
 _converter = JsonConverter(Redactor())  # what version 1 wrote is JSON already
 _COLUMNS = "kind, level, age, since, channel, records, data, body"
 
-# A process of version 1 that still runs finds here that another one has taken the lease, and then nothing that it could
-# send: it never sends beside a process of today. What it logs goes on to its journal, which is read.
+# A process of version 1 that still runs looks at this table before each request. It finds that it is not the sender any
+# more, and it cannot become the sender again, which needs columns that are missing. So it never sends beside a process
+# of today. What it logs goes on to its journal, which is read; what it asks for its own counts is still there.
 _FOR_RUNNING_PROCESSES = (
-    "CREATE TABLE sender (one INTEGER PRIMARY KEY, owner TEXT, until REAL NOT NULL, epoch INTEGER NOT NULL)",
-    "INSERT INTO sender SELECT 1, NULL, 0, epoch + 1 FROM sender_1",
+    "CREATE TABLE sender (one INTEGER PRIMARY KEY, owner TEXT, newest INTEGER NOT NULL)",
+    "INSERT INTO sender VALUES (1, NULL, 4611686018427387904)",
 )
 
 
