@@ -100,7 +100,7 @@ class Lease:
             self._lose()
 
     def is_own(self) -> bool:
-        """Whether the database says that this process is the sender, or could not be told so on a full disk."""
+        """Whether the database names this process; or no process, where this one has the lock on the file instead."""
         (owner,) = self._database.connection.execute("SELECT owner FROM lease").fetchone()
         return owner == self._owner or (owner is None and self._file_lock is not None)
 

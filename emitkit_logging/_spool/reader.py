@@ -16,7 +16,7 @@ class JournalReader:
 
     Attributes:
         is_behind: whether the last `read` left lines unread.
-        has_moved: whether anything was read since somebody set it to `False`.
+        has_moved: whether anything was read since it was last set to `False`.
     """
 
     def __init__(self, spool: Path) -> None:
@@ -71,7 +71,7 @@ class JournalReader:
         return [(name, source.offset) for name, source in self._sources.items()]
 
     def delete_finished(self) -> None:
-        """Delete the files that are read and that nobody appends to."""
+        """Delete the files that are read and that no process appends to any more."""
         for name, source in list(self._sources.items()):
             # looked at twice: its process may have appended a line and ended between the first look and the second
             if source.is_read and source.is_abandoned and source.is_read:

@@ -157,7 +157,7 @@ def _text(value: bytes) -> str:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a file that is no spool, and what SQLite keeps beside it: somebody may need it."""
+    """Rename a file that cannot be read, and what SQLite keeps beside it; nothing is deleted."""
     mark = f".unusable-{time.time_ns()}"
     for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(OSError):

@@ -237,10 +237,10 @@ class Spool:
         self._reader.has_moved = False
 
     def sweep(self, oldest: float) -> None:
-        """Delete journals that are read and abandoned, and now and then rows that nobody needs any more.
+        """Delete journals that are read and abandoned, and once a minute rows that are no longer needed.
 
         Args:
-            oldest: epoch seconds; what was rejected, or heard of a user, before is deleted.
+            oldest: epoch seconds; what was rejected, and users of whom nothing was sent since, are deleted.
         """
         self._reader.delete_finished()
         now = time.monotonic()

@@ -98,7 +98,7 @@ def put_progress(
 def delete_old(
     connection: sqlite3.Connection, oldest: float, *, names: Collection[str], origins: Collection[str]
 ) -> None:
-    """Delete what nobody needs any more.
+    """Delete what is no longer needed.
 
     Args:
         connection: the database.

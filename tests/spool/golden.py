@@ -84,7 +84,7 @@ def committed() -> list[CapturedRecord]:
 
 
 def unread() -> list[CapturedRecord]:
-    """Return the records that nobody has read."""
+    """Return the records that the sender has not read."""
     untrusted = closely(record(number=10, event="cart_viewed", uuid=Converted(str(uuid.UUID(int=1)))), is_trusted=False)
     structured = closely(record({"event": "asked", "fields": [{"a": 1}]}, number=11))
     misfit = closely(record("%s and %s", number=12), text="%s and %s", unused_args=Converted([1]))

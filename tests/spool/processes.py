@@ -110,7 +110,7 @@ for line in sys.stdin if False else iter(lambda: os.read(0, 1), b""):
 
 
 class Other:
-    """Another process that logs as it is told."""
+    """Another process, which logs one record for each letter that it gets."""
 
     def __init__(self, server: Server, path: Path, **options) -> None:
         environment = {

@@ -57,7 +57,7 @@ def test_sender_falls_out(account, server, path, others, how):
 
 
 def test_stuck_process(account, handler, logger, path, caplog):
-    """A process that holds the file's lock for ever holds nobody up: calls return, and it goes on when it can."""
+    """A process that holds the lock on the database delays no logging call; delivery goes on when the lock is free."""
     logger.addHandler(made := handler(spool=path, rate_limit=0))
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as stuck:
         stuck.execute("BEGIN EXCLUSIVE")
@@ -85,7 +85,7 @@ def test_full_disk(account, server, path):
     mount = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=300k none "$0" && exec "$@"']
     mount.append(str(path.parent))
     if subprocess.run([*mount, "true"], capture_output=True).returncode:
-        pytest.skip("this system lets nobody mount a small disk")
+        pytest.skip("this system does not allow a small disk to be mounted")
     with running(FULL, server, path, before=mount) as process:
         assert process.stdout.read() == "1500\n"
     assert sorted(account.numbers().items()) == [(number, 1) for number in range(1_500)]
@@ -129,7 +129,7 @@ def test_one_at_a_time(processes):
 
 
 def test_lease_that_ran_out(processes):
-    """A process whose time is over can be replaced; it learns so, and is replaced by nobody else then."""
+    """A process whose time is over can be replaced; it is no longer the sender then."""
     first, second = (process.lease for process in processes)
     assert first.acquire(0.0)
     assert second.acquire(5.0)

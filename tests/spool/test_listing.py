@@ -26,18 +26,18 @@ def command(*arguments: object, url: str = "") -> tuple[int, str]:
 
 
 def test_command(account, server, handler, logger, path):
-    """`emitkit-logging spool` tells what waits, exports it, and delivers it."""
+    """`emitkit-logging spool` shows what waits, exports it, and delivers it."""
     made = handler(spool=path, base_url="http://127.0.0.1:9", shutdown_timeout=0.0, rate_limit=1, plain_level="INFO")
     logger.addHandler(made)
     logger.info("x", extra={"event": "user_signed_up", "channel": "users"})
     made.identify("ada", {"plan": "pro"})
     logger.error("it failed")
     made.close()
-    status, told = command(path)
+    status, shown = command(path)
     assert status == 0
-    assert told.startswith("2 log records in 2 events since 20")
-    assert [line.split()[:2] for line in told.splitlines()[1:3]] == [["alerts", "ERROR"], ["users", "INFO"]]
-    assert "1 user to identify" in told
+    assert shown.startswith("2 log records in 2 events since 20")
+    assert [line.split()[:2] for line in shown.splitlines()[1:3]] == [["alerts", "ERROR"], ["users", "INFO"]]
+    assert "1 user to identify" in shown
     status, exported = command(path, "--export")
     assert status == 0
     assert {json.loads(line).get("title") for line in exported.splitlines()} == {"it failed", "User Signed Up", None}
@@ -65,11 +65,11 @@ def test_command_requeue(account, server, handler, logger, path):
 
 
 def test_command_without_a_spool(path):
-    """What is no spool is said in one line."""
+    """A file that is no spool gives one line of explanation."""
     assert command(path)[0] == 2
     path.write_text("no")
-    status, said = command(path)
-    assert (status, len(said.splitlines())) == (1, 1)
+    status, printed = command(path)
+    assert (status, len(printed.splitlines())) == (1, 1)
 
 
 def test_rows(path):

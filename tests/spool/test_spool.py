@@ -135,7 +135,7 @@ def test_users_survive(server, handler, logger, path):
 
 
 def test_stats_of_each(account, path, others):
-    """Each process knows of its own records, whoever delivers them."""
+    """Each process counts its own records, whichever process delivers them."""
     first, second = others(), others()
     for _ in range(5):
         first("i")
