@@ -44,7 +44,7 @@ def rows(path: Path) -> Iterator[Row]:
     """Return what waits in a spool, rows and what is still in the journals, and then what was rejected.
 
     Args:
-        path: path of the database.
+        path: path of the database; one of version 1 is carried over first.
 
     Raises:
         OSError, sqlite3.Error: where there is no spool that can be read.

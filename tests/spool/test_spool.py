@@ -8,6 +8,7 @@ import logging
 import math
 import multiprocessing
 import sqlite3
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.kinds import FoldKey
@@ -459,3 +462,61 @@ def test_formatter_that_raises(path):
     with contextlib.closing(opened(path, channel_of=raising)) as spool:
         spool.commit(read(spool, golden.committed()[0]), 1, {})
     assert query(path, "SELECT channel FROM waiting") == [("",)]
+
+
+# Any sequence of changes
+
+
+class FailingBudget(dict):
+    """A budget that cannot be written: the transaction fails when nearly all of it is done."""
+
+    def items(self):
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+STEPS = st.lists(st.sampled_from(["came", "came", "joined", "ended", "dropped", "failed", "committed"]), max_size=40)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, chance=st.randoms(use_true_random=False))
+def test_any_sequence_of_changes(tmp_path, steps, chance):
+    """Whatever comes, joins and ends, and whichever commits fail: each record waits at one place or is counted once."""
+    path = Path(tempfile.mkdtemp(dir=tmp_path)) / "spool.db"
+    waiting: dict[int, int] = {}
+    counts: Counter = Counter()
+    changes, place = Changes(), 0
+    with contextlib.closing(opened(path)) as spool:
+        assert spool.acquire(60.0)
+        for step in [*steps, "committed"]:
+            if step == "came":
+                assert spool.append(golden.record(event="x"))
+                ((records, _),) = spool.read()
+                place += 1
+                waiting[place] = 1
+                changes.came(place, records[0])
+            elif step == "joined" and len(waiting) > 1:
+                into, gone = sorted(chance.sample(sorted(waiting), 2))
+                waiting[into] += waiting.pop(gone)
+                changes.joined(gone, into)
+                entry = Fold(FoldKey("general", 20, ("x",)), into)
+                entry.count = waiting[into]
+                changes.changed(entry)
+            elif step in ("ended", "dropped") and waiting:
+                gone = chance.choice(sorted(waiting))
+                reason = chance.choice(["overflow", "expired", "rejected"]) if step == "dropped" else None
+                counts[reason] += waiting.pop(gone)
+                changes.ended(gone, reason)
+            elif step == "failed" and not changes.is_empty:
+                with pytest.raises(sqlite3.OperationalError):
+                    spool.commit(changes, place, FailingBudget(x=1))
+            elif step == "committed":
+                spool.commit(changes, place, {})
+                changes = Changes()
+            delivered, dropped = spool.counts(changes)
+            assert (delivered, dropped) == (counts[None], {reason: n for reason, n in counts.items() if reason and n})
+        rows = query(path, "SELECT place, records, shares FROM waiting")
+        assert {number: records for number, records, _ in rows} == waiting
+        assert all(json.loads(shares) == {spool.journal.origin: records} for _, records, shares in rows)
+        kept = query(path, "SELECT coalesce(sum(records), 0) FROM rejected")
+        assert kept == [(counts["rejected"],)]
+        assert spool.size_with(Changes()) == sum(size for (size,) in query(path, "SELECT length(data) FROM waiting"))
