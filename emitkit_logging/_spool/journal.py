@@ -1,8 +1,8 @@
-"""Journal: what one process has accepted, appended to by its threads, read by whichever process sends.
+"""The journal of one process: what it has accepted, read by the process that sends.
 
-One write of a line is all that a logging call does: no lock, and what was written outlives the process, though not a
-power cut. A journal is a series of files beside the spool, each locked by its writer, so that whoever can lock it knows
-that the writer is gone.
+A logging call writes one line, without a lock. What was written outlives the process, though not a power cut. A journal
+is a series of files beside the spool, `<spool>.<origin>.<number>.journal`. Each is locked by its process: where the
+lock is free, the process is gone. The lines are those of `emitkit_logging._spool.codec`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 IS_POSSIBLE = fcntl is not None
-"""Whether this system has the locks that tell whether a process is alive."""
+"""Whether this system has the locks that show whether a process is alive."""
 
 SEGMENT = 4 * 1024 * 1024
-"""Bytes after which a journal goes on in another file, so that the read one can be deleted."""
+"""Bytes after which a journal goes on in another file, so that a file that is read can be deleted."""
 
 CHUNK = 256 * 1024
 """Bytes that are read at a time."""
@@ -33,7 +33,6 @@ CHUNK = 256 * 1024
 _SUFFIX = ".journal"
 _MAKING = ".making"
 _MADE_WITHIN = 60.0
-_LONGEST = 64 * 1024 * 1024
 
 
 class Journal:
@@ -46,8 +45,8 @@ class Journal:
         OSError: where its file cannot be made.
 
     Attributes:
-        origin: what tells this journal from those of all other processes, ever.
-        unread: about how many lines were appended since somebody set it to zero.
+        origin: a name that no other journal has, the process id and a random number.
+        unread: about how many lines were appended since it was last set to zero.
     """
 
     def __init__(self, spool: Path) -> None:
@@ -65,16 +64,19 @@ class Journal:
         path = _path(self._spool, self.origin, self._number)
         making = path.with_suffix(_MAKING)
         file = FileIO(os.open(making, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600), "a+")
-        # locked before it has its name: whoever finds it unlocked may delete it
+        # locked before it has its name: a process that finds it unlocked may delete it
         fcntl.flock(file, fcntl.LOCK_EX)
         making.rename(path)
         return file
 
     def append(self, line: bytes) -> bool:
-        """Append a line, its end included, in one step that no other thread can interrupt.
+        """Append a line in one step that no other thread can interrupt.
+
+        Args:
+            line: the line, its end included.
 
         Returns:
-            Whether it is there; not so on a full disk.
+            Whether the whole line is there; not so on a full disk.
         """
         if self._is_torn:
             line = b"\n" + line
@@ -93,7 +95,7 @@ class Journal:
             return not self._is_torn
 
     def end(self) -> tuple[int, int]:
-        """Return where the journal ends: the number of its file, and bytes."""
+        """Return the end of the journal: the number of its last file, and the bytes of that file."""
         number, file = self._number, self._file
         return number, os.fstat(file.fileno()).st_size
 
@@ -103,10 +105,10 @@ class Journal:
             return self._closed_lines + sum(count.lines() for count in self._counts)
 
     def turn(self) -> None:
-        """Go on in another file where this one has grown long; called now and then, by one thread."""
+        """Go on in another file if this one is long. One thread calls this, at intervals longer than one write."""
         with self._counting:
             if len(self._counts) > 1:
-                # since the last call every thread that had it in hand has written
+                # a thread that took this file before the last call has written by now
                 retired = self._counts.pop(0)
                 self._closed_lines += retired.lines()
                 retired.file.close()
@@ -121,7 +123,11 @@ class Journal:
             self._counts.append(_Count(self._file))
 
     def close(self, *, is_read: bool) -> None:
-        """Leave it to others, or delete it where they have read it."""
+        """Close the files.
+
+        Args:
+            is_read: whether all of it was read; then the last file is deleted.
+        """
         if is_read:
             _path(self._spool, self.origin, self._number).unlink(missing_ok=True)
         with self._counting:
@@ -145,7 +151,7 @@ class _Count:
 
 
 class Source:
-    """A journal's file, as its reader sees it.
+    """A file of a journal, for its reader.
 
     Args:
         path: of the file.
@@ -159,51 +165,62 @@ class Source:
         self._file = FileIO(path, "r")
 
     def read(self, most: int) -> list[bytes]:
-        """Return the next whole lines, without their ends, about `most` bytes of them, and move on behind them."""
+        """Return the next whole lines without their ends, about `most` bytes, and go on behind them."""
         data = os.pread(self._file.fileno(), most, self.offset)
         kept = data.rfind(b"\n") + 1
         if not kept and len(data) == most:
-            data += os.pread(self._file.fileno(), _LONGEST, self.offset + most)
-            kept = data.find(b"\n") + 1
+            data = self._first_line(data)
+            kept = len(data)
         self.offset += kept
         return data[:kept].split(b"\n")[:-1]
 
+    def _first_line(self, beginning: bytes) -> bytes:
+        """Return a line that is longer than what is read at a time, its end included; nothing where it has no end."""
+        parts, offset = [beginning], self.offset + len(beginning)
+        while data := os.pread(self._file.fileno(), CHUNK, offset):
+            end = data.find(b"\n") + 1
+            parts.append(data[:end] if end else data)
+            if end:
+                return b"".join(parts)
+            offset += len(data)
+        return b""
+
     @property
     def is_read(self) -> bool:
-        """Whether there is nothing more in it."""
+        """Whether all of it was read."""
         return os.fstat(self._file.fileno()).st_size <= self.offset
 
     @property
     def is_torn(self) -> bool:
-        """Whether there is only a part of a line, whose process was killed in the middle of writing it.
+        """Whether only a part of a line is left, whose process was killed while it wrote.
 
-        A kernel that kills may leave a write half done where a page ends.
+        The kernel may end a write in the middle, where a page of memory ends.
         """
         return not self.is_read and self.is_abandoned
 
     def skip(self) -> list[bytes]:
-        """Move to the end, and return no lines: the call that was writing the last one never returned."""
+        """Go to the end, and return no lines: the call that wrote the last one never returned."""
         self.offset = os.fstat(self._file.fileno()).st_size
         return []
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody will append to it any more."""
+        """Whether its process is gone, or goes on in another file."""
         return not _is_locked(self._file)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
 def paths(spool: Path) -> Iterator[Path]:
-    """Return the files of all journals of a spool, the older ones of each first."""
+    """Return the files of all journals of a spool, the older files of each journal first."""
     found = [path for path in spool.parent.iterdir() if path.name.startswith(f"{spool.name}.")]
     return iter(sorted((path for path in found if path.suffix == _SUFFIX), key=lambda path: _key(path.name)))
 
 
 def unfinished(spool: Path) -> Iterator[Path]:
-    """Return what is left of journals whose processes were killed while they made them."""
+    """Return the files of processes that were killed while they made their journal."""
     for path in spool.parent.iterdir():
         if path.name.startswith(f"{spool.name}.") and path.suffix == _MAKING:
             with contextlib.suppress(FileNotFoundError):
@@ -212,17 +229,17 @@ def unfinished(spool: Path) -> Iterator[Path]:
 
 
 def name_of(path: Path) -> str:
-    """Return what tells the file of a journal from all others: its origin and number."""
+    """Return the name of a journal's file in the database: origin and number."""
     return _names(path)[0]
 
 
 def origin_of(path: Path) -> str:
-    """Return what tells the process that writes a journal from all others."""
+    """Return the origin of a journal's file."""
     return _names(path)[1]
 
 
 def size_of(path: Path) -> int:
-    """Return a journal's bytes; none where it was read and deleted in the meantime."""
+    """Return the bytes of a journal's file; 0 where it was read and deleted in the meantime."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -230,12 +247,12 @@ def size_of(path: Path) -> int:
 
 
 def exists(spool: Path, origin: str, number: int) -> bool:
-    """Tell whether that file of that journal is still there."""
+    """Whether a file of a journal is still there."""
     return _path(spool, origin, number).exists()
 
 
 def is_alive(spool: Path, origin: str) -> bool:
-    """Tell whether the process with that journal still runs."""
+    """Whether the process of a journal still runs."""
     for path in paths(spool):
         if _names(path)[1] == origin:
             with contextlib.suppress(OSError), FileIO(path, "r") as file:
@@ -245,7 +262,7 @@ def is_alive(spool: Path, origin: str) -> bool:
 
 
 def locked(path: Path) -> FileIO | None:
-    """Return a file, locked until it is closed or the process ends; `None` where another process has it."""
+    """Return a file, locked until it is closed or the process ends; `None` where another process has the lock."""
     file = FileIO(path, "r")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,124 +1,50 @@
-"""Spool: where each record is, in SQLite, for whichever process sends.
+"""The spool: where each record is, in SQLite, for the process that sends.
 
-One process at a time is the sender, by a lease in the spool. It reads all journals, and what its outbox tells is
-written here before each request and after each answer, so that whoever comes next goes on at the same place: with the
+One process at a time is the sender, by a lease in the database. It reads all journals, and writes each unit of work of
+its outbox before a request starts and after its answer. The sender that comes next goes on at the same place: with the
 same waiting records and folds, the same requests to the byte, and the same budget.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import IdentifyCall, Identity
-from emitkit_logging._outbox.delivery import Delivery
-from emitkit_logging._outbox.folding import Digest, Fold
-from emitkit_logging._outbox.observer import Changes
+from emitkit_logging._outbox.observer import Changes, Ended
 from emitkit_logging._outbox.outbox import Outbox
-from emitkit_logging._spool import codec, journal
+from emitkit_logging._spool import codec, journal, rows, schema, tables
+from emitkit_logging._spool.lease import Lease, LeaseLost
+from emitkit_logging._spool.reader import JournalReader
+from emitkit_logging._spool.unit import DELIVERED, REJECTED, Findings, Origin, Unit, UnreadableLine, Waiting
 
-VERSION = 1
-"""Of the tables; a spool of a later one is left alone."""
-
-BUSY = 1.0
-"""Seconds that the background thread waits for another process's lock."""
-
-_APPLICATION = 0x454D4B54  # EMKT: what `file` and we recognise a spool by
-_PERSON = "__emitkit_person"
-_DELIVERED = ""
-_NO_ROOM = ("full", "disk I/O")
 _SWEEP = 60.0
-_TABLES = """
-CREATE TABLE waiting (
-    place INTEGER PRIMARY KEY, kind TEXT NOT NULL, level INTEGER NOT NULL, age REAL NOT NULL, since REAL NOT NULL,
-    channel TEXT NOT NULL, records INTEGER NOT NULL, shares TEXT NOT NULL, data BLOB NOT NULL,
-    path TEXT, success INTEGER, key TEXT, body BLOB
-);
-CREATE TABLE rejected (
-    place INTEGER PRIMARY KEY, kind TEXT NOT NULL, level INTEGER NOT NULL, age REAL NOT NULL, since REAL NOT NULL,
-    channel TEXT NOT NULL, records INTEGER NOT NULL, data BLOB NOT NULL, body BLOB, at REAL NOT NULL,
-    answer TEXT NOT NULL
-);
-CREATE TABLE counts (origin TEXT, reason TEXT, records INTEGER NOT NULL, PRIMARY KEY (origin, reason)) WITHOUT ROWID;
-CREATE TABLE journals (name TEXT PRIMARY KEY, offset INTEGER NOT NULL, place INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE users (user_id TEXT PRIMARY KEY, at REAL NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE sender (
-    one INTEGER PRIMARY KEY CHECK (one = 1), owner TEXT, until REAL NOT NULL, epoch INTEGER NOT NULL,
-    newest INTEGER NOT NULL, pace TEXT NOT NULL
-);
-INSERT INTO sender VALUES (1, NULL, 0, 0, 0, '{}');
-"""
-
-
-class LeaseLost(Exception):  # noqa: N818 - no error: another process took over while this one stood still
-    """Another process is the sender now; what this one holds is no longer its own."""
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a spool, or make one that nobody else can read.
-
-    Raises:
-        OSError, sqlite3.Error: where that is not possible, or the file is no spool of ours; `NotSupportedError` for
-            one of a later version.
-    """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    database = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-    try:
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise sqlite3.NotSupportedError(f"it is of version {version}, this library knows {VERSION}")  # noqa: TRY301
-        if version == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise sqlite3.DatabaseError("it is a database of something else")  # noqa: TRY301
-        # a power cut may cost what was written last, never what was there before
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
-            database.execute(f"PRAGMA {pragma}")
-        if version == 0:
-            marks = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION};"
-            made = f"BEGIN IMMEDIATE; {_TABLES} {marks} COMMIT"
-            try:
-                database.executescript(made)
-            except sqlite3.OperationalError:  # another process made it in the meantime
-                if not database.execute("PRAGMA user_version").fetchone()[0]:
-                    raise
-        database.execute("SELECT epoch FROM sender").fetchone()
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def set_aside(path: Path) -> None:
-    """Rename a file that is no spool, and what SQLite keeps beside it: it may matter to somebody."""
-    mark = f".unusable-{time.time_ns()}"
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(OSError):
-            path.with_name(path.name + suffix).rename(path.with_name(path.name + mark + suffix))
+"""Seconds between two looks for rows that are no longer needed."""
 
 
 class Spool:
-    """The spool as one process sees it; a ledger for its outbox while it is the sender.
+    """The spool as one process sees it.
 
     Args:
-        path: of the file.
+        path: path of the database; the journals lie beside it.
         size: bytes that may wait.
         ttl: seconds for which a record may wait.
-        plain: converts what has no notation.
+        converter: converts values that the format on disk does not have.
         channel_of: returns the channel that a captured record goes to.
 
     Raises:
         OSError, sqlite3.Error: where the spool cannot be used.
+
+    Attributes:
+        journal: what this process has accepted.
+        size: as above.
     """
 
     def __init__(
@@ -130,59 +56,39 @@ class Spool:
         converter: JsonConverter,
         channel_of: Callable[[CapturedRecord], str],
     ) -> None:
-        self.path = path
-        self._size = size
+        self.size = size
         self._ttl = ttl
         self._converter = converter
-        self._channel_of = channel_of
-        self._connection: sqlite3.Connection | None = connect(path)
+        self._database = schema.Database(path)
         self.journal = journal.Journal(path)
-        self._epoch = -1
+        self._lease = Lease(self._database, self.journal.origin)
+        self._reader = JournalReader(path)
+        self._writer = rows.RowWriter(converter, channel_of)
+        self._counted: Counter[tuple[str, str]] = Counter()  # by this process, in all commits
         self._swept_at = -_SWEEP
-        self._offsets: dict[str, int] = {}
-        self._sources: dict[str, journal.Source] = {}
-        self._totals: Counter[tuple[str, str]] = Counter()
-        self._substitute: FileIO | None = None
-        self.is_sender = False
-        self.is_fresh = False
-        self.is_behind = False
         self._forget()
 
+    def _forget(self) -> None:
+        self._waiting = Waiting()
+        self._findings = Findings()
+        self._reader.has_moved = False
+
     @property
-    def _database(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = connect(self.path)
-        return self._connection
+    def path(self) -> Path:
+        """Path of the database."""
+        return self._database.path
 
     def disconnect(self) -> None:
         """Close the database until it is needed again."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._database.disconnect()
 
     def start_over(self) -> None:
-        """Set a file that cannot be read any more aside, and go on with a new one; memory still has what waits."""
-        self.disconnect()
-        set_aside(self.path)
-        self._counts.update(self._totals - self._counts)
-        self._is_dirty = True
-        if self.is_sender:
-            until = time.monotonic() + BUSY
-            self._database.execute("UPDATE sender SET owner = ?, until = ?", (self.journal.origin, until))
-
-    def _forget(self) -> None:
-        self._new: dict[int, CapturedRecord] = {}
-        self._lines: dict[int, bytes] = {}
-        self._entries: dict[int, Fold | Digest] = {}
-        self._attempts: dict[int, Delivery] = {}
-        self._requests: dict[int, Delivery] = {}
-        self._shares: dict[int, Counter[str]] = {}
-        self._bytes: dict[int, int] = {}
-        self._gone: list[int] = []
-        self._rejected: list[tuple[Any, ...]] = []
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._identified: dict[str, IdentifyCall] = {}
-        self._is_dirty = False
+        """Set a database that cannot be read any more aside, and go on with a new one; memory has what waits."""
+        self._database.disconnect()
+        schema.set_aside(self.path)
+        self._findings.counts = Counter(self._counted)
+        self._reader.has_moved = True
+        self._lease.renew(schema.BUSY)
 
     # In the application's threads
 
@@ -190,532 +96,233 @@ class Spool:
         """Write a record into this process's journal; return whether it is there."""
         return self.journal.append(codec.write_record(captured, self._converter) + b"\n")
 
-    def append_identity(self, person: Identity) -> bool:
-        """Write what is known of a user into this process's journal; return whether it is there."""
-        told = {_PERSON: [person.user_id, dict(person.properties), list(person.aliases), person.created]}
-        return self.journal.append(codec.write(told, self._converter) + b"\n")
+    def append_identity(self, identity: Identity) -> bool:
+        """Write what a record says about a user into this process's journal; return whether it is there."""
+        return self.journal.append(codec.write_identity(identity, self._converter) + b"\n")
 
-    # Who sends
+    # Which process sends
+
+    @property
+    def is_sender(self) -> bool:
+        """Whether this process is the sender."""
+        return self._lease.is_held
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether this process became the sender after another one, and has not loaded what waits since."""
+        return self._lease.is_fresh
 
     def acquire(self, seconds: float) -> bool:
         """Become the sender, or remain it, for some seconds; return whether this process is.
 
-        The sender's place is free when nobody has it, when its process is gone, or when it has not been heard of for as
-        long as it said: then it stands still.
-
         Raises:
-            Deposed: it was, and another is now.
+            LeaseLost: it was, and another process is now.
+            sqlite3.Error: where the database cannot be used.
         """
-        try:
-            return self._take_the_lead(seconds)
-        except sqlite3.OperationalError as error:
-            if not any(cause in str(error) for cause in _NO_ROOM) or not self._stand_in():
-                raise
-            return True
-
-    def _stand_in(self) -> bool:
-        """Become the sender where the disk is too full to say so, unless another process did."""
-        owner, until = self._database.execute("SELECT owner, until FROM sender").fetchone()
-        is_free = owner in (None, self.journal.origin) or time.monotonic() >= until
-        if self.is_sender or not (is_free or not journal.is_alive(self.path, owner)):
-            return self.is_sender
-        if self._substitute is None:
-            self._substitute = journal.locked(self.path)
-        self.is_sender = self.is_fresh = self._substitute is not None
-        return self.is_sender
-
-    def _take_the_lead(self, seconds: float) -> bool:
-        now = time.monotonic()
-        with self._transaction():
-            owner, until, epoch = self._database.execute("SELECT owner, until, epoch FROM sender").fetchone()
-            if owner == self.journal.origin:
-                self._database.execute("UPDATE sender SET until = ?", (now + seconds,))
-                return True
-            if self.is_sender and self._substitute is None:
-                self._step_down()
-            if owner is not None and now < until and journal.is_alive(self.path, owner):
-                return False
-            self._database.execute(
-                "UPDATE sender SET owner = ?, until = ?, epoch = epoch + 1", (self.journal.origin, now + seconds)
-            )
-        self.is_fresh = epoch != self._epoch and not self.is_sender
-        self.is_sender = True
-        self._epoch = epoch + 1
-        if self._substitute is not None:
-            self._substitute.close()
-            self._substitute = None
-        return True
-
-    def _step_down(self) -> NoReturn:
-        # what was told since the last commit, the other process will be told again
-        self.is_sender = False
-        self._totals.subtract(self._counts)
-        self._forget()
-        raise LeaseLost
+        with self._forgetting():
+            return self._lease.acquire(seconds)
 
     def release(self) -> None:
         """Let another process become the sender."""
-        if self.is_sender:
-            self.is_sender = False
-            self._database.execute("UPDATE sender SET owner = NULL WHERE owner = ?", (self.journal.origin,))
+        self._lease.release()
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._database)
+    @contextlib.contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        try:
+            yield
+        except LeaseLost:  # what was read since the last commit, the other process reads again
+            self._forget()
+            raise
 
-    # As the sender
+    # As the sender: what comes in
 
     def load(self, outbox: Outbox) -> None:
-        """Hand the outbox all that waits, and the budget that is left."""
-        self.is_fresh = False
-        # what this process read while it was the sender it has read, even if the spool had to be started over since
-        read = {name: source.offset for name, source in self._sources.items()}
-        for source in self._sources.values():
-            source.close()
-        self._sources.clear()
-        database = self._database
-        is_new = not database.execute("SELECT count(*) FROM counts").fetchone()[0]
+        """Hand an empty outbox all that waits, and the budget that is left."""
+        connection = self._database.connection
         self._forget()
-        newest, pace = database.execute("SELECT newest, pace FROM sender").fetchone()
-        outbox.begin_at(newest, json.loads(pace))
+        if not tables.has_counts(connection):
+            self._findings.counts = Counter(self._counted)  # another process had to set the database aside
+        newest, budget = connection.execute("SELECT newest, budget FROM progress").fetchone()
+        _begin(outbox, newest, codec.read_state(budget))
         now = time.time()
-        oldest = now - self._ttl
-        for user_id, at, facts in database.execute("SELECT user_id, at, facts FROM users").fetchall():
-            properties, aliases = json.loads(facts)
-            outbox.remember(IdentifyCall(user_id, properties, tuple(aliases)), max(0.0, now - at))
-        columns = "place, kind, level, age, since, records, shares, data, path, success, key, body"
-        for row in database.execute(f"SELECT {columns} FROM waiting ORDER BY place").fetchall():  # noqa: S608
-            place, kind, level, age, since, records, shares, data, *request = row
-            self._shares[place] = Counter(json.loads(shares))
-            self._bytes[place] = len(data)
-            try:
-                entry = _ENTRIES[kind](codec.read(data))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                self.ended(place, "rejected", "its row in the spool cannot be read")
-                continue
-            if since < oldest:
-                self.ended(place, "expired")
-                continue
-            path, success, key, body = request
-            made = None if body is None else ApiRequest(path, success, body, key)
-            outbox.resume(place, entry, level=level, age=age, records=records, request=made)
-        self._offsets = read | dict(database.execute("SELECT name, offset FROM journals").fetchall())
-        if is_new:
-            self._counts.update(self._totals)
+        for user_id, at, facts in connection.execute("SELECT user_id, at, facts FROM users").fetchall():
+            with contextlib.suppress(ValueError):
+                outbox.remember(codec.read_call({"user_id": user_id, **codec.read_state(facts)}), max(0.0, now - at))
+        for row in connection.execute(tables.SELECT_WAITING).fetchall():
+            self._resume(outbox, rows.ReadRow(*row), now - self._ttl)
+        self._reader.go_on(tables.offsets(connection))
+        self._lease.is_fresh = False
+
+    def _resume(self, outbox: Outbox, row: rows.ReadRow, oldest: float) -> None:
+        self._waiting.put(row.place, row.share, len(row.data))
+        try:
+            row.check()
+            entry = rows.read_entry(row.kind, row.data)
+        except ValueError as error:
+            self._findings.ends.append(Ended(row.place, REJECTED, f"its row cannot be read: {error}"))
+            return
+        if row.since < oldest:
+            self._findings.ends.append(Ended(row.place, "expired", ""))
+            return
+        if isinstance(entry, IdentifyCall):
+            self._waiting.calls[row.place] = entry
+        outbox.resume(row.place, entry, priority=row.priority, age=row.age, records=row.records, request=row.request)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last `read` left lines unread."""
+        return self._reader.is_behind
 
     def read(self, most: int = journal.CHUNK) -> Iterator[tuple[deque[CapturedRecord], list[Identity]]]:
-        """Return what is new in each journal: records and users, about `most` bytes of each; `is_behind` where more is.
-
-        No more than that, since whoever logs may be as fast as who reads.
-        """
+        """Return the new records and identities of each journal, about `most` bytes of each."""
         self.journal.unread = 0
-        self.is_behind = False
-        for path in journal.paths(self.path):
-            name = journal.name_of(path)
-            source = self._sources.get(name)
-            if source is None:
-                try:
-                    source = self._sources[name] = journal.Source(path, self._offsets.get(name, 0))
-                except FileNotFoundError:
-                    continue
-            lines = source.read(most)
-            if not lines and source.is_torn:
-                lines = source.read(most) or source.skip()
-                self._is_dirty = True
-            if lines:
-                self._is_dirty = True
-                self.is_behind = self.is_behind or not source.is_read
-                yield self._captured(lines, source.origin)
+        for origin, lines in self._reader.read(most):
+            values = [self._read(origin, line) for line in lines]
+            records = deque(value for value in values if isinstance(value, CapturedRecord))
+            yield records, [value for value in values if isinstance(value, Identity)]
 
-    def _captured(self, lines: list[bytes], origin: str) -> tuple[deque[CapturedRecord], list[Identity]]:
-        records: deque[CapturedRecord] = deque()
-        people = []
-        for line in lines:
-            try:
-                value = codec.read(line)
-                if _PERSON in value:
-                    user_id, properties, aliases, created = value[_PERSON]
-                    people.append(Identity(user_id, properties, tuple(aliases), created))
-                    continue
-                captured = codec.record_in(value)
-                is_record = type(captured.level) is int and type(captured.created) is float
-            except (ValueError, KeyError, TypeError):
-                is_record = False
-            if is_record:
-                captured.origin = _Origin(origin, line)
-                records.append(captured)
-            elif line:
-                self._count(origin, "rejected", 1)
-        return records, people
+    def _read(self, origin: str, line: bytes) -> CapturedRecord | Identity | None:
+        try:
+            value = codec.read_line(line)
+        except ValueError as error:
+            if line:  # an empty one ends what was left half written
+                self._findings.lines.append(UnreadableLine(origin, line, str(error)))
+            return None
+        if isinstance(value, CapturedRecord):
+            value.origin = Origin(origin, line if codec.is_current(line) else None)
+        return value
 
     def adopt(self, records: deque[CapturedRecord]) -> None:
         """Make records that went to memory, because the journal took nothing, this process's own."""
         for captured in records:
-            captured.origin = _Origin(self.journal.origin, None)
+            captured.origin = Origin(self.journal.origin, None)
 
-    # What the outbox tells
-
-    def came(self, place: int, captured: CapturedRecord) -> None:
-        """Note that a record waits at `place`."""
-        origin = captured.origin
-        assert isinstance(origin, _Origin)  # noqa: S101 - the spool itself set it
-        self._shares[place] = Counter({origin.journal: 1})
-        self._new[place] = captured
-        if origin.line is not None:
-            self._lines[place] = origin.line
-        captured.origin = None
-        self._is_dirty = True
-
-    def joined(self, place: int, into: int) -> None:
-        """Note that what waited at `place` is a part of what waits at `into`."""
-        if place != into:
-            self._shares.setdefault(into, Counter()).update(self._shares.pop(place, ()))
-            self._remove(place)
-
-    def changed(self, entry: Fold | Digest) -> None:
-        """Note that a fold or a digest has become more."""
-        self._entries[entry.place] = entry
-
-    def attempted(self, attempt: Delivery) -> None:
-        """Note an identify that waits, or a request that is about to start."""
-        if attempt.records or attempt.facts is not None:
-            self._attempts[attempt.place] = self._requests[attempt.place] = attempt
-            self._is_dirty = True
-
-    def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
-        """Note that what waited at `place` was delivered, or dropped for a reason."""
-        shares = self._shares.pop(place, None) or Counter()
-        for origin, records in shares.items():
-            self._count(origin, reason or _DELIVERED, records)
-        attempt = self._attempts.pop(place, None)
-        if reason == "rejected":
-            self._rejected.append((time.time(), detail, place))
-            self._gone.append(place)  # once it is written, it moves to those that are kept to be looked at
-            self._is_dirty = True
-            return
-        if reason is None and attempt is not None and attempt.facts is not None:
-            self._identified[attempt.facts.user_id] = attempt.facts
-        self._remove(place)
-
-    def _count(self, origin: str, reason: str, records: int) -> None:
-        self._counts[origin, reason] += records
-        self._totals[origin, reason] += records
-        self._is_dirty = True
-
-    def _remove(self, place: int) -> None:
-        self._entries.pop(place, None)
-        self._requests.pop(place, None)
-        self._lines.pop(place, None)
-        self._bytes.pop(place, None)
-        if self._new.pop(place, None) is None:
-            self._gone.append(place)
-        self._is_dirty = True
-
-    # What is written
-
-    @property
-    def used(self) -> int:
-        """Bytes of what waits."""
-        return sum(self._bytes.values()) + sum(map(len, self._lines.values()))
+    # As the sender: what is written
 
     def size_with(self, changes: Changes) -> int:
-        return self.used
-
-    @property
-    def size(self) -> int:
-        return self._size
+        """Return the bytes that would wait after a commit of `changes`."""
+        return self._waiting.size_with(changes)
 
     def commit(self, changes: Changes, newest: int, budget: Mapping[str, Any]) -> None:
-        for place, captured in changes.came_at.items():
-            self.came(place, captured)
-        for place, into in changes.joins:
-            self.joined(place, into)
-        for entry in changes.entries.values():
-            self.changed(entry)
-        for delivery in changes.deliveries.values():
-            self.attempted(delivery)
-        for end in changes.ends:
-            self.ended(end.place, end.reason, end.detail)
-        changes.clear()
-        self._commit(newest, budget)
+        """Write a unit of work, and how far the journals were read, in one transaction.
 
-    def _commit(self, newest: int, budget: Mapping[str, Any]) -> None:
-        """Write all that was told since the last time, in one step.
+        Args:
+            changes: all that the outbox reported since the last commit that succeeded.
+            newest: the newest place of the outbox.
+            budget: the state of its budget.
 
         Raises:
-            Deposed: another process is the sender.
-            sqlite3.Error: it is not written, and is still to be.
+            LeaseLost: another process is the sender; the changes are no longer this process's own.
+            sqlite3.Error: nothing is written; the same changes, and more, are to be given again.
         """
-        if not self._is_dirty:
+        if changes.is_empty and self._findings.is_empty and not self._reader.has_moved:
             return
-        database, waiting = self._database, list(self._rows())
-        with self._transaction():
-            (owner,) = database.execute("SELECT owner FROM sender").fetchone()
-            if owner != self.journal.origin and (self._substitute is None or owner is not None):
-                self._step_down()
-            database.executemany(
-                "INSERT OR REPLACE INTO waiting (place, kind, level, age, since, channel, records, shares, data)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                waiting,
-            )
-            database.executemany(
-                "UPDATE waiting SET path = ?, success = ?, key = ?, body = ?, records = ? WHERE place = ?",
-                [
-                    (made.path, made.success, made.key, made.body, attempt.records, place)
-                    for place, attempt in self._requests.items()
-                    if (made := attempt.request) is not None
-                ],
-            )
-            database.executemany(
-                "INSERT OR REPLACE INTO rejected"
-                " SELECT place, kind, level, age, since, channel, records, data, body, ?, ? FROM waiting"
-                " WHERE place = ? AND records > 0",
-                self._rejected,
-            )
-            database.executemany("DELETE FROM waiting WHERE place = ?", [(place,) for place in self._gone])
-            database.executemany(
-                "INSERT INTO counts VALUES (?, ?, ?)"
-                " ON CONFLICT (origin, reason) DO UPDATE SET records = records + excluded.records",
-                [(*whose, records) for whose, records in self._counts.items()],
-            )
-            database.executemany(
-                "INSERT OR REPLACE INTO users VALUES (?, ?, ?)",
-                [
-                    (facts.user_id, time.time(), json.dumps([dict(facts.properties), facts.aliases]))
-                    for facts in self._identified.values()
-                ],
-            )
-            database.executemany(
-                "INSERT OR REPLACE INTO journals VALUES (?, ?, ?)",
-                [(name, source.offset, newest) for name, source in self._sources.items()],
-            )
-            database.execute("UPDATE sender SET newest = ?, pace = ?", (newest, json.dumps(budget)))
-        for place, *_, data in waiting:
-            self._bytes[place] = len(data)
-        for told in (self._new, self._lines, self._entries, self._requests, self._gone, self._rejected, self._counts):
-            told.clear()
-        self._identified.clear()
-        self._is_dirty = False
-
-    def _rows(self) -> Iterator[tuple[Any, ...]]:
-        write, converter = codec.write, self._converter
-        for place, captured in self._new.items():
-            if place not in self._entries:
-                data = self._lines.get(place) or codec.write_record(captured, converter)
-                level, since = captured.priority, captured.created
-                shares = json.dumps(self._shares.get(place, {}))
-                yield place, "record", level, place, since, self._channel_of(captured), 1, shares, data
-        for place, entry in self._entries.items():
-            kind = "fold" if isinstance(entry, Fold) else "digest"
-            level, channel = -entry.rank[0], entry.key.channel if isinstance(entry, Fold) else entry.channel
-            shares, data = json.dumps(self._shares.get(place, {})), write(entry.state(), converter)
-            yield place, kind, level, entry.age, entry.last_seen, channel, entry.count, shares, data
-        for place, attempt in self._requests.items():
-            if (facts := attempt.facts) is not None:
-                shares = json.dumps(self._shares.get(place, {}))
-                data = write({"facts": [facts.user_id, dict(facts.properties), list(facts.aliases)]}, converter)
-                yield place, "identify", attempt.level, attempt.age, time.time(), "", attempt.records, shares, data
+        unit = Unit.of(changes, self._findings, self._waiting)
+        written = list(self._writer.rows(changes, unit))
+        with self._forgetting(), self._database.transaction() as connection:
+            self._lease.check()
+            tables.write_waiting(connection, [row.values() for row in written], rows.requests(changes))
+            tables.keep_rejected(connection, unit.rejected.values(), {end.place for end in self._findings.ends})
+            tables.delete_waiting(connection, unit.gone & (self._waiting.sizes.keys() | unit.rejected.keys()))
+            tables.keep_lines(connection, self._findings.lines)
+            tables.add_counts(connection, unit.counts)
+            tables.put_users(connection, self._writer.users(unit))
+            state = codec.write_state(budget, self._converter)
+            tables.put_progress(connection, self._reader.positions(), newest, state)
+        for row in written:
+            self._waiting.put(row.place, row.share, len(row.data))
+        self._waiting.apply(changes, unit.gone)
+        self._counted.update(unit.counts - self._findings.counts)
+        self._findings = Findings()
+        self._reader.has_moved = False
 
     def sweep(self, oldest: float) -> None:
-        """Delete journals that are read and abandoned, and what is too old."""
-        for name, source in list(self._sources.items()):
-            if source.is_read and source.is_abandoned and source.is_read:
-                source.path.unlink(missing_ok=True)
-                source.close()
-                del self._sources[name]
+        """Delete journals that are read and abandoned, and once a minute rows that are no longer needed.
+
+        Args:
+            oldest: epoch seconds; what was rejected, and users of whom nothing was sent since, are deleted.
+        """
+        self._reader.delete_finished()
         now = time.monotonic()
         if now < self._swept_at + _SWEEP:
             return
         self._swept_at = now
         for path in journal.unfinished(self.path):
             path.unlink(missing_ok=True)
-        database, names, origins = self._database, set(), set()
-        for path in journal.paths(self.path):
-            names.add(journal.name_of(path))
-            origins.add(journal.origin_of(path))
-        with self._transaction():
-            database.executemany(
-                "DELETE FROM journals WHERE name = ?",
-                [row for row in database.execute("SELECT name FROM journals").fetchall() if row[0] not in names],
-            )
-            database.executemany(
-                "DELETE FROM counts WHERE origin = ?",
-                [
-                    row
-                    for row in database.execute("SELECT DISTINCT origin FROM counts").fetchall()
-                    if row[0] not in origins
-                ],
-            )
-            database.execute("DELETE FROM rejected WHERE at < ?", (oldest,))
-            database.execute("DELETE FROM users WHERE at < ?", (oldest,))
+        paths = list(journal.paths(self.path))
+        names, origins = set(map(journal.name_of, paths)), set(map(journal.origin_of, paths))
+        with self._database.transaction() as connection:
+            tables.delete_old(connection, oldest, names=names, origins=origins)
 
     def requeue(self) -> int:
-        """As the sender: let what was rejected wait again, and return how many events that are."""
-        with self._transaction():
-            columns = "kind, level, age, since, channel, records, data"
-            (newest,) = self._database.execute("SELECT newest FROM sender").fetchone()
-            rejected = self._database.execute(f"SELECT {columns} FROM rejected ORDER BY place").fetchall()  # noqa: S608
-            self._database.executemany(
-                f"INSERT INTO waiting (place, {columns}, shares) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{{}}')",  # noqa: S608
-                [(newest + number, *row) for number, row in enumerate(rejected, 1)],
-            )
-            self._database.execute("UPDATE sender SET newest = ?", (newest + len(rejected),))
-            self._database.execute("DELETE FROM rejected")
-        return len(rejected)
+        """Let rejected events wait again, as the sender; return how many events that are."""
+        with self._database.transaction() as connection:
+            return tables.requeue(connection)
 
-    # As anybody
+    # In any process
 
-    def counts(self) -> tuple[int, dict[str, int]]:
-        """Return how many of this process's records were delivered, and dropped by reason."""
+    def counts(self, pending: Changes | None = None) -> tuple[int, dict[str, int]]:
+        """Return how many of this process's records were delivered, and dropped by reason.
+
+        Args:
+            pending: changes that are not committed yet; they count while this process is the sender.
+        """
         own = self.journal.origin
-        rows = self._database.execute("SELECT reason, records FROM counts WHERE origin = ?", (own,)).fetchall()
-        counted = Counter(dict(rows))
-        (owner,) = self._database.execute("SELECT owner FROM sender").fetchone()
-        if owner == own or (owner is None and self._substitute is not None):  # else another counts the same
-            for (origin, reason), records in self._counts.items():
+        counted = Counter(tables.counts_of(self._database.connection, own))
+        if self._lease.is_own():  # else another process counts the same
+            unit = Unit.of(pending or Changes(), self._findings, self._waiting)
+            for (origin, reason), records in unit.counts.items():
                 if origin == own:
                     counted[reason] += records
-        delivered = counted.pop(_DELIVERED, 0)
+        delivered = counted.pop(DELIVERED, 0)
         return delivered, dict(counted)
 
     def is_settled(self, end: tuple[int, int]) -> bool:
-        """Tell whether nothing of this process's journal up to `end` still waits."""
+        """Whether nothing of this process's journal up to `end`, as of `Journal.end`, still waits."""
         number, offset = end
-        row = self._database.execute(
-            "SELECT offset, place FROM journals WHERE name = ?", (f"{self.journal.origin}.{number}",)
-        ).fetchone()
-        if row is None and not journal.exists(self.path, self.journal.origin, number):
-            row = offset, self._database.execute("SELECT newest FROM sender").fetchone()[0]  # read, and deleted
-        if row is None or row[0] < offset:
+        connection, origin = self._database.connection, self.journal.origin
+        read = tables.read_until(connection, f"{origin}.{number}")
+        if read is None and not journal.exists(self.path, origin, number):
+            read = offset, tables.newest(connection)  # it was read, and deleted
+        if read is None or read[0] < offset:
             return offset == 0
-        waits = "SELECT 1 FROM waiting WHERE age <= ? AND instr(shares, ?) LIMIT 1"
-        return self._database.execute(waits, (row[1], self.journal.origin)).fetchone() is None
+        return not tables.has_waiting_of(connection, origin, read[1])
 
     def has_waiting(self) -> bool:
-        """Tell whether anything waits, of whichever process."""
-        if self._database.execute("SELECT 1 FROM waiting LIMIT 1").fetchone():
+        """Whether anything waits, of any process."""
+        connection = self._database.connection
+        if tables.has_waiting(connection):
             return True
-        offsets = dict(self._database.execute("SELECT name, offset FROM journals").fetchall())
+        offsets = tables.offsets(connection)
         return any(journal.size_of(path) > offsets.get(journal.name_of(path), 0) for path in journal.paths(self.path))
 
     def is_shared(self) -> bool:
-        """Tell whether another process that uses the spool is alive."""
+        """Whether another process that uses the spool is alive."""
         others = {journal.origin_of(path) for path in journal.paths(self.path)} - {self.journal.origin}
         return any(journal.is_alive(self.path, other) for other in others)
 
     def is_overfull(self) -> bool:
-        """Tell whether this process's journal holds more that is not read than may wait."""
-        return self._unread() > self._size
+        """Whether more bytes of this process's journal are unread than may wait."""
+        return self._unread() > self.size
 
     def _unread(self) -> int:
-        offsets = dict(self._database.execute("SELECT name, offset FROM journals").fetchall())
+        offsets = tables.offsets(self._database.connection)
         own = [path for path in journal.paths(self.path) if journal.origin_of(path) == self.journal.origin]
         return sum(journal.size_of(path) - offsets.get(journal.name_of(path), 0) for path in own)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         is_read = False
         with contextlib.suppress(OSError, sqlite3.Error):
             is_read = not self._unread()
         self.journal.close(is_read=is_read)
-        if self._substitute is not None:
-            self._substitute.close()
-        for source in self._sources.values():
-            source.close()
-        self._sources.clear()
-        self.disconnect()
+        self._lease.close()
+        self._reader.close()
+        self._database.disconnect()
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    journal: str
-    line: bytes | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """What waits at one place of a spool, or was rejected.
-
-    Attributes:
-        kind: `record`, `fold`, `digest` or `identify`.
-        level: of the most important record.
-        since: when the oldest record was logged, in epoch seconds.
-        channel: where it goes; empty where only the sender's options tell.
-        records: log records that it stands for.
-        entry: what waits, or `None` where it cannot be read.
-        body: of the request that was started, or `None`.
-        answer: why it was rejected, or an empty text.
-    """
-
-    kind: str
-    level: int
-    since: float
-    channel: str
-    records: int
-    entry: CapturedRecord | Fold | Digest | IdentifyCall | None
-    body: bytes | None = None
-    answer: str = ""
-
-
-def rows(path: Path) -> Iterator[Row]:
-    """Return what waits in a spool, rows and what is still in the journals, and then what was rejected.
-
-    Raises:
-        OSError, sqlite3.Error: where there is no spool that can be read.
-    """
-    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY)) as database:
-        columns = "kind, level, since, channel, records, data, body"
-        for row in database.execute(f"SELECT {columns} FROM waiting ORDER BY level DESC, age").fetchall():  # noqa: S608
-            yield _row(*row)
-        for row in _unread(path, dict(database.execute("SELECT name, offset FROM journals").fetchall())):
-            yield row
-        for row in database.execute(f"SELECT {columns}, answer FROM rejected ORDER BY at").fetchall():  # noqa: S608
-            yield _row(*row)
-
-
-def _row(kind: str, level: int, since: float, channel: str, records: int, data: bytes, *more: Any) -> Row:
+def _begin(outbox: Outbox, newest: int, budget: Mapping[str, Any]) -> None:
     try:
-        entry = _ENTRIES[kind](codec.read(data))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        entry = None
-    return Row(kind, level, since, channel, records, entry, *more)
-
-
-def _unread(path: Path, offsets: Mapping[str, int]) -> Iterator[Row]:
-    for each in journal.paths(path):
-        source = journal.Source(each, offsets.get(journal.name_of(each), 0))
-        with contextlib.closing(source):
-            while lines := source.read(journal.CHUNK):
-                for line in lines:
-                    with contextlib.suppress(ValueError):
-                        captured = codec.read_record(line)
-                        yield Row("record", captured.priority, captured.created, "", 1, captured)
-
-
-class _Transaction:
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-
-    def __enter__(self) -> None:
-        self._database.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            try:
-                self._database.execute("COMMIT")
-            except sqlite3.Error:
-                self._roll_back()
-                raise
-        else:
-            self._roll_back()
-
-    def _roll_back(self) -> None:
-        if self._database.in_transaction:
-            self._database.execute("ROLLBACK")
-
-
-_ENTRIES: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "record": codec.record_in,
-    "fold": Fold.of,
-    "digest": Digest.of,
-    "identify": lambda noted: IdentifyCall(noted["facts"][0], noted["facts"][1], tuple(noted["facts"][2])),
-}
+        outbox.begin_at(newest, budget)
+    except (KeyError, TypeError, ValueError, AttributeError):  # a budget that cannot be read is learned anew
+        outbox.begin_at(newest, {})

@@ -1,0 +1,223 @@
+"""The database of a spool: its tables, their version, and how they are opened.
+
+The database is an SQLite file with the `application_id` `EMKT` and, as `user_version`, the version of these tables (2):
+
+============  ==========================================================================================
+``waiting``   what waits, one row for each event or identify call to come
+``rejected``  what was rejected or could not be read, kept for people
+``counts``    records delivered (no reason) or dropped, for each origin, which is the journal of one process
+``journals``  how far each file of a journal was read (``offset`` in bytes) and the newest place at that time
+``users``     what the server knows of each user
+``lease``     which process may send, until when, and the number of changes of it
+``progress``  the newest place, and the state of the rate budget
+============  ==========================================================================================
+
+Columns of ``waiting`` and ``rejected``:
+
+============  ==========================================================================================
+``place``     where it waits: greater is later (``rejected`` has its own ``number``)
+``kind``      ``record``, ``fold``, ``digest`` or ``identify``; ``line`` for a line that could not be read
+``priority``  of the most important record
+``age``       the place of the first record
+``since``     when the latest record was logged, in epoch seconds
+``channel``   where the event goes; empty where only the options of the sender say so
+``records``   log records that it stands for
+``shares``    records of each origin, a JSON object
+``data``      the content, see `emitkit_logging._spool.codec`
+``path``      of the request that was started; ``success`` (status), ``key`` and ``body`` with it
+``at``        when it was rejected, in epoch seconds
+``answer``    why it was rejected
+============  ==========================================================================================
+
+``users.facts`` is a JSON object with ``properties`` and ``aliases``; ``lease.until`` is in seconds of the machine's
+monotonic clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from emitkit_logging._spool import migration
+
+VERSION = 2
+"""The version of the tables; a spool of a later one is left alone."""
+
+BUSY = 1.0
+"""Seconds to wait for another process's lock."""
+
+_APPLICATION = 0x454D4B54  # EMKT
+_PAUSE = 0.01
+_PRAGMAS = (
+    # a power cut may cost what was written last, never what was there before
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA journal_size_limit = 4194304",
+)
+TABLES = (
+    """CREATE TABLE waiting (
+    place INTEGER PRIMARY KEY, kind TEXT NOT NULL, priority INTEGER NOT NULL, age REAL NOT NULL, since REAL NOT NULL,
+    channel TEXT NOT NULL, records INTEGER NOT NULL, shares TEXT NOT NULL, data BLOB NOT NULL,
+    path TEXT, success INTEGER, key TEXT, body BLOB
+)""",
+    """CREATE TABLE rejected (
+    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, priority INTEGER NOT NULL, age REAL NOT NULL, since REAL NOT NULL,
+    channel TEXT NOT NULL, records INTEGER NOT NULL, data BLOB NOT NULL, body BLOB, at REAL NOT NULL,
+    answer TEXT NOT NULL
+)""",
+    "CREATE TABLE users (user_id TEXT PRIMARY KEY, at REAL NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE lease (one INTEGER PRIMARY KEY CHECK (one = 1), owner TEXT, until REAL NOT NULL,"
+    " epoch INTEGER NOT NULL)",
+    "CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), newest INTEGER NOT NULL, budget TEXT NOT NULL)",
+    "INSERT INTO lease VALUES (1, NULL, 0, 0)",
+    "INSERT INTO progress VALUES (1, 0, '{}')",
+)
+"""Makes the tables that version 1 had otherwise, or not at all."""
+
+_SHARED_TABLES = (
+    "CREATE TABLE counts (origin TEXT, reason TEXT, records INTEGER NOT NULL, PRIMARY KEY (origin, reason))"
+    " WITHOUT ROWID",
+    "CREATE TABLE journals (name TEXT PRIMARY KEY, offset INTEGER NOT NULL, place INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+
+class Database:
+    """The connection of this process to a spool, opened when it is needed.
+
+    Args:
+        path: path of the file; it is made, readable by this user alone, if it is missing.
+
+    Raises:
+        OSError, sqlite3.Error: where that is not possible, or the file is no spool; `NotSupportedError` for a spool of
+            a later version, or a database of another application.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = connect(path)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection; it is opened again after `disconnect`."""
+        if self._connection is None:
+            self._connection = connect(self.path)
+        return self._connection
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Apply all that is done in a block, or nothing where it raises; no other process writes in between."""
+        connection = self.connection
+        with _transaction(connection):
+            yield connection
+
+    def disconnect(self) -> None:
+        """Close the connection until it is needed again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def connect(path: Path, *, is_new_allowed: bool = True) -> sqlite3.Connection:
+    """Open a spool; make it or carry it over from version 1 where that is necessary.
+
+    Args:
+        path: path of the file.
+        is_new_allowed: whether the file and the tables are made where they are missing.
+
+    Raises:
+        OSError, sqlite3.Error: as for `Database`.
+    """
+    if is_new_allowed:
+        # closing a file that exists would release the locks that another connection of this process has on it
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    connection.text_factory = _text  # one text that is no UTF-8 must not keep all others from being read
+    try:
+        if not is_new_allowed and _version(connection) == 0:
+            raise sqlite3.DatabaseError("it is no spool")  # noqa: TRY301
+        _check(connection)
+        _configure(connection)
+        if _version(connection) < VERSION:
+            _bring_up_to_date(connection)
+        connection.execute("SELECT epoch FROM lease").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file that cannot be read, and what SQLite keeps beside it; nothing is deleted."""
+    mark = f".unusable-{time.time_ns()}"
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + suffix).rename(path.with_name(path.name + mark + suffix))
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    # one statement sees one state, even where another process makes the tables at this moment
+    version, tables = connection.execute(
+        "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+    ).fetchone()
+    if version > VERSION:
+        raise sqlite3.NotSupportedError(f"it is of version {version}, this library knows {VERSION}")
+    if version == 0 and tables:
+        raise sqlite3.DatabaseError("it is a database of something else")
+    if version and connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+        raise sqlite3.NotSupportedError("it is a database of another application")
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    ends = time.monotonic() + BUSY
+    while not _is_configured(connection, is_last=time.monotonic() >= ends):
+        time.sleep(_PAUSE)
+
+
+def _is_configured(connection: sqlite3.Connection, *, is_last: bool) -> bool:
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+    except sqlite3.OperationalError as error:
+        # several processes that open a new file at once: SQLite does not wait for a change of the journal's mode
+        if is_last or "locked" not in str(error):
+            raise
+        return False
+    return True
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    with _transaction(connection):
+        version = _version(connection)  # once more: another process may have been here in the meantime
+        if version == 0:
+            for statement in (*_SHARED_TABLES, *TABLES):
+                connection.execute(statement)
+        elif version == 1:
+            migration.carry_over(connection, TABLES)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
