@@ -294,9 +294,11 @@ class EmitKitHandler(logging.Handler):
 
         def make_outbox(observer: BacklogObserver = NOBODY) -> Outbox:
             clock = time.monotonic
-            pace = RateBudget(rate_limit=self._rate_limit, alert_reserve=self._alert_reserve, clock=clock)
+            budget = RateBudget(rate_limit=self._rate_limit, alert_reserve=self._alert_reserve, clock=clock)
             users = KnownUsers(ttl=self._alias_ttl, size=self._alias_cache_size, clock=clock)
-            return Outbox(size=self._queue_size, pace=pace, users=users, shape=shape, clock=clock, observer=observer)
+            return Outbox(
+                size=self._queue_size, budget=budget, users=users, factory=shape, clock=clock, observer=observer
+            )
 
         self._listener = None if self._spool is None else self._share(self._spool, make_outbox, shape)
         if self._listener is None:

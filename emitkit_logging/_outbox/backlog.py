@@ -1,7 +1,7 @@
-"""Waiting: the records that no request has been started for, in the order in which they are to go.
+"""The records that wait and that no request was started for, in the order in which they are sent.
 
-Pure. The most important comes first, of those the oldest. A record waits by itself until it is folded, a fold until it
-is digested or its request starts.
+Pure. The highest priority goes first, within a priority the oldest. A record waits by itself until it is folded, a fold
+until it is digested or its request starts.
 """
 
 from __future__ import annotations
@@ -10,284 +10,355 @@ import logging
 import math
 from collections import Counter, deque
 from collections.abc import Iterator
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
-from emitkit_logging._outbox.folding import Digest, Fold, Shape
+from emitkit_logging._outbox.factory import EventFactory
+from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
 
 ALERT = logging.ERROR
-"""The level from which on a record is an alert (design, *Delivery*)."""
+"""The priority from which a record is an alert (design, *Delivery*)."""
 
-_Held = TypeVar("_Held")
+_Item = TypeVar("_Item", CapturedRecord, Event)
 
-Met: TypeAlias = "tuple[int, int, Event | None]"
-"""Level, age and event of a record that tells of users; no event where none could be made."""
+
+class Places:
+    """Numbers the places where records, folds, digests and requests wait. A later place has a greater number.
+
+    Attributes:
+        newest: the number of the latest place.
+    """
+
+    newest = 0
+
+    def add(self) -> int:
+        """Return the number of one more place."""
+        self.newest += 1
+        return self.newest
+
+
+class Examined(NamedTuple):
+    """A record whose event had to be made when it was to be folded, since the event names users or could not be made.
+
+    Attributes:
+        priority: of the record.
+        place: where the record came in.
+        event: its event, or `None` where it could not be made.
+    """
+
+    priority: int
+    place: int
+    event: Event | None
+
+
+class Popped(NamedTuple):
+    """What was taken out of the backlog in order to be sent.
+
+    Attributes:
+        priority: of the most important record.
+        age: of the oldest record.
+        place: where it waited.
+        records: how many log records it stands for.
+        event: its event, or `None` where it could not be made.
+    """
+
+    priority: int
+    age: float
+    place: int
+    records: int
+    event: Event | None
+
+
+class PriorityQueue(Generic[_Item]):
+    """Items with their places: the highest priority first, within a priority the oldest."""
+
+    def __init__(self) -> None:
+        self.lanes: dict[int, deque[tuple[int, _Item]]] = {}
+
+    def put(self, priority: int, place: int, item: _Item) -> None:
+        """Add an item; its place is behind all that are here."""
+        lane = self.lanes.get(priority)
+        if lane is None:
+            lane = self.lanes[priority] = deque()
+        lane.append((place, item))
+
+    def count(self, below: float = math.inf) -> int:
+        """Count the items of priorities less than `below`."""
+        # counted at each call: an interrupt (a signal handler that raises) cannot make it wrong
+        if below == math.inf:
+            return sum(map(len, self.lanes.values()))
+        return sum([len(lane) for priority, lane in self.lanes.items() if priority < below])
+
+    def rank(self) -> tuple[float, float] | None:
+        """Return the rank of the first item, or `None` when there is none."""
+        priority = max(self.lanes, default=None)
+        return None if priority is None else (-priority, self.lanes[priority][0][0])
+
+    def is_after(self, place: float) -> bool:
+        """Whether all items came in after `place`."""
+        return all(lane[0][0] > place for lane in self.lanes.values())
+
+    def pop(self, priority: int) -> tuple[int, _Item]:
+        """Take out the oldest item of a priority, and return its place and it."""
+        lane = self.lanes[priority]
+        first = lane.popleft()
+        if not lane:
+            del self.lanes[priority]
+        return first
+
+    def expire(self, oldest: float) -> Iterator[tuple[int, int]]:
+        """Take out what was logged before `oldest`, in epoch seconds, and yield priority and place of each item."""
+        for priority in list(self.lanes):
+            while priority in self.lanes and self.lanes[priority][0][1].created < oldest:
+                yield priority, self.pop(priority)[0]
 
 
 class Backlog:
-    """What waits, folded as far as it was asked to.
+    """The records that wait, folded as far as it was asked for.
 
     Args:
-        shape: turns records into events.
+        factory: makes events.
         observer: receives the reports of where each record is.
     """
 
-    def __init__(self, shape: Shape, observer: BacklogObserver = NOBODY) -> None:
-        self._shape = shape
+    def __init__(self, factory: EventFactory, observer: BacklogObserver = NOBODY) -> None:
+        self._factory = factory
         self._observer = observer
-        self._lanes: dict[int, deque[tuple[int, CapturedRecord]]] = {}
+        self._singles: PriorityQueue[CapturedRecord] = PriorityQueue()
+        # events that never fold: they have an idempotency key of their own, or wait for an answer
+        self._unfoldable: PriorityQueue[Event] = PriorityQueue()
         self._folds: dict[Any, Fold] = {}
         self._digests: dict[tuple[str, bool], Digest] = {}
-        self._alone: dict[int, deque[tuple[int, Event]]] = {}  # a key of their own, or an answer to wait for
-        self._kept = 0
+        self._samples = 0
 
-    def put(self, age: int, captured: CapturedRecord) -> None:
-        """Take in a record; ages grow, and are its place."""
-        self._observer.came(age, captured)
-        self._line_up(age, captured)
+    def put(self, place: int, captured: CapturedRecord) -> None:
+        """Add a record; its place is greater than all others."""
+        self._observer.came(place, captured)
+        self._singles.put(captured.priority, place, captured)
 
-    def _line_up(self, age: int, captured: CapturedRecord) -> None:
-        level = captured.priority
-        lane = self._lanes.get(level)
-        if lane is None:
-            lane = self._lanes[level] = deque()
-        lane.append((age, captured))
-
-    # What there is
+    # What waits
 
     def __len__(self) -> int:
         """Count the log records."""
-        return (
-            self.singles()
-            + sum(fold.count for fold in self._folds.values())
-            + sum(digest.count for digest in self._digests.values())
-            + self._never_folding()
-        )
-
-    def singles(self, below: float = math.inf) -> int:
-        """Count the records of levels under `below` that wait by themselves."""
-        # counted anew each time: what interrupts a change of the lanes cannot make it wrong
-        return _count(self._lanes, below)
-
-    def _never_folding(self, below: float = math.inf) -> int:
-        return _count(self._alone, below)
+        return self._singles.count() + self._unfoldable.count() + sum(entry.count for entry in self._joined())
 
     @property
     def held(self) -> int:
-        """How much is held in memory: records, and a digest as one of them."""
-        return self.singles() + self._kept + len(self._digests) + self._never_folding()
+        """How much is held in memory: records, and each digest as one."""
+        return self._singles.count() + self._samples + len(self._digests) + self._unfoldable.count()
+
+    def singles(self, below: float = math.inf) -> int:
+        """Count the records of priorities less than `below` that wait by themselves."""
+        return self._singles.count(below)
 
     def events(self, below: float = math.inf) -> int:
-        """Count the events of levels under `below` that would be sent as things stand."""
-        joined = sum(-entry.rank[0] < below for entry in self._joined())
-        return self.singles(below) + self._never_folding(below) + joined
+        """Count the events of priorities less than `below` that would be sent if nothing more folded."""
+        joined = sum(entry.priority < below for entry in self._joined())
+        return self._singles.count(below) + self._unfoldable.count(below) + joined
 
     def _joined(self) -> Iterator[Fold | Digest]:
         yield from self._folds.values()
         yield from self._digests.values()
 
     def rank(self) -> tuple[float, float] | None:
-        """Return the place in the line of what goes first, or `None` when nothing waits."""
-        return min(filter(None, (_head(self._lanes), _head(self._alone), self._joined_rank())), default=None)
+        """Return the rank of what goes first, or `None` when nothing waits."""
+        joined = min((entry.rank for entry in self._joined()), default=None)
+        return min(filter(None, (self._singles.rank(), self._unfoldable.rank(), joined)), default=None)
 
-    def _joined_rank(self) -> tuple[float, float] | None:
-        return min((entry.rank for entry in self._joined()), default=None)
+    def is_after(self, place: float) -> bool:
+        """Whether all that waits came in after `place`."""
+        queues = self._singles.is_after(place) and self._unfoldable.is_after(place)
+        return queues and all(entry.age > place for entry in self._joined())
 
-    def is_after(self, age: float) -> bool:
-        """Tell whether all that waits came in after `age`."""
-        heads = [lane[0][0] for lanes in (self._lanes, self._alone) for lane in lanes.values()]
-        return all(head > age for head in heads) and all(entry.age > age for entry in self._joined())
+    # What is sent
 
-    # What goes
-
-    def pop(self) -> tuple[int, float, int, int, Event | None]:
-        """Take out what goes first: its level, age, place, number of records, and event, if one could be made."""
+    def pop(self) -> Popped:
+        """Take out what goes first. Something must wait."""
         rank = self.rank()
         assert rank is not None  # noqa: S101 - its caller looked
-        level = -int(rank[0])
-        if rank == _head(self._lanes):
-            age, captured = _leave(self._lanes, level)
-            return level, age, age, 1, self._shape.event(captured)
-        if rank == _head(self._alone):
-            age, event = _leave(self._alone, level)
-            return level, age, age, 1, event
+        priority = -int(rank[0])
+        if rank == self._singles.rank():
+            place, captured = self._singles.pop(priority)
+            return Popped(priority, place, place, 1, self._factory.event(captured))
+        if rank == self._unfoldable.rank():
+            place, event = self._unfoldable.pop(priority)
+            return Popped(priority, place, place, 1, event)
         joined = next(entry for entry in self._joined() if entry.rank == rank)
-        self._forget(joined)
-        return level, joined.age, joined.place, joined.count, joined.event(self._shape)
+        self._remove(joined)
+        return Popped(priority, joined.age, joined.place, joined.count, joined.event(self._factory))
 
-    def _forget(self, joined: Fold | Digest) -> None:
+    def _remove(self, joined: Fold | Digest) -> None:
         if isinstance(joined, Digest):
-            del self._digests[_digested(joined.channel, joined.level)]
+            del self._digests[_digest_key(joined)]
         else:
             del self._folds[joined.key]
-            self._kept -= len(joined.kept)
+            self._samples -= len(joined.samples)
 
     # What folds
 
-    def fold(self, below: float = math.inf, most: float = math.inf) -> list[Met]:
-        """Fold records of levels under `below`, at most `most` of them, the least important and oldest first.
+    def fold(self, below: float = math.inf, most: float = math.inf) -> list[Examined]:
+        """Fold records of priorities less than `below`, at most `most` of them, the least important and oldest first.
 
         Returns:
-            Those that tell of users: they must be made known, whatever becomes of the fold. One that only identifies,
-            and one that could not be made an event, waits no more.
+            The records whose events name users, which must be identified whatever happens to the fold, and those that
+            could not be made events. Of these, a record that only identifies and one without an event wait no more.
         """
-        met: list[Met] = []
-        lanes, folds, key_of, observer = self._lanes, self._folds, self._shape.fold_key, self._observer
-        for level in sorted(level for level in lanes if level < below):
-            lane = lanes[level]
+        examined: list[Examined] = []
+        lanes, folds, key_of, observer = self._singles.lanes, self._folds, self._factory.fold_key, self._observer
+        for priority in sorted(priority for priority in lanes if priority < below):
+            lane = lanes[priority]
             number = int(min(len(lane), most))
             most -= number
             for _ in range(number):
-                age, captured = lane.popleft()
+                place, captured = lane.popleft()
                 try:
                     key = key_of(captured)
-                except Exception:  # a formatter of the application's own; its event is asked next, and raises again
+                except Exception:  # from a formatter of the application's own; making the event raises it again
                     key = None
                 if key is None:
-                    self._fold_event(level, age, captured, met)
+                    self._fold_event(priority, place, captured, examined)
                     continue
                 fold = folds.get(key)
                 if fold is None:
-                    fold = folds[key] = Fold(key, age)
-                self._kept += fold.add(captured, captured.user_id)
-                observer.joined(age, fold.place)
+                    fold = folds[key] = Fold(key, place)
+                self._samples += fold.add(captured, captured.user_id)
+                observer.joined(place, fold.place)
                 observer.changed(fold)
             if not lane:
-                del lanes[level]
-        return met
+                del lanes[priority]
+        return examined
 
-    def _fold_event(self, level: int, age: int, captured: CapturedRecord, met: list[Met]) -> None:
-        event = self._shape.event(captured)
+    def _fold_event(self, priority: int, place: int, captured: CapturedRecord, examined: list[Examined]) -> None:
+        event = self._factory.event(captured)
         if event is None or event.identities:
-            met.append((level, age, event))
+            examined.append(Examined(priority, place, event))
         if event is None or event.only_identifies:
             return
         key = event.fold_key
         if key is None:
-            event.identities = ()
-            self._alone.setdefault(level, deque()).append((age, event))
+            # it keeps its identities: they are taken out of it by the reader of `examined`
+            self._unfoldable.put(priority, place, event)
             return
         fold = self._folds.get(key)
         if fold is None:
-            fold = self._folds[key] = Fold(key, age)
-        self._kept += fold.add(captured, event.user_id)
-        self._observer.joined(age, fold.place)
+            fold = self._folds[key] = Fold(key, place)
+        self._samples += fold.add(captured, event.user_id)
+        self._observer.joined(place, fold.place)
         self._observer.changed(fold)
 
     def digest(self, most: float, below: float = math.inf) -> None:
-        """Digest the least important folds of levels under `below` until at most `most` events of them are left."""
+        """Digest the least important folds of priorities less than `below` until at most `most` events of them wait."""
         excess = self.events(below) - most
         if excess > 0:
-            for fold in sorted((fold for fold in self._folds.values() if fold.key.level < below), key=_last_first):
+            for fold in sorted((fold for fold in self._folds.values() if fold.priority < below), key=_least_first):
                 excess -= not self._digest(fold)
                 if excess <= 0:
                     return
 
-    def condense(self, most: int) -> None:
-        """Digest the least important folds when more than `most` are held, until a tenth of them is free."""
-        if self.held > most:
-            for fold in sorted(self._folds.values(), key=_last_first):
-                self._digest(fold)
-                if self.held <= most - most // 10:
-                    return
-
     def _digest(self, fold: Fold) -> bool:
-        """Put a fold into its channel's digest; tell whether that made a new one."""
-        key = _digested(fold.key.channel, fold.key.level)
+        """Move a fold into its channel's digest, and return whether that is a new one."""
+        key = _digest_key(fold)
         digest = self._digests.get(key)
         is_new = digest is None
         if digest is None:
-            digest = self._digests[key] = Digest(fold.key.channel, fold.place)
+            digest = self._digests[key] = Digest(fold.channel, fold.place)
         digest.add(fold)
-        self._forget(fold)
+        self._remove(fold)
         self._observer.joined(fold.place, digest.place)
         self._observer.changed(digest)
         return is_new
 
-    def drop(self, most: int) -> Counter[int]:
-        """Give up the least important, of them the oldest, until `most` are held at most; return how many, by level."""
+    # What is too much
+
+    def shrink(self, size: int, most: float = math.inf) -> tuple[list[Examined], Counter[int]]:
+        """Fold, then digest, then drop, until at most `size` are held; the least important and oldest first.
+
+        Args:
+            size: what `held` may be afterwards.
+            most: how many records fold at a time.
+
+        Returns:
+            What `fold` returns, and how many log records were dropped of each priority.
+        """
+        examined: list[Examined] = []
+        while self.held > size and self._singles.lanes:
+            examined += self.fold(most=most)
+        if self.held <= size:
+            return examined, Counter()
+        self._condense(size)
+        return examined, self._drop(size)
+
+    def _condense(self, size: int) -> None:
+        # until a tenth is free, so that not each further record sorts all folds
+        for fold in sorted(self._folds.values(), key=_least_first):
+            self._digest(fold)
+            if self.held <= size - size // 10:
+                return
+
+    def _drop(self, size: int) -> Counter[int]:
         lost: Counter[int] = Counter()
-        while self.held > most:
-            level, records = self._drop_least()
-            lost[level] += records
+        while self.held > size:
+            priority, records = self._drop_least()
+            lost[priority] += records
         return lost
 
     def _drop_least(self) -> tuple[int, int]:
-        lanes: tuple[dict[int, deque[tuple[int, Any]]], ...] = (self._lanes, self._alone)
-        level = min((level for each in lanes for level in each), default=math.inf)
-        joined = min(self._joined(), key=_last_first, default=None)
-        if joined is not None and -joined.rank[0] < level:
-            self._forget(joined)
-            level, place, records = -joined.rank[0], joined.place, joined.count
+        queues: tuple[PriorityQueue[Any], ...] = (self._singles, self._unfoldable)
+        priority = min((priority for queue in queues for priority in queue.lanes), default=math.inf)
+        joined = min(self._joined(), key=_least_first, default=None)
+        if joined is not None and joined.priority < priority:
+            self._remove(joined)
+            priority, place, records = joined.priority, joined.place, joined.count
         else:
-            lane = min((each for each in lanes if level in each), key=lambda each: each[int(level)][0][0])
-            place, records = _leave(lane, int(level))[0], 1
+            least = [queue for queue in queues if priority in queue.lanes]
+            queue = min(least, key=lambda queue: queue.lanes[int(priority)][0][0])
+            place, records = queue.pop(int(priority))[0], 1
         self._observer.ended(place, "overflow")
-        return int(level), records
+        return int(priority), records
 
     def expire(self, oldest: float) -> Counter[int]:
-        """Give up what was logged before `oldest`, in epoch seconds; return the records by level."""
-        lost: Counter[int] = Counter()
-        for level in list(self._lanes):
-            while level in self._lanes and self._lanes[level][0][1].created < oldest:
-                lost[level] += self._expired(_leave(self._lanes, level)[0], 1)
-        for level in list(self._alone):
-            while level in self._alone and self._alone[level][0][1].created < oldest:
-                lost[level] += self._expired(_leave(self._alone, level)[0], 1)
+        """Drop what was logged before `oldest`, in epoch seconds.
+
+        Returns:
+            How many log records were dropped of each priority.
+        """
+        expired = [(priority, place, 1) for priority, place in self._singles.expire(oldest)]
+        expired += [(priority, place, 1) for priority, place in self._unfoldable.expire(oldest)]
         for entry in [entry for entry in self._joined() if entry.last_seen < oldest]:
-            self._forget(entry)
-            lost[-entry.rank[0]] += self._expired(entry.place, entry.count)
+            self._remove(entry)
+            expired.append((entry.priority, entry.place, entry.count))
+        lost: Counter[int] = Counter()
+        for priority, place, records in expired:
+            lost[priority] += records
+            self._observer.ended(place, "expired")
         return lost
 
-    def _expired(self, place: int, records: int) -> int:
-        self._observer.ended(place, "expired")
-        return records
-
     def resume(self, place: int, entry: CapturedRecord | Fold | Digest) -> None:
-        """Take back what waited before, in the order of places; the observer knows of it."""
+        """Take over what waited in another outbox, in the order of places. It is not reported to the observer."""
         if isinstance(entry, Digest):
-            self._digests[_digested(entry.channel, entry.level)] = entry
+            self._digests[_digest_key(entry)] = entry
         elif isinstance(entry, Fold):
             self._folds[entry.key] = entry
-            self._kept += len(entry.kept)
+            self._samples += len(entry.samples)
         else:
-            self._line_up(place, entry)
+            self._singles.put(entry.priority, place, entry)
 
     def clear(self) -> None:
-        """Forget all."""
-        self._lanes.clear()
+        """Forget all that waits."""
+        self._singles.lanes.clear()
+        self._unfoldable.lanes.clear()
         self._folds.clear()
         self._digests.clear()
-        self._alone.clear()
-        self._kept = 0
+        self._samples = 0
 
 
-def _digested(channel: str, level: int) -> tuple[str, bool]:
-    """Return what is digested together: of a channel what browsers say, or what the server itself does."""
-    return channel, level < 0
+def _digest_key(entry: Fold | Digest) -> tuple[str, bool]:
+    """Return what is digested together: of each channel the trusted records, and those from browsers."""
+    return entry.channel, entry.priority < 0
 
 
-def _last_first(joined: Fold | Digest) -> tuple[int, float]:
-    level, age = joined.rank
-    return (-level, -age)
-
-
-def _count(lanes: dict[int, deque[_Held]], below: float) -> int:
-    if below == math.inf:
-        return sum(map(len, lanes.values()))
-    return sum([len(lane) for level, lane in lanes.items() if level < below])
-
-
-def _head(lanes: dict[int, deque[tuple[int, _Held]]]) -> tuple[float, float] | None:
-    level = max(lanes, default=None)
-    return None if level is None else (-level, lanes[level][0][0])
-
-
-def _leave(lanes: dict[int, deque[tuple[int, _Held]]], level: int) -> tuple[int, _Held]:
-    lane = lanes[level]
-    first = lane.popleft()
-    if not lane:
-        del lanes[level]
-    return first
+def _least_first(joined: Fold | Digest) -> tuple[float, float]:
+    priority, age = joined.rank
+    return (-priority, -age)

@@ -1,7 +1,9 @@
-"""Pace: when the next request may start.
+"""When the next request may start.
 
-Pure, with the clock passed in. One request is under way at a time, so each answer is known before the next start. The
-rules are the design's *Delivery*, *Answers* and *Budget*; the three servers are those of the API contract.
+Pure: the clock is passed in. One request is under way at a time, so each answer is known before the next start. The
+rules are those of the design's *Delivery*, *Answers* and *Budget*. The three servers are those of the API contract: one
+with true rate-limit headers, one without headers, and the open-source server, whose headers always say that the whole
+window remains.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from emitkit_logging._api.responses import ApiResponse, Quota, Verdict
 
@@ -18,248 +20,364 @@ DEFAULT_LIMIT = 100
 """Requests a minute that EmitKit allows one key (API contract)."""
 
 WINDOW = 61.0
-"""Seconds: the servers' 60, and one for what happens between our clock and theirs."""
+"""Seconds of a rate-limit window: the servers' 60, and one for the difference between two clocks."""
 
 REFUSED_PAUSE = 60.0
 """Seconds between two tries with a key or an address that was refused."""
 
 WRONG_KEY_PAUSE = 600.0
-"""Seconds between two tries once a 401 without `code` has outlasted three silences."""
+"""Seconds between two tries after more than three answers 401 without `code` in a row."""
 
-_LEARNED = (
-    "_limit",
-    "_quota_ends",
-    "_full_answers",
-    "_since_silence",
-    "_last_start",
-    "_paused_until",
-    "_pause_is_ours",
-) + ("_is_limited", "_failures", "_disguised", "_limited", "_succeeded")
-_PATIENCE = 3
-_TOLERANCE = 0.1
+_MOST_AMBIGUOUS_401S = 3
+_CLOCK_TOLERANCE = 0.1
 _SHORTEST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 60.0
 
+_Value = TypeVar("_Value")
+
 
 def backoff(tries: int, longest: float = _LONGEST_BACKOFF) -> float:
-    """Return seconds to wait after the given number of failures: doubling from half a second, with jitter."""
+    """Return how many seconds to wait after a number of failures: doubled from half a second on, with jitter.
+
+    Args:
+        tries: the number of failures.
+        longest: seconds to wait at most.
+    """
     exact: float = min(_SHORTEST_BACKOFF * 2.0 ** min(tries - 1, 30), longest)
     return exact * random.uniform(0.75, 1.0)  # noqa: S311 - it only has to differ between processes
 
 
 class RateBudget:
-    """Counts requests against the server's limit, and waits where the server asked for it.
+    """Decides when a request may start: the rate limit lasts, and the server did not ask to wait.
 
     Args:
         rate_limit: requests a minute; `None`: learned from the server; 0: no limit.
         alert_reserve: share of each window that only alerts may use.
-        clock: returns seconds on a monotonic clock.
+        clock: returns seconds of a monotonic clock, the same one in all processes of the machine.
+
+    Attributes:
+        closing: whether the process ends, so that the reserve is for all requests.
     """
 
     def __init__(self, *, rate_limit: float | None, alert_reserve: float, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._fixed = rate_limit
-        self._reserve_share = alert_reserve
-        self._limit = int(rate_limit) if rate_limit else DEFAULT_LIMIT
-        self._starts: deque[float] = deque()
-        self._quota: Quota | None = None
-        self._quota_ends = 0.0
-        self._full_answers = 0
-        self._since_silence = 0
-        self._last_start = -math.inf
-        self._paused_until = -math.inf
-        self._pause_is_ours = False
-        self._is_limited = False
-        self._failures = 0
-        self._disguised = 0
-        self._limited = 0
-        self._succeeded = False
+        self._is_limited = rate_limit != 0
+        self._window = _Window(rate_limit, alert_reserve)
+        self._pause = _Pause()
         self.closing = False
 
     def wait(self, *, alert: bool, spread: bool = False) -> float:
         """Return the seconds until a request may start; 0 means now.
 
         Args:
-            alert: whether it may use the reserve; at exit anything may.
-            spread: whether lesser requests are to be spread over the window, so that alerts find room at any time.
+            alert: whether it is an alert, which may use the reserve.
+            spread: whether requests that are no alerts are spread over the window, so that an alert finds a request
+                left at any time.
         """
         now = self._clock()
-        waits = [0.0, self._paused_until - now]
-        if self._fixed != 0:
-            is_alert = alert or self.closing
-            waits.append(self._window_wait(now, reserve_too=is_alert))
-            if spread and not is_alert:
-                waits.append(self._spacing(now))
+        waits = [0.0, self._pause.until - now]
+        if self._is_limited:
+            with_reserve = alert or self.closing
+            waits.append(self._window.wait(now, with_reserve=with_reserve))
+            if spread and not with_reserve:
+                waits.append(self._window.spacing(now))
         return max(waits)
 
     def is_spent(self, *, alert: bool) -> bool:
-        """Tell whether the budget, and not a failure, is what has to be waited for."""
+        """Whether a request has to wait for the budget, and not because of a failure."""
         now = self._clock()
-        is_refused = self._is_limited and now < self._paused_until
-        return is_refused or (self._fixed != 0 and self._window_wait(now, reserve_too=alert or self.closing) > 0)
+        is_refused = self._pause.is_for_limit and now < self._pause.until
+        return is_refused or (self._is_limited and self._window.wait(now, with_reserve=alert or self.closing) > 0)
 
     def capacity(self, *, alert: bool) -> float:
-        """Return how many requests a whole window has for alerts, or for what is less."""
-        return math.inf if self._fixed == 0 else self._limit - self._kept(self._limit, reserve_too=alert)
+        """Return how many requests a whole window has for alerts, or for other requests."""
+        return self._window.capacity(with_reserve=alert) if self._is_limited else math.inf
 
-    def room(self, *, alert: bool) -> float:
-        """Return how many requests may start before anything has to be waited for."""
+    def available(self, *, alert: bool) -> float:
+        """Return how many requests may start before one has to wait."""
         now = self._clock()
-        if now < self._paused_until:
+        if now < self._pause.until:
             return 0
-        return math.inf if self._fixed == 0 else self._room(now, reserve_too=alert or self.closing)
+        return self._window.available(now, with_reserve=alert or self.closing) if self._is_limited else math.inf
 
-    def _room(self, now: float, *, reserve_too: bool) -> float:
-        rooms = []
-        if self._quota is not None:
-            if now < self._quota_ends:
-                rooms.append(self._quota.remaining - self._kept(self._quota.limit, reserve_too=reserve_too))
-            if self._fixed is None:
-                return rooms[0] if rooms else self._limit - self._kept(self._limit, reserve_too=reserve_too)
-        room = self._limit - self._kept(self._limit, reserve_too=reserve_too)
+    def started(self) -> None:
+        """Count a request that starts now."""
+        self._window.started(self._clock())
+
+    def answered(self, answer: ApiResponse) -> None:
+        """Learn from an answer how many requests may start, and when."""
+        now = self._clock()
+        if answer.quota is not None:
+            self._window.update_quota(answer.quota, now)
+        elif answer.verdict is Verdict.ACCEPTED:
+            self._window.quota = None
+        self._pause.answered(answer, now)
+
+    def retry_now(self) -> None:
+        """End a pause that the server did not ask for, so that `close` can try once."""
+        if self._pause.is_guess:
+            self._pause.end()
+
+    @property
+    def is_key_in_doubt(self) -> bool:
+        """Whether the last answer was a 401 without `code` that means a wrong key rather than a used-up window."""
+        return self._pause.is_key_in_doubt
+
+    def state(self) -> dict[str, Any]:
+        """Return what was learned and counted as JSON values, for `resume`.
+
+        Times are seconds of the machine's monotonic clock. Infinite times are left out.
+        """
+        return self._window.state() | self._pause.state()
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Take over what another process of this machine learned and counted.
+
+        Unknown fields are ignored; a field that is missing or of a wrong type has its default. A state from before the
+        machine's last start is ignored: the monotonic clock began anew.
+
+        Args:
+            state: what `state` returned.
+        """
+        if not state or _read(state, "last_start", -math.inf) > self._clock():
+            return
+        self._window.resume(state)
+        self._pause.resume(state)
+
+
+class _Window:
+    """Counts requests against the limit of the window.
+
+    Where the headers are true, they are the count. Else it is our own: requests within the last `WINDOW` seconds, and
+    with the open-source server, whose block ends only after a silence, also those since the last silence.
+
+    Args:
+        rate_limit: see `RateBudget`.
+        alert_reserve: see `RateBudget`.
+
+    Attributes:
+        quota: what the last true headers said, without what was started since, or `None`.
+    """
+
+    def __init__(self, rate_limit: float | None, alert_reserve: float) -> None:
+        self._fixed = rate_limit
+        self._reserve_share = alert_reserve
+        self._limit = int(rate_limit) if rate_limit else DEFAULT_LIMIT
+        self._starts: deque[float] = deque()
+        self._last_start = -math.inf
+        self._starts_since_silence = 0
+        self._full_answers = 0
+        self._quota_ends_at = 0.0
+        self.quota: Quota | None = None
+
+    def capacity(self, *, with_reserve: bool) -> int:
+        return self._limit - self._reserved(self._limit, with_reserve=with_reserve)
+
+    def available(self, now: float, *, with_reserve: bool) -> float:
+        counts: list[float] = []
+        if self.quota is not None and now < self._quota_ends_at:
+            counts.append(self._quota_left(self.quota, with_reserve=with_reserve))
+        capacity = self.capacity(with_reserve=with_reserve)
+        if self.quota is not None and self._fixed is None:
+            return counts[0] if counts else capacity
         if self._headers_unreliable and not self._is_silent(now):
-            rooms.append(room - self._since_silence)
+            counts.append(capacity - self._starts_since_silence)
         while self._starts and now - self._starts[0] >= WINDOW:
             self._starts.popleft()
-        rooms.append(room - len(self._starts))
-        return min(rooms)
+        counts.append(capacity - len(self._starts))
+        return min(counts)
 
-    def _window_wait(self, now: float, *, reserve_too: bool) -> float:
-        if self._room(now, reserve_too=reserve_too) >= 1:
+    def wait(self, now: float, *, with_reserve: bool) -> float:
+        if self.available(now, with_reserve=with_reserve) >= 1:
             return 0.0
         waits = [0.0]
-        if self._quota is not None and now < self._quota_ends:
-            if self._quota.remaining - self._kept(self._quota.limit, reserve_too=reserve_too) < 1:
-                waits.append(self._quota_ends - now)
+        if self.quota is not None and now < self._quota_ends_at:
+            if self._quota_left(self.quota, with_reserve=with_reserve) < 1:
+                waits.append(self._quota_ends_at - now)
             if self._fixed is None:
                 return waits[-1]
-        room = self._limit - self._kept(self._limit, reserve_too=reserve_too)
-        if self._headers_unreliable and self._since_silence >= room:
+        capacity = self.capacity(with_reserve=with_reserve)
+        if self._headers_unreliable and self._starts_since_silence >= capacity:
             waits.append(self._last_start + WINDOW - now)
-        excess = len(self._starts) + 1 - room
+        excess = len(self._starts) + 1 - capacity
         if excess > 0:
             waits.append(self._starts[min(excess, len(self._starts)) - 1] + WINDOW - now if self._starts else 0.0)
         return max(waits)
 
-    def _is_silent(self, now: float) -> bool:
-        # a little less than what `wait` asks for, since seconds do not add up exactly
-        return now - self._last_start > WINDOW - _TOLERANCE
-
-    def _spacing(self, now: float) -> float:
+    def spacing(self, now: float) -> float:
+        """Return the seconds until the next request where requests are spread over the window."""
         if self._headers_unreliable:
-            return 0.0  # only silence ends that server's block: it is reached the sooner the faster the window is used
-        length, room = WINDOW, self.capacity(alert=False)
-        if self._quota is not None and self._fixed is None:
-            if now >= self._quota_ends:
+            return 0.0  # that server's block ends only after a silence, which begins the earlier the faster we send
+        length: float = WINDOW
+        count: float = self.capacity(with_reserve=False)
+        if self.quota is not None and self._fixed is None:
+            if now >= self._quota_ends_at:
                 return 0.0
-            length, room = self._quota_ends - now, self._room(now, reserve_too=False)
-        return self._last_start + length / (max(room, 0) + 1) - now  # one more: the last is within
+            length, count = self._quota_ends_at - now, self.available(now, with_reserve=False)
+        return self._last_start + length / (max(count, 0) + 1) - now  # one more, so that the last one is within it
 
-    def _kept(self, limit: int, *, reserve_too: bool) -> int:
-        if reserve_too:
-            return 0
-        return min(math.ceil(limit * self._reserve_share), limit - 1)
-
-    @property
-    def _headers_unreliable(self) -> bool:
-        # the open-source server always says that the whole window remains (API contract)
-        return self._full_answers >= 2
-
-    def started(self) -> None:
-        """Count a request that starts now."""
-        now = self._clock()
+    def started(self, now: float) -> None:
         if self._is_silent(now):
-            self._since_silence = 0
-        self._since_silence += 1
+            self._starts_since_silence = 0
+        self._starts_since_silence += 1
         self._last_start = now
         self._starts.append(now)
         if len(self._starts) > max(self._limit, DEFAULT_LIMIT):
             self._starts.popleft()
-        if self._quota is not None:
-            remaining = self._quota.limit if now >= self._quota_ends else self._quota.remaining
-            self._quota_ends = max(self._quota_ends, now)
-            self._quota = Quota(self._quota.limit, max(0, remaining - 1), 0.0)
+        if self.quota is not None:
+            remaining = self.quota.limit if now >= self._quota_ends_at else self.quota.remaining
+            self._quota_ends_at = max(self._quota_ends_at, now)
+            self.quota = Quota(self.quota.limit, max(0, remaining - 1), 0.0)
 
-    def answered(self, answer: ApiResponse) -> None:
-        """Learn from an answer how much may be sent, and from when on."""
-        now = self._clock()
-        if answer.quota is not None:
-            self._update_quota(answer.quota, now)
-        elif answer.verdict is Verdict.ACCEPTED:
-            self._quota = None
-        self._paused_until = -math.inf
-        self._pause_is_ours = False
-        verdict = answer.verdict
-        self._failures = self._failures + 1 if verdict is Verdict.FAILED else 0
-        self._disguised = self._disguised + 1 if verdict is Verdict.AMBIGUOUS_401 else 0
-        self._limited = self._limited + 1 if verdict is Verdict.LIMITED else 0
-        self._is_limited = verdict in (Verdict.LIMITED, Verdict.AMBIGUOUS_401)
-        if verdict is Verdict.ACCEPTED:
-            self._succeeded = True
-        elif verdict is Verdict.FAILED:
-            # one failure may be the request's own fault: another one tells, at once
-            pause = backoff(self._failures - 1) if self._failures > 1 else 0.0
-            self._pause_is_ours = answer.retry_after is None
-            self._paused_until = now + max(pause, answer.retry_after or 0.0)
-        elif verdict is Verdict.LIMITED:
-            self._paused_until = now + self._limited_pause(answer)
-        elif verdict is Verdict.AMBIGUOUS_401:
-            self._paused_until = now + (WINDOW if self._disguised <= _PATIENCE else WRONG_KEY_PAUSE)
-            self._pause_is_ours = not self._succeeded or self._disguised > _PATIENCE
-        elif verdict is Verdict.REFUSED:
-            self._paused_until = now + REFUSED_PAUSE
-            self._pause_is_ours = True
-
-    def _limited_pause(self, answer: ApiResponse) -> float:
-        asked = answer.retry_after
-        if asked is None and answer.quota is not None:
-            asked = answer.quota.reset_in
-        # whole seconds of a server's clock may be up to one short; what it said twice, it did not mean
-        grace = backoff(self._limited)
-        return grace if asked is None else asked + (grace if self._limited > 1 or asked == 0 else 0.0)
-
-    def _update_quota(self, quota: Quota, now: float) -> None:
+    def update_quota(self, quota: Quota, now: float) -> None:
         self._full_answers = self._full_answers + 1 if quota.remaining >= quota.limit else 0
         if self._fixed is None:
             self._limit = quota.limit
         if self._headers_unreliable:
-            self._quota = None
+            self.quota = None
         elif quota.remaining < quota.limit or self._full_answers == 1:
-            self._quota = quota
-            self._quota_ends = now + quota.reset_in
+            self.quota = quota
+            self._quota_ends_at = now + quota.reset_in
 
-    def retry_now(self) -> None:
-        """Lift a pause that was our own guess, for the one try that `close` is entitled to.
+    def _quota_left(self, quota: Quota, *, with_reserve: bool) -> int:
+        return quota.remaining - self._reserved(quota.limit, with_reserve=with_reserve)
 
-        What the server asked for stays.
-        """
-        if self._pause_is_ours:
-            self._paused_until = -math.inf
-            self._pause_is_ours = False
+    def _reserved(self, limit: int, *, with_reserve: bool) -> int:
+        return 0 if with_reserve else min(math.ceil(limit * self._reserve_share), limit - 1)
+
+    @property
+    def _headers_unreliable(self) -> bool:
+        return self._full_answers >= 2  # a request uses the window: it cannot be whole after two of them
+
+    def _is_silent(self, now: float) -> bool:
+        # a little less than what `wait` asks for: floating-point seconds do not add up exactly
+        return now - self._last_start > WINDOW - _CLOCK_TOLERANCE
 
     def state(self) -> dict[str, Any]:
-        """Return what was learned and counted, as JSON values, for another process of this machine to `resume`."""
-        learned = {name: getattr(self, name) for name in _LEARNED}
-        if self._fixed is not None:
-            del learned["_limit"]  # this process's own option, not what the server said
-        quota = None if self._quota is None else [self._quota.limit, self._quota.remaining, self._quota.reset_in]
-        return {**learned, "_starts": list(self._starts), "_quota": quota}
+        state: dict[str, Any] = {
+            "starts": list(self._starts),
+            "starts_since_silence": self._starts_since_silence,
+            "full_answers": self._full_answers,
+        }
+        if self._fixed is None:
+            state["limit"] = self._limit  # a limit of our own is an option of this process
+        if self._last_start > -math.inf:
+            state["last_start"] = self._last_start
+        if self.quota is not None:
+            state["quota"] = {
+                "limit": self.quota.limit,
+                "remaining": self.quota.remaining,
+                "ends_at": self._quota_ends_at,
+            }
+        return state
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on where another process stopped; times are those of the machine's monotonic clock.
+        if self._fixed is None:
+            self._limit = max(1, _read(state, "limit", self._limit))
+        starts: list[Any] = _read(state, "starts", [])
+        self._starts = deque(start for start in starts if isinstance(start, int | float))
+        self._starts_since_silence = _read(state, "starts_since_silence", 0)
+        self._full_answers = _read(state, "full_answers", 0)
+        self._last_start = _read(state, "last_start", -math.inf)
+        quota: dict[str, Any] = _read(state, "quota", {})
+        limit = _read(quota, "limit", 0)
+        self.quota = Quota(limit, _read(quota, "remaining", 0), 0.0) if limit > 0 else None
+        self._quota_ends_at = _read(quota, "ends_at", 0.0)
 
-        What is of before the machine's last start is forgotten.
-        """
-        if not state or state["_last_start"] > self._clock():
-            return
-        for name in _LEARNED:
-            setattr(self, name, state.get(name, getattr(self, name)))
-        self._starts = deque(state["_starts"])
-        self._quota = None if state["_quota"] is None else Quota(*state["_quota"])
-        if self._fixed:
-            self._limit = int(self._fixed)
+
+class _Pause:
+    """The time until which no request may start, because of the last answers.
+
+    Attributes:
+        until: its end, in seconds of the monotonic clock.
+        is_guess: whether the server did not ask for it.
+        is_for_limit: whether the rate limit is the cause, and not a failure.
+    """
+
+    def __init__(self) -> None:
+        self.until = -math.inf
+        self.is_guess = False
+        self.is_for_limit = False
+        self._failures = 0
+        self._ambiguous_401s = 0
+        self._limit_answers = 0
+        self._has_succeeded = False
+
+    def end(self) -> None:
+        self.until = -math.inf
+        self.is_guess = False
+
+    def answered(self, answer: ApiResponse, now: float) -> None:
+        verdict = answer.verdict
+        self.end()
+        self._failures = self._failures + 1 if verdict is Verdict.FAILED else 0
+        self._ambiguous_401s = self._ambiguous_401s + 1 if verdict is Verdict.AMBIGUOUS_401 else 0
+        self._limit_answers = self._limit_answers + 1 if verdict is Verdict.LIMITED else 0
+        self.is_for_limit = verdict in (Verdict.LIMITED, Verdict.AMBIGUOUS_401)
+        if verdict is Verdict.ACCEPTED:
+            self._has_succeeded = True
+        elif verdict is Verdict.FAILED:
+            self._begin(now + self._after_failure(answer), is_guess=answer.retry_after is None)
+        elif verdict is Verdict.LIMITED:
+            self._begin(now + self._after_limit(answer), is_guess=False)
+        elif verdict is Verdict.AMBIGUOUS_401:
+            # the rate limit of the open-source server or a wrong key: the limit's window first, then longer
+            pause = WINDOW if self._ambiguous_401s <= _MOST_AMBIGUOUS_401S else WRONG_KEY_PAUSE
+            self._begin(now + pause, is_guess=self.is_key_in_doubt)
+        elif verdict is Verdict.REFUSED:
+            self._begin(now + REFUSED_PAUSE, is_guess=True)
+
+    def _begin(self, until: float, *, is_guess: bool) -> None:
+        self.until = until
+        self.is_guess = is_guess
+
+    def _after_failure(self, answer: ApiResponse) -> float:
+        # the first failure may be caused by the request itself: the next request shows it, without a pause
+        pause = backoff(self._failures - 1) if self._failures > 1 else 0.0
+        return max(pause, answer.retry_after or 0.0)
+
+    def _after_limit(self, answer: ApiResponse) -> float:
+        asked = answer.retry_after
+        if asked is None and answer.quota is not None:
+            asked = answer.quota.reset_in
+        extra = backoff(self._limit_answers)
+        if asked is None:
+            return extra
+        # a server that counts whole seconds may ask for up to one too few; the second time more than asked is needed
+        return asked + (extra if self._limit_answers > 1 or asked == 0 else 0.0)
 
     @property
     def is_key_in_doubt(self) -> bool:
-        """Whether the last answer was a 401 without `code` that is more likely a wrong key than a full window."""
-        return self._disguised > 0 and (not self._succeeded or self._disguised > _PATIENCE)
+        return self._ambiguous_401s > 0 and (not self._has_succeeded or self._ambiguous_401s > _MOST_AMBIGUOUS_401S)
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "pause_is_guess": self.is_guess,
+            "pause_is_for_limit": self.is_for_limit,
+            "failures": self._failures,
+            "ambiguous_401s": self._ambiguous_401s,
+            "limit_answers": self._limit_answers,
+            "has_succeeded": self._has_succeeded,
+        }
+        if self.until > -math.inf:
+            state["paused_until"] = self.until
+        return state
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        self.until = _read(state, "paused_until", -math.inf)
+        self.is_guess = _read(state, "pause_is_guess", False)  # noqa: FBT003 - a default
+        self.is_for_limit = _read(state, "pause_is_for_limit", False)  # noqa: FBT003 - a default
+        self._failures = _read(state, "failures", 0)
+        self._ambiguous_401s = _read(state, "ambiguous_401s", 0)
+        self._limit_answers = _read(state, "limit_answers", 0)
+        self._has_succeeded = _read(state, "has_succeeded", False)  # noqa: FBT003 - a default
+
+
+def _read(state: Mapping[str, Any], name: str, default: _Value) -> _Value:
+    """Return a field; the default where it is missing, of another type, or a number that is not finite."""
+    value = state.get(name, default)
+    if type(default) is float and type(value) is int:
+        value = float(value)
+    is_usable = type(value) is type(default) and not (isinstance(value, float) and not math.isfinite(value))
+    result: _Value = value if is_usable else default
+    return result

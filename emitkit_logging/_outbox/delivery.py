@@ -1,7 +1,7 @@
-"""Attempt: one request, and what its answers mean for it.
+"""One request, and what its answers mean for it.
 
-Pure: the time is passed in. A request that was started keeps its idempotency key and its bytes until the server took it
-or it is given up; what one answer means for those that come after is the room `pace`.
+Pure: the time is passed in. A request that was started keeps its idempotency key and its bytes until the server accepts
+it or it is dropped. What an answer means for the requests after it is decided in `budget.py`.
 """
 
 from __future__ import annotations
@@ -19,121 +19,115 @@ from emitkit_logging._events.event import SHRUNK_BYTES, Event
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._outbox.budget import backoff
 
-MOST_STRIKES = 5
-"""Times that one event may be answered with 500 while others pass."""
+MOST_FAULTS = 5
+"""Times that one request may be answered with 500 while others succeed (design, *Delivery*)."""
 
-CONFLICT_PATIENCE = 10.0
-"""Seconds for which a 409 must be survived: the first request with that key may still be running."""
+CONFLICT_SECONDS = 10.0
+"""Seconds for which a request that gets a 409 is tried again: the first one with its key may still be running."""
 
 MOST_CONFLICTS = 6
+"""Times that a request must get a 409 before it is dropped, in addition to `CONFLICT_SECONDS`."""
 
-# An identify is never an alert: it must not use the room that is kept for them.
+_LONGEST_CONFLICT_BACKOFF = 4.0
+# An identify request is never an alert: it must not use what is reserved for alerts.
 _HIGHEST_IDENTIFY = logging.ERROR - 1
-_YIELDING = -1
+# A failed identify request waits behind all events of the application.
+_FAILED_IDENTIFY = -1
 
 
 class Outcome(enum.Enum):
-    """What an answer means for the request that it was given to."""
+    """What an answer means for the request it belongs to."""
 
     DONE = "done"
-    AGAIN = "again"
+    """The server accepted it."""
+    RETRY = "retry"
+    """The same request is sent again later."""
     REJECTED = "rejected"
+    """It is dropped."""
 
 
 class Delivery:
-    """An event or an identify on its way.
+    """A request that waits to be sent, or is sent. An event or an identify request, see the subclasses.
 
     Args:
-        level: of the most important record that it stands for.
-        age: when that came in, as a number that grows.
-        event: what is sent, or
-        facts: who is identified.
+        priority: of the most important record that it stands for.
+        age: number of the place where its oldest record came in. An identify request goes before its event, so its age
+            can be a fraction less.
+        place: where it waits.
         records: how many log records it stands for.
-        place: where they waited.
+
+    Attributes:
+        request: the request once it was made, or `None`.
+        not_before: time before which it is not tried again, in seconds of the monotonic clock.
+        started_at: when the last try started, in seconds of the monotonic clock.
+        tries: how often it was started.
+        facts: the content of an identify request; `None` for an event.
     """
 
     __slots__ = (
+        "_conflicts",
+        "_faults",
+        "_first_conflict_at",
+        "_successes_at_fault",
         "age",
-        "conflicts",
-        "event",
-        "facts",
-        "first_conflict",
-        "level",
+        "not_before",
         "place",
+        "priority",
         "records",
         "request",
-        "rests_until",
-        "shrunk",
-        "strikes",
-        "successes",
+        "started_at",
         "tries",
     )
+    facts: IdentifyCall | None = None
 
-    def __init__(
-        self,
-        level: int,
-        age: float,
-        *,
-        place: int,
-        event: Event | None = None,
-        facts: IdentifyCall | None = None,
-        records: int = 0,
-    ) -> None:
-        self.level = level if facts is None else min(level, _HIGHEST_IDENTIFY)
+    def __init__(self, priority: int, age: float, place: int, records: int) -> None:
+        self.priority = priority
         self.age = age
         self.place = place
-        self.event = event
-        self.facts = facts
         self.records = records
         self.request: ApiRequest | None = None
-        self.rests_until = -math.inf
+        self.not_before = -math.inf
+        self.started_at = -math.inf
         self.tries = 0
-        self.strikes = 0
-        self.successes = -1
-        self.conflicts = 0
-        self.first_conflict = 0.0
-        self.shrunk = False
+        self._faults = 0
+        self._successes_at_fault = -1
+        self._conflicts = 0
+        self._first_conflict_at = 0.0
 
     @property
     def rank(self) -> tuple[int, float]:
-        """When its turn is: less is earlier."""
-        return (-self.level, self.age)
+        """Its position in the order of sending: the smallest rank goes first."""
+        return (-self.priority, self.age)
+
+    @property
+    def label(self) -> str:
+        """A name for it in messages."""
+        raise NotImplementedError
 
     def prepare(self) -> ApiRequest:
-        """Return the request, the same at every call; raise what encoding raises for values that are no JSON."""
+        """Return the request, the same at every call.
+
+        Raises:
+            Exception: what encoding raises for values that are not JSON.
+        """
         if self.request is None:
-            self.request = self._made()
+            self.request = self._make_request()
         return self.request
 
-    def renew(self, facts: IdentifyCall, level: int) -> None:
-        """Take newer facts of the same user, told by a record of `level`; a more important one goes earlier."""
-        self.facts = facts
-        self.request = None
-        self.level = max(self.level, min(level, _HIGHEST_IDENTIFY))
-
-    def start(self) -> ApiRequest:
-        """Return the request, and count a try."""
+    def start(self, now: float) -> ApiRequest:
+        """Return the request, and count a try that starts at `now` (seconds of the monotonic clock)."""
+        request = self.prepare()
         self.tries += 1
-        return self.prepare()
-
-    def _made(self) -> ApiRequest:
-        if self.facts is not None:
-            return ApiRequest(IDENTIFY_PATH, 200, dump(self.facts.body()), None)
-        assert self.event is not None  # noqa: S101 - an attempt is one or the other
-        key = self.event.idempotency_key
-        if not self.shrunk:
-            return ApiRequest(EVENTS_PATH, 201, self.event.encode(), key or uuid.uuid4().hex)
-        # another body is another request: a given key is derived from, so that it still tells doubles
-        shrunk_key = hashlib.sha256(f"{key} shrunk".encode()).hexdigest() if key else uuid.uuid4().hex
-        return ApiRequest(EVENTS_PATH, 201, self.event.encode(SHRUNK_BYTES), shrunk_key)
+        self.started_at = now
+        return request
 
     def settle(self, answer: ApiResponse, now: float, successes: int) -> Outcome:
-        """Take an answer.
+        """Return what an answer means, and set `not_before` where the request is to be sent again.
 
         Args:
-            answer: what came back.
-            now: seconds on the monotonic clock.
-            successes: requests of any kind that succeeded so far: a fault that stays while others pass is its own.
+            answer: the server's answer.
+            now: seconds of the monotonic clock.
+            successes: how many requests succeeded so far. Only a request that fails while others succeed is at fault.
         """
         verdict = answer.verdict
         if verdict is Verdict.ACCEPTED:
@@ -141,36 +135,121 @@ class Delivery:
         if verdict is Verdict.INVALID:
             return Outcome.REJECTED
         if verdict is Verdict.TOO_LARGE:
-            return self._too_large()
+            return self._shrink()
         if verdict is Verdict.CONFLICT:
-            return self._conflicted(answer, now)
+            return self._settle_conflict(answer, now)
         if verdict is Verdict.FAILED:
-            return self._failed(answer, now, successes)
-        return Outcome.AGAIN
+            return self._settle_failure(answer, now, successes)
+        return Outcome.RETRY
 
-    def _too_large(self) -> Outcome:
-        if self.shrunk or self.event is None:
+    def _make_request(self) -> ApiRequest:
+        raise NotImplementedError
+
+    def _shrink(self) -> Outcome:
+        return Outcome.REJECTED
+
+    def _settle_conflict(self, answer: ApiResponse, now: float) -> Outcome:
+        if not self._conflicts:
+            self._first_conflict_at = now
+        self._conflicts += 1
+        if self._conflicts >= MOST_CONFLICTS and now - self._first_conflict_at >= CONFLICT_SECONDS:
             return Outcome.REJECTED
-        self.shrunk = True
+        self.not_before = now + max(backoff(self._conflicts, _LONGEST_CONFLICT_BACKOFF), answer.retry_after or 0.0)
+        return Outcome.RETRY
+
+    def _settle_failure(self, answer: ApiResponse, now: float, successes: int) -> Outcome:
+        if answer.is_event_at_fault and self._count_fault(successes) >= MOST_FAULTS:
+            return Outcome.REJECTED
+        self.not_before = now + backoff(self.tries)
+        return Outcome.RETRY
+
+    def _count_fault(self, successes: int) -> int:
+        if self._faults == 0 or successes > self._successes_at_fault:
+            self._faults += 1
+        self._successes_at_fault = successes
+        return self._faults
+
+
+class EventDelivery(Delivery):
+    """The request of one event.
+
+    Args:
+        priority: of the most important record that it stands for.
+        age: number of the place where its oldest record came in.
+        place: where it waits.
+        event: what is sent; `None` only where a request that was made earlier is taken over.
+        records: how many log records it stands for.
+    """
+
+    __slots__ = ("_is_shrunk", "event")
+
+    def __init__(self, priority: int, age: float, *, place: int, event: Event | None, records: int = 0) -> None:
+        super().__init__(priority, age, place, records)
+        self.event = event
+        self._is_shrunk = False
+
+    @property
+    def label(self) -> str:
+        """The event's title."""
+        return "an event" if self.event is None else f"the event {self.event.title!r}"
+
+    def _make_request(self) -> ApiRequest:
+        assert self.event is not None  # noqa: S101 - only a delivery that has its request has no event
+        key = self.event.idempotency_key
+        if not self._is_shrunk:
+            return ApiRequest(EVENTS_PATH, 201, self.event.encode(), key or uuid.uuid4().hex)
+        # another body is another request. A key of the application's is derived from, so that it still finds repeats
+        shrunk_key = hashlib.sha256(f"{key} shrunk".encode()).hexdigest() if key else uuid.uuid4().hex
+        return ApiRequest(EVENTS_PATH, 201, self.event.encode(SHRUNK_BYTES), shrunk_key)
+
+    def _shrink(self) -> Outcome:
+        if self._is_shrunk or self.event is None:
+            return Outcome.REJECTED
+        self._is_shrunk = True
         self.request = None
-        return Outcome.AGAIN
+        return Outcome.RETRY
 
-    def _conflicted(self, answer: ApiResponse, now: float) -> Outcome:
-        self.first_conflict = self.first_conflict if self.conflicts else now
-        self.conflicts += 1
-        if self.conflicts >= MOST_CONFLICTS and now - self.first_conflict >= CONFLICT_PATIENCE:
-            return Outcome.REJECTED
-        self.rests_until = now + max(backoff(self.conflicts, 4.0), answer.retry_after or 0.0)
-        return Outcome.AGAIN
 
-    def _failed(self, answer: ApiResponse, now: float, successes: int) -> Outcome:
-        if answer.is_event_at_fault:
-            if self.strikes == 0 or successes > self.successes:
-                self.strikes += 1
-            self.successes = successes
-            if self.strikes >= MOST_STRIKES:
-                return Outcome.REJECTED
-        self.rests_until = now + backoff(self.tries)
-        if self.facts is not None:
-            self.level = _YIELDING  # it has had its turn before its event; one that hangs must not cost a second one
-        return Outcome.AGAIN
+class IdentifyDelivery(Delivery):
+    """An identify request.
+
+    Args:
+        priority: of the most important record that names the user.
+        age: number of the place where that record came in.
+        place: where it waits.
+        facts: what is sent.
+        records: how many log records it stands for: those that only identify.
+    """
+
+    __slots__ = ("facts",)
+    facts: IdentifyCall
+
+    def __init__(self, priority: int, age: float, *, place: int, facts: IdentifyCall, records: int = 0) -> None:
+        super().__init__(min(priority, _HIGHEST_IDENTIFY), age, place, records)
+        self.facts = facts
+
+    @property
+    def label(self) -> str:
+        """Its kind; a user's id is not written to the log."""
+        return "an identify request"
+
+    def renew(self, facts: IdentifyCall, priority: int) -> None:
+        """Replace the facts by newer ones of the same user.
+
+        Args:
+            facts: what is sent now.
+            priority: of the record that they come from. The delivery keeps the higher priority.
+        """
+        self.facts = facts
+        self.request = None
+        self.priority = max(self.priority, min(priority, _HIGHEST_IDENTIFY))
+
+    def _make_request(self) -> ApiRequest:
+        return ApiRequest(IDENTIFY_PATH, 200, dump(self.facts.body()), None)
+
+    def _settle_failure(self, answer: ApiResponse, now: float, successes: int) -> Outcome:
+        outcome = super()._settle_failure(answer, now, successes)
+        if outcome is Outcome.RETRY:
+            # it had its turn before its event; one that times out must not delay the events a second time
+            self.priority = _FAILED_IDENTIFY
+        return outcome

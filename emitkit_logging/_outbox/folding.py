@@ -1,12 +1,14 @@
-"""Folding: how several records become one event, and how several such events become a digest.
+"""Folds and digests: events that stand for several log records.
 
-Pure. A fold counts every record and keeps a few of them; a digest keeps names and counts alone.
+Pure. Records of one channel, priority and kind become one fold, which counts all of them and keeps a few as samples.
+Folds of one channel become a digest, which keeps names and counts only. When that happens is decided in `scarcity.py`
+(the budget is used up, or the process ends) and in `Backlog.shrink` (the memory is full).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from emitkit_logging._api.contract import LONGEST_TITLE
 from emitkit_logging._api.encoding import Json
@@ -14,138 +16,174 @@ from emitkit_logging._api.text import MORE, shorten
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._outbox.factory import EventFactory
 
 MOST_SAMPLES = 5
 """Records that a fold keeps: the first four, and the latest."""
 
 MOST_NAMES = 100
-"""Names that a digest counts one by one; what has another name is counted under an ellipsis."""
+"""Names that a digest counts one by one. Further names are counted together under an ellipsis."""
 
 _LONGEST_NAME = 100
 
 
-class Shape(Protocol):
-    """Turns what was captured of records into events: a formatter, in front of it what keeps it from raising."""
-
-    def event(self, captured: CapturedRecord) -> Event | None:
-        """Return a record's event, or `None` when none could be made."""
-
-    @property
-    def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
-        """Returns what a record folds by, or `None` when only its event tells."""
-
-    def summary(
-        self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]
-    ) -> Event:
-        """Return an event that stands for no single record; without a channel, where such a level goes."""
-
-
 class Fold:
-    """Records of one channel, level and name.
+    """Records of one channel, priority and kind that become one event.
 
     Args:
-        key: what they have in common.
-        age: of the first of them, as a number that grows.
+        key: channel, priority and kind.
+        place: where it waits: the place of its first record.
+
+    Attributes:
+        count: how many records it stands for.
+        samples: the records that it keeps.
+        first_seen: when the oldest record was logged, in epoch seconds.
+        last_seen: when the latest record was logged, in epoch seconds.
+        user_id: the user of the first record, or `None`.
+        has_one_user: whether all records have that user.
     """
 
-    __slots__ = ("age", "count", "first_seen", "is_of_one_user", "kept", "key", "last_seen", "user")
+    __slots__ = ("count", "first_seen", "has_one_user", "key", "last_seen", "place", "samples", "user_id")
 
-    def __init__(self, key: FoldKey, age: int) -> None:
+    def __init__(self, key: FoldKey, place: int) -> None:
         self.key = key
-        self.age = age
+        self.place = place
         self.count = 0
-        self.kept: list[CapturedRecord] = []
+        self.samples: list[CapturedRecord] = []
         self.first_seen = 0.0
         self.last_seen = 0.0
-        self.user: object = None
-        self.is_of_one_user = True
+        self.user_id: object = None
+        self.has_one_user = True
 
     @property
-    def place(self) -> int:
-        """Where it waits: where the first of its records did."""
-        return self.age
+    def channel(self) -> str:
+        """The channel of its event."""
+        return self.key.channel
+
+    @property
+    def priority(self) -> int:
+        """The priority of its records."""
+        return self.key.level
+
+    @property
+    def age(self) -> int:
+        """The age of its oldest record, which is its place."""
+        return self.place
 
     @property
     def rank(self) -> tuple[int, float]:
-        """When its turn is: less is earlier."""
-        return (-self.key.level, self.age)
+        """Its position in the order of sending: the smallest rank goes first."""
+        return (-self.key.level, self.place)
 
     def state(self) -> dict[str, Any]:
-        """Return all there is to it, for `of`."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "key"} | {"key": list(self.key)}
+        """Return its content for `of`: JSON values, except for `samples` (captured records) and `user_id`."""
+        return {
+            "channel": self.key.channel,
+            "priority": self.key.level,
+            "kind": list(self.key.kind),
+            "place": self.place,
+            "count": self.count,
+            "first_seen": self.first_seen,
+            "last_seen": self.last_seen,
+            "samples": self.samples,
+            "user_id": self.user_id,
+            "has_one_user": self.has_one_user,
+        }
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> Fold:
-        """Return the fold that `state` told of."""
-        channel, level, kind = state["key"]
-        fold = cls(FoldKey(channel, level, tuple(kind)), state["age"])
-        for name in cls.__slots__:
-            if name != "key":
-                setattr(fold, name, state[name])
+    def of(cls, state: Mapping[str, Any]) -> Fold:
+        """Return the fold with the content that `state` returned.
+
+        An unknown field is ignored, a missing one has its default.
+
+        Raises:
+            ValueError: if channel, priority, kind or place is missing or has a wrong type.
+        """
+        channel, priority, kind = state.get("channel"), state.get("priority"), state.get("kind")
+        if not (isinstance(channel, str) and isinstance(priority, int) and isinstance(kind, list | tuple) and kind):
+            raise ValueError("a fold needs channel, priority and kind")
+        fold = cls(FoldKey(channel, priority, tuple(map(str, kind))), _place(state))
+        fold.samples = [each for each in state.get("samples") or () if isinstance(each, CapturedRecord)]
+        fold.count = state.get("count", len(fold.samples))
+        fold.first_seen = state.get("first_seen", 0.0)
+        fold.last_seen = state.get("last_seen", fold.first_seen)
+        fold.user_id = state.get("user_id")
+        fold.has_one_user = state.get("has_one_user", True)
         return fold
 
-    def add(self, captured: CapturedRecord, user: object) -> int:
-        """Count a record; return by how many the kept ones became more.
+    def add(self, captured: CapturedRecord, user_id: object) -> int:
+        """Add a record.
 
         Args:
-            captured: what was taken of it.
-            user: whom it names, or `None`.
+            captured: the record.
+            user_id: its user, or `None`.
+
+        Returns:
+            By how many records `samples` grew: 1 or 0.
         """
         created = captured.created
         if not self.count:
             self.first_seen = self.last_seen = created
-            self.user = user
-        elif user != self.user:
-            self.is_of_one_user = False
+            self.user_id = user_id
+        elif user_id != self.user_id:
+            self.has_one_user = False
         if created > self.last_seen:
             self.last_seen = created
         elif created < self.first_seen:
             self.first_seen = created
         self.count += 1
-        if len(self.kept) < MOST_SAMPLES:
-            self.kept.append(captured)
+        if len(self.samples) < MOST_SAMPLES:
+            self.samples.append(captured)
             return 1
-        self.kept[-1] = captured
+        self.samples[-1] = captured
         return 0
 
-    def event(self, shape: Shape) -> Event | None:
-        """Return the one event: that of the first record, which says how many there were.
+    def event(self, factory: EventFactory) -> Event | None:
+        """Return the event, or `None` where no sample can be made an event.
 
-        Its metadata are what is generated, `occurrences`, `first_seen` and `last_seen` (epoch milliseconds), and
-        `samples` with the values of the kept records.
+        It is the event of the first record, with the count in its title. Of the metadata it keeps what is generated,
+        and adds `occurrences`, `first_seen` and `last_seen` (epoch milliseconds) and `samples`.
         """
-        events = [event for event in map(shape.event, self.kept) if event is not None]
+        events = [event for event in map(factory.event, self.samples) if event is not None]
         if not events:
             return None
         event = events[0]
-        event.identities = ()  # made known when they were folded
+        event.identities = ()  # taken when the records were folded
         if self.count == 1:
             return event
         samples: list[Json] = [_sample(each, event) for each in events]
-        event.metadata = {key: value for key, value in event.metadata.items() if key in _SHARED}
+        event.metadata = {key: value for key, value in event.metadata.items() if key in _GENERATED}
         event.metadata.update(_counted(self.count, self.first_seen, self.last_seen))
         event.metadata["samples"] = samples
         mark = f" (×{self.count})"
         event.title = shorten(event.title, LONGEST_TITLE - len(mark)) + mark
-        if not self.is_of_one_user:
+        if not self.has_one_user:
             event.user_id = None
         return event
 
 
 class Digest:
-    """What became of folds for which there is no room: the count of each name.
+    """Folds of one channel that become one event, which counts each name.
 
     Args:
-        channel: that they go to.
-        place: of the first of them.
+        channel: the channel of its event.
+        place: where it waits: the place of its first fold.
+
+    Attributes:
+        priority: the highest priority of its folds.
+        age: the age of its oldest record.
+        count: how many records it stands for.
+        names: how many records each name has.
+        first_seen: when the oldest record was logged, in epoch seconds.
+        last_seen: when the latest record was logged, in epoch seconds.
     """
 
-    __slots__ = ("age", "channel", "count", "first_seen", "last_seen", "level", "names", "place")
+    __slots__ = ("age", "channel", "count", "first_seen", "last_seen", "names", "place", "priority")
 
     def __init__(self, channel: str, place: int) -> None:
         self.channel = channel
         self.place = place
-        self.level = 0
+        self.priority = 0
         self.age = 0.0
         self.count = 0
         self.names: dict[str, int] = {}
@@ -154,26 +192,49 @@ class Digest:
 
     @property
     def rank(self) -> tuple[int, float]:
-        """When its turn is: that of the most important fold in it."""
-        return (-self.level, self.age)
+        """Its position in the order of sending: the smallest rank goes first."""
+        return (-self.priority, self.age)
 
     def state(self) -> dict[str, Any]:
-        """Return all there is to it, for `of`."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return its content as JSON values, for `of`."""
+        return {
+            "channel": self.channel,
+            "priority": self.priority,
+            "place": self.place,
+            "age": self.age,
+            "count": self.count,
+            "names": dict(self.names),
+            "first_seen": self.first_seen,
+            "last_seen": self.last_seen,
+        }
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> Digest:
-        """Return the digest that `state` told of."""
-        digest = cls(state["channel"], state["place"])
-        for name in cls.__slots__:
-            setattr(digest, name, state[name])
+    def of(cls, state: Mapping[str, Any]) -> Digest:
+        """Return the digest with the content that `state` returned.
+
+        An unknown field is ignored, a missing one has its default.
+
+        Raises:
+            ValueError: if channel or place is missing or has a wrong type.
+        """
+        channel = state.get("channel")
+        if not isinstance(channel, str):
+            raise ValueError("a digest needs a channel")  # noqa: TRY004 - data from outside has a wrong value
+        digest = cls(channel, _place(state))
+        digest.priority = state.get("priority", 0)
+        digest.age = state.get("age", digest.place)
+        digest.names = dict(state.get("names") or {})
+        digest.count = state.get("count", sum(digest.names.values()))
+        digest.first_seen = state.get("first_seen", 0.0)
+        digest.last_seen = state.get("last_seen", digest.first_seen)
         return digest
 
     def add(self, fold: Fold) -> None:
-        """Count a fold."""
-        self.level = max(self.level, fold.key.level) if self.count else fold.key.level
-        self.age = min(self.age, fold.age) if self.count else fold.age
-        self.first_seen = min(self.first_seen, fold.first_seen) if self.count else fold.first_seen
+        """Add a fold."""
+        is_first = not self.count
+        self.priority = fold.priority if is_first else max(self.priority, fold.priority)
+        self.age = fold.age if is_first else min(self.age, fold.age)
+        self.first_seen = fold.first_seen if is_first else min(self.first_seen, fold.first_seen)
         self.last_seen = max(self.last_seen, fold.last_seen)
         self.count += fold.count
         name = shorten(fold.key.name, _LONGEST_NAME)
@@ -181,17 +242,24 @@ class Digest:
             name = MORE
         self.names[name] = self.names.get(name, 0) + fold.count
 
-    def event(self, shape: Shape) -> Event:
-        """Return the one event; its `metadata.digest` counts each name, the most frequent first."""
+    def event(self, factory: EventFactory) -> Event:
+        """Return the event. Its `metadata.digest` has the count of each name, the most frequent first."""
         names = dict(sorted(self.names.items(), key=lambda entry: -entry[1]))
         metadata: dict[str, Json] = _counted(self.count, self.first_seen, self.last_seen)
         metadata["digest"] = dict(names)
-        described = ", ".join(f"{name} ×{count}" for name, count in names.items())
-        return shape.summary(self.channel, self.level, f"{self.count} events", described, metadata)
+        description = ", ".join(f"{name} ×{count}" for name, count in names.items())
+        return factory.summary(self.channel, self.priority, f"{self.count} events", description, metadata)
 
 
-_SHARED = frozenset(("category", "event", "timestamp", "log", "exception", "stack"))
-_TOLD_ONCE = frozenset(("category", "event", "log"))
+_GENERATED = frozenset(("category", "event", "timestamp", "log", "exception", "stack"))
+_NEVER_IN_SAMPLES = frozenset(("category", "event", "log"))
+
+
+def _place(state: Mapping[str, Any]) -> int:
+    place = state.get("place")
+    if not isinstance(place, int):
+        raise ValueError("a fold or a digest needs a place")  # noqa: TRY004 - data from outside has a wrong value
+    return place
 
 
 def _counted(count: int, first_seen: float, last_seen: float) -> dict[str, Json]:
@@ -199,6 +267,7 @@ def _counted(count: int, first_seen: float, last_seen: float) -> dict[str, Json]
 
 
 def _sample(event: Event, first: Event) -> dict[str, Json]:
+    """Return of a sample what the fold's event, made of `first`, does not say."""
     sample: dict[str, Json] = {}
     if event.user_id is not None:
         sample["userId"] = event.user_id
@@ -207,6 +276,7 @@ def _sample(event: Event, first: Event) -> dict[str, Json]:
             sample["title"] = event.title
         if event.description is not None and event.description != first.description:
             sample["description"] = event.description
-    told = _TOLD_ONCE if event.metadata.get("exception") != first.metadata.get("exception") else _SHARED
-    sample.update((key, value) for key, value in event.metadata.items() if key not in told or key == "timestamp")
+    is_another_exception = event.metadata.get("exception") != first.metadata.get("exception")
+    left_out = _NEVER_IN_SAMPLES if is_another_exception else _GENERATED
+    sample.update((key, value) for key, value in event.metadata.items() if key not in left_out or key == "timestamp")
     return sample

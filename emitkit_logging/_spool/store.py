@@ -295,7 +295,7 @@ class Spool:
                 continue
             path, success, key, body = request
             made = None if body is None else ApiRequest(path, success, body, key)
-            outbox.resume(place, entry, level=level, age=age, records=records, request=made)
+            outbox.resume(place, entry, priority=level, age=age, records=records, request=made)
         self._offsets = read | dict(database.execute("SELECT name, offset FROM journals").fetchall())
         if is_new:
             self._counts.update(self._totals)
@@ -492,7 +492,7 @@ class Spool:
             if (facts := attempt.facts) is not None:
                 shares = json.dumps(self._shares.get(place, {}))
                 data = write({"facts": [facts.user_id, dict(facts.properties), list(facts.aliases)]}, converter)
-                yield place, "identify", attempt.level, attempt.age, time.time(), "", attempt.records, shares, data
+                yield place, "identify", attempt.priority, attempt.age, time.time(), "", attempt.records, shares, data
 
     def sweep(self, outbox: Outbox) -> None:
         """Delete journals that are read and abandoned, and what is too old."""

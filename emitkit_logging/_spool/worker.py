@@ -19,7 +19,7 @@ from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import Identity
-from emitkit_logging._outbox.folding import Shape
+from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.observer import BacklogObserver
 from emitkit_logging._outbox.outbox import NEVER, Outbox
 from emitkit_logging._spool import journal
@@ -41,7 +41,7 @@ _COMPLAINT = 60.0
 def open_spool(
     path: Path,
     make_outbox: Callable[[BacklogObserver], Outbox],
-    shape: Shape,
+    shape: EventFactory,
     client: Transport,
     *,
     converter: JsonConverter,
@@ -270,11 +270,11 @@ class SharingListener(Listener):
             spool.adopt(records)
             self._outbox.take(records)
         while self.people:
-            self._outbox.tell(self.people.popleft())
+            self._outbox.identify(self.people.popleft())
         for records, people in spool.read() if most is None else spool.read(_RELIEF):
             self._outbox.take(records)
             for person in people:
-                self._outbox.tell(person)
+                self._outbox.identify(person)
 
     def _decide(self) -> ApiRequest | float:
         if self._is_left:

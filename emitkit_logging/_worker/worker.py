@@ -227,7 +227,7 @@ class Listener(QueueListener):
     def _take(self, most: int | None = None) -> None:
         self._outbox.take(self.queue, most)
         while self.people:
-            self._outbox.tell(self.people.popleft())
+            self._outbox.identify(self.people.popleft())
 
     def _is_alive(self) -> bool:
         thread = self._thread

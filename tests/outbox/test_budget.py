@@ -189,18 +189,18 @@ def test_room(clock):
     """How much may start now, what a whole window holds, and whether it is the budget that is lacking."""
     paced = pace(clock, 10)
     assert (paced.capacity(alert=False), paced.capacity(alert=True)) == (9, 10)
-    assert (paced.room(alert=False), paced.room(alert=True)) == (9, 10)
+    assert (paced.available(alert=False), paced.available(alert=True)) == (9, 10)
     burst(paced, alert=False)
-    assert (paced.room(alert=False), paced.room(alert=True)) == (0, 1)
+    assert (paced.available(alert=False), paced.available(alert=True)) == (0, 1)
     assert (paced.is_spent(alert=False), paced.is_spent(alert=True)) == (True, False)
     send(paced, ApiResponse(Verdict.LIMITED, retry_after=5.0))
     assert paced.is_spent(alert=True)
-    assert paced.room(alert=True) == 0
+    assert paced.available(alert=True) == 0
     clock.now += WINDOW
     send(paced, FAILED)
     send(paced, FAILED)
     assert not paced.is_spent(alert=True)
-    assert pace(clock, 0).capacity(alert=False) == pace(clock, 0).room(alert=False) == float("inf")
+    assert pace(clock, 0).capacity(alert=False) == pace(clock, 0).available(alert=False) == float("inf")
 
 
 def test_spread(clock):

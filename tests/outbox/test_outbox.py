@@ -69,7 +69,7 @@ class Desk:
         self.clock = Clock()
         self.pace = RateBudget(rate_limit=rate_limit, alert_reserve=0.1, clock=self.clock)
         users = KnownUsers(ttl=3_600.0, size=100, clock=self.clock)
-        self.outbox = Outbox(size=size, pace=self.pace, users=users, shape=Shape(), clock=self.clock)
+        self.outbox = Outbox(size=size, budget=self.pace, users=users, factory=Shape(), clock=self.clock)
 
     def put(self, *titles: str, level: int = logging.INFO, **more) -> None:
         self.outbox.take(deque(self.record(title, level, more) for title in titles))
@@ -573,10 +573,10 @@ def test_only_identifies():
 def test_failed_aliases():
     """Aliases that could not be registered are said, and tried again with the next record."""
     desk = Desk()
-    desk.outbox.tell(Identity("u", {}, ("b",)))
+    desk.outbox.identify(Identity("u", {}, ("b",)))
     assert desk.send(ApiResponse(Verdict.ACCEPTED, failed_aliases=("b",))) == "identify u"
     assert "aliases" in desk.outbox.notices()[0]
-    desk.outbox.tell(Identity("u", {}, ("b",)))
+    desk.outbox.identify(Identity("u", {}, ("b",)))
     assert desk.send() == "identify u"
 
 
@@ -584,7 +584,7 @@ def test_identifies_are_bounded():
     """Users who cannot be made known do not pile up."""
     desk = Desk(size=3)
     for n in range(10):
-        desk.outbox.tell(person(str(n)))
+        desk.outbox.identify(person(str(n)))
     assert [desk.send() for _ in range(3)] == ["identify 7", "identify 8", "identify 9"]
     assert desk.wait() == NEVER
 
@@ -595,7 +595,7 @@ def test_closed():
     desk.outbox.next()
     desk.outbox.give_up("shutdown")
     desk.put("a")
-    desk.outbox.tell(person())
+    desk.outbox.identify(person())
     desk.outbox.refuse()
     stats = desk.outbox.stats()
     assert (stats.accepted, stats.dropped) == (2, {"shutdown": 2})
@@ -645,7 +645,7 @@ class Delivery(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way is None)
     @rule()
     def start(self) -> None:
-        alerts = self.desk.outbox._waiting.events() - self.desk.outbox._waiting.events(below=40)
+        alerts = self.desk.outbox._backlog.events() - self.desk.outbox._backlog.events(below=40)
         step = self.desk.outbox.next()
         if isinstance(step, ApiRequest):
             now = self.desk.clock.now
@@ -654,7 +654,7 @@ class Delivery(RuleBasedStateMachine):
             assert len(self.starts) <= 10
             if step.key is not None:
                 assert self.bodies.setdefault(step.key, step.body) == step.body
-            level = self.desk.outbox._under_way.level
+            level = self.desk.outbox._deliveries._under_way.priority
             if level < 40:
                 assert len(self.starts) <= 9
                 assert not alerts
@@ -681,7 +681,7 @@ class Delivery(RuleBasedStateMachine):
         assert stats.accepted == self.put.total() == stats.delivered + stats.pending + sum(stats.dropped.values())
         assert stats.delivered == self.delivered.total()
         assert stats.dropped.get("rejected", 0) == self.rejected.total()
-        assert self.desk.outbox._held <= self.SIZE + 1
+        assert self.desk.outbox.held <= self.SIZE + 1
 
     def teardown(self) -> None:
         """In the end each name has been delivered, rejected or dropped as often as it was logged."""

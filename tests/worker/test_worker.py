@@ -197,7 +197,7 @@ def test_slow_server_does_not_slow_the_call(server, handler, logger):
     assert asyncio.run(main()) < 2
     stats = made.stats
     assert (stats.accepted, stats.pending, stats.dropped) == (2_000, 2_000, {})
-    assert made._listener._outbox._held <= 100
+    assert made._listener._outbox.held <= 100
 
 
 @pytest.mark.parametrize("dripping", ["body", "headers"])
