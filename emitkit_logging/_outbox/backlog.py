@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
+from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
@@ -129,14 +130,27 @@ class Backlog:
         self._singles: PriorityQueue[CapturedRecord] = PriorityQueue()
         # events that never fold: they have an idempotency key of their own, or wait for an answer
         self._unfoldable: PriorityQueue[Event] = PriorityQueue()
-        self._folds: dict[Any, Fold] = {}
+        self._folds: dict[FoldKey, Fold] = {}
         self._digests: dict[tuple[str, bool], Digest] = {}
         self._samples = 0
 
-    def put(self, place: int, captured: CapturedRecord) -> None:
-        """Add a record; its place is greater than all others."""
-        self._observer.came(place, captured)
-        self._singles.put(captured.priority, place, captured)
+    def take(self, queue: deque[CapturedRecord], count: int, newest: int) -> None:
+        """Move records from `queue` to the backlog, the oldest first.
+
+        Args:
+            queue: the records.
+            count: how many are moved.
+            newest: the place before the first of them; it is not less than the places of all that waits.
+        """
+        pop, came, lanes = queue.popleft, self._observer.came, self._singles.lanes
+        for place in range(newest + 1, newest + count + 1):
+            captured = pop()
+            came(place, captured)
+            priority = captured.priority
+            lane = lanes.get(priority)
+            if lane is None:
+                lane = lanes[priority] = deque()
+            lane.append((place, captured))
 
     # What waits
 
@@ -206,7 +220,8 @@ class Backlog:
             could not be made events. Of these, a record that only identifies and one without an event wait no more.
         """
         examined: list[Examined] = []
-        lanes, folds, key_of, observer = self._singles.lanes, self._folds, self._factory.fold_key, self._observer
+        lanes, folds, key_of, joined = self._singles.lanes, self._folds, self._factory.fold_key, self._observer.joined
+        changed: dict[FoldKey, Fold] = {}
         for priority in sorted(priority for priority in lanes if priority < below):
             lane = lanes[priority]
             number = int(min(len(lane), most))
@@ -224,10 +239,12 @@ class Backlog:
                 if fold is None:
                     fold = folds[key] = Fold(key, place)
                 self._samples += fold.add(captured, captured.user_id)
-                observer.joined(place, fold.place)
-                observer.changed(fold)
+                joined(place, fold.place)
+                changed[key] = fold
             if not lane:
                 del lanes[priority]
+        for fold in changed.values():
+            self._observer.changed(fold)
         return examined
 
     def _fold_event(self, priority: int, place: int, captured: CapturedRecord, examined: list[Examined]) -> None:

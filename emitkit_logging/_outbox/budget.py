@@ -272,16 +272,17 @@ class _Window:
         return state
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        if self._fixed is None:
-            self._limit = max(1, _read(state, "limit", self._limit))
+        limit = _read(state, "limit", 0)
+        if self._fixed is None and limit > 0:
+            self._limit = limit
         starts: list[Any] = _read(state, "starts", [])
         self._starts = deque(start for start in starts if isinstance(start, int | float))
         self._starts_since_silence = _read(state, "starts_since_silence", 0)
         self._full_answers = _read(state, "full_answers", 0)
         self._last_start = _read(state, "last_start", -math.inf)
         quota: dict[str, Any] = _read(state, "quota", {})
-        limit = _read(quota, "limit", 0)
-        self.quota = Quota(limit, _read(quota, "remaining", 0), 0.0) if limit > 0 else None
+        quota_limit = _read(quota, "limit", 0)
+        self.quota = Quota(quota_limit, _read(quota, "remaining", 0), 0.0) if quota_limit > 0 else None
         self._quota_ends_at = _read(quota, "ends_at", 0.0)
 
 

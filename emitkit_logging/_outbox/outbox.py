@@ -95,10 +95,9 @@ class Outbox:
             for _ in range(arrived):
                 queue.popleft()
             return
-        pop, put, newest = queue.popleft, self._backlog.put, self._places.newest
+        newest = self._places.newest
         self._places.newest += arrived
-        for place in range(newest + 1, newest + arrived + 1):
-            put(place, pop())
+        self._backlog.take(queue, arrived, newest)
         if self.held > self._size:
             self._shrink(self._size - self._deliveries.events, arrived)
 

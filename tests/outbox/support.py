@@ -77,7 +77,11 @@ class Harness:
     """An outbox with all that it needs."""
 
     def __init__(
-        self, size: int = 100, rate_limit: int | None = 0, observer: BacklogObserver = NOBODY, clock: Clock | None = None
+        self,
+        size: int = 100,
+        rate_limit: int | None = 0,
+        observer: BacklogObserver = NOBODY,
+        clock: Clock | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.budget = RateBudget(rate_limit=rate_limit, alert_reserve=0.1, clock=self.clock)

@@ -77,7 +77,7 @@ def test_untrusted_records_have_digests_of_their_own():
 
 
 def test_requests_are_spread_once_the_budget_is_scarce():
-    """After a window was used up requests that are no alerts are spread over the next, so that alerts find some left."""
+    """After a window was used up, requests that are no alerts are spread over the next, and alerts find some left."""
     harness = spent()
     harness.put(*(f"n{number}" for number in range(8)))
     harness.clock.now += harness.wait()
