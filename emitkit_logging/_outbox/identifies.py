@@ -46,6 +46,7 @@ class _User:
     retry_aliases_at: float = 0.0
 
     def add(self, identity: Identity) -> None:
+        """Add what a record says; an older record does not overwrite what a newer one says."""
         for key, value in identity.properties.items():
             is_newer = identity.created >= self.property_times.get(key, 0.0)
             if is_newer and (key in self.properties or len(self.properties) < MOST_PROPERTIES):

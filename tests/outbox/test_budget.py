@@ -292,7 +292,7 @@ def test_resume(clock, answers):
 
 
 def test_resume_with_another_limit(clock):
-    """A limit that is an option of a process is not handed over; what the server said is, but the option wins."""
+    """A limit that is an option of a process is not handed over; a limit from the server is, but the option wins."""
     mine = make(clock, 10)
     assert "limit" not in mine.state()
     learned = make(clock)

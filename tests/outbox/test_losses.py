@@ -81,7 +81,7 @@ def test_notices_once_a_minute():
 
 
 def test_stopped():
-    """That nothing can be sent is said once, and again when it happens after a success."""
+    """The warning that nothing can be sent comes once, and again when that happens after a success."""
     notices = Notices(Clock())
     notices.stopped("a")
     notices.stopped("b")
