@@ -1,4 +1,4 @@
-"""A flood against a server that takes ten requests in two seconds: when alerts arrive, and what it costs."""
+"""A flood against a server that allows ten requests in two seconds: when alerts arrive, and what it costs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from benchmarks import sink
 from emitkit_logging import EmitKitFormatter, EmitKitHandler
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Verdict
+from emitkit_logging._assembly import Formatting
 from emitkit_logging._context.capture import capture
+from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._outbox.budget import RateBudget
-from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.outbox import Outbox
-from emitkit_logging.handler import _Shape
 
 RECORDS = 1_000_000
 THREADS = 4
@@ -41,7 +41,7 @@ def resident() -> float:
 
 
 def flood(logger: logging.Logger, thread: int, logged: dict[str, float]) -> None:
-    """Log a thread's share: names in turn, and now and then an alert."""
+    """Log the share of one thread: names in turn, and in between a few alerts."""
     share = RECORDS // THREADS
     for number in range(share):
         logger.info("x", extra={"event": f"name_{(number + thread) % NAMES}", "number": number})
@@ -52,7 +52,11 @@ def flood(logger: logging.Logger, thread: int, logged: dict[str, float]) -> None
 
 
 def storm() -> dict[str, float]:
-    """Flood a server on loopback from four threads; return the latest alert, the most memory, and the refused."""
+    """Flood a server on loopback from four threads.
+
+    Returns:
+        The longest delay of an alert in seconds, the growth of memory in MB, and the number of refused requests.
+    """
     command = [sys.executable, "-m", "emitkit_logging.inbox", "--port", "0", "--rate-limit", "10", "--window", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as inbox:
         assert inbox.stdout is not None
@@ -90,30 +94,29 @@ def storm() -> dict[str, float]:
 
 
 def drain() -> float:
-    """Return records a second that the outbox folds while nothing can be sent."""
+    """Return how many records a second the outbox folds while nothing can be sent."""
     formatter, clock = EmitKitFormatter(), time.monotonic
     handler = EmitKitHandler(enabled=False)
     outbox = Outbox(
         size=10_000,
-        pace=RateBudget(rate_limit=1, alert_reserve=0.0, clock=clock),
-        users=KnownUsers(ttl=3_600.0, size=100, clock=clock),
-        shape=_Shape(handler),
+        budget=RateBudget(rate_limit=1, alert_reserve=0.0, clock=clock),
+        factory=Formatting(EmitKitFormatter()),
         clock=clock,
     )
     logger = logging.getLogger("benchmark.scarcity")
 
-    def taken(number: int) -> dict[str, Any]:
+    def captured(number: int) -> CapturedRecord:
         extra = {"event": f"name_{number % NAMES}", "number": number}
         record = logger.makeRecord("app", logging.INFO, __file__, 1, "x", (), None, "drain", extra)
         return capture(record, formatter.json_converter)
 
-    outbox.take(deque([taken(0)]))
+    outbox.take(deque([captured(0)]))
     assert isinstance(outbox.next(), ApiRequest)
     outbox.settle(ApiResponse(Verdict.ACCEPTED))
     outbox.next()
     rates = []
     for _ in range(5):
-        queue = deque(taken(number) for number in range(DRAINED))
+        queue = deque(captured(number) for number in range(DRAINED))
         began = time.perf_counter()
         while queue:
             outbox.take(queue, 1_000)

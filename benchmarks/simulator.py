@@ -1,6 +1,6 @@
-"""A day of traffic in virtual time: the real decisions against three servers, beside a plain queue.
+"""A day of traffic in virtual time: the outbox against three servers, beside a plain queue.
 
-`python -m benchmarks.simulator` prints, per server and level, how long records waited and in what form they arrived;
+`python -m benchmarks.simulator` prints for each server and level how long records waited and in what form they arrived;
 `--svg FILE` draws the same.
 """
 
@@ -20,7 +20,9 @@ from typing import Any
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Quota, Verdict, unanswered
-from emitkit_logging._events.event import Event, FoldKey
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.event import Event
+from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.outbox import Outbox
@@ -104,28 +106,37 @@ class Server:
         return ApiResponse(Verdict.ACCEPTED, quota=quota)
 
 
-class Shape:
-    """The smallest events: a channel for each level."""
+class Factory:
+    """Makes the smallest events: a channel for each level."""
 
-    def event(self, captured: dict[str, Any]) -> Event:
-        """Return a record's event."""
-        key = self.key(captured)
-        metadata = {"event": captured["name"], "at": captured["created"]}
-        return Event(key.channel, captured["name"], metadata=metadata, level=key.level, kind=key.kind)
+    def event(self, captured: CapturedRecord) -> Event:
+        """Return the event of a record."""
+        key = self.fold_key(captured)
+        name = captured.attributes["name"]
+        metadata = {"event": name, "at": captured.created}
+        return Event(key.channel, name, metadata=metadata, level=key.level, kind=key.kind)
 
-    def key(self, captured: dict[str, Any]) -> FoldKey:
+    def fold_key(self, captured: CapturedRecord) -> FoldKey:
         """Return what a record folds by."""
-        level = captured["levelno"]
-        return FoldKey("alerts" if level >= logging.ERROR else "general", level, (captured["name"],))
+        level = captured.level
+        return FoldKey("alerts" if level >= logging.ERROR else "general", level, (captured.attributes["name"],))
 
-    def own(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Any]) -> Event:
-        """Return an event that stands for no single record."""
+    def summary(self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Any]) -> Event:
+        """Return an event that is not made of a single record."""
         return Event(channel or "alerts", title, description, metadata=metadata, level=level)
 
 
 @dataclass
 class Result:
-    """What became of a day: per level the delays in seconds, and the forms; requests, those refused, and those lost."""
+    """What became of a day's records.
+
+    Attributes:
+        delays: for each level how long each record waited, in seconds.
+        forms: for each level how many records arrived one by one, folded or digested.
+        requests: requests sent.
+        refused: those of them that the rate limit refused.
+        waiting: records that had not arrived a day later.
+    """
 
     delays: dict[int, list[float]] = field(default_factory=lambda: {level: [] for level in LEVELS})
     forms: dict[int, Counter[str]] = field(default_factory=lambda: {level: Counter() for level in LEVELS})
@@ -134,8 +145,8 @@ class Result:
     waiting: int = 0
 
 
-class Watch:
-    """Matches what arrives with what was logged: per name, first in is first out."""
+class Account:
+    """Matches what arrives with what was logged: for each name, first in is first out."""
 
     def __init__(self, result: Result) -> None:
         self._result = result
@@ -162,19 +173,20 @@ class Watch:
 
 
 def ours(kind: str, arrivals: list[Arrival]) -> Result:
-    """Run the real decisions through the day."""
+    """Send the day's records through the outbox."""
     clock, result = Clock(), Result()
-    pace = RateBudget(rate_limit=None, alert_reserve=0.1, clock=clock)
+    budget = RateBudget(rate_limit=None, alert_reserve=0.1, clock=clock)
     users = KnownUsers(ttl=3_600.0, size=100, clock=clock)
-    outbox = Outbox(size=10_000, pace=pace, users=users, shape=Shape(), clock=clock)
-    server, watch = Server(kind, clock), Watch(result)
+    outbox = Outbox(size=10_000, budget=budget, users=users, factory=Factory(), clock=clock)
+    server, account = Server(kind, clock), Account(result)
     coming = iter(arrivals)
     following = next(coming, None)
     while following is not None or not outbox.is_empty:
-        queue: deque[dict[str, Any]] = deque()
+        queue: deque[CapturedRecord] = deque()
         while following is not None and following[0] <= clock.now:
-            watch.logged(following)
-            queue.append({"created": following[0], "levelno": following[1], "name": following[2]})
+            account.logged(following)
+            created, level, name = following
+            queue.append(CapturedRecord({"created": created, "levelno": level, "name": name}))
             following = next(coming, None)
         outbox.take(queue)
         step = outbox.next()
@@ -185,7 +197,7 @@ def ours(kind: str, arrivals: list[Arrival]) -> Result:
             result.requests += 1
             result.refused += answer.verdict in (Verdict.LIMITED, Verdict.AMBIGUOUS_401)
             if answer.verdict is Verdict.ACCEPTED:
-                watch.arrived(json.loads(step.body), clock.now)
+                account.arrived(json.loads(step.body), clock.now)
         else:
             clock.now = min(clock.now + max(step, 0.001), following[0] if following is not None else DAY * 30)
     stats = outbox.stats()
@@ -194,7 +206,7 @@ def ours(kind: str, arrivals: list[Arrival]) -> Result:
 
 
 def plain_queue(kind: str, arrivals: list[Arrival]) -> Result:
-    """Run the day through a queue, first in and first out, that sends again after a second when it is refused."""
+    """Send the day's records through a first-in-first-out queue that tries again after a second when it is refused."""
     clock, result = Clock(), Result()
     server = Server(kind, clock)
     for at, level, _ in arrivals:
@@ -242,7 +254,7 @@ def picture(results: dict[str, tuple[Result, Result]]) -> str:
                 width = max(2.0, 90 * _decades(seconds))
                 bars.append(f'<rect x="190" y="{y}" width="{width:.0f}" height="12" fill="{colour}"/>')
                 bars.append(f'<text x="10" y="{y + 10}">{name}, {who}</text>')
-                bars.append(f'<text x="{196 + width:.0f}" y="{y + 10}">{_spelled(seconds)}</text>')
+                bars.append(f'<text x="{196 + width:.0f}" y="{y + 10}">{_duration(seconds)}</text>')
                 y += 15
         y += 24
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="{y}" font-family="sans-serif" font-size="11">'
@@ -255,7 +267,7 @@ def _decades(seconds: float) -> float:
     return sum(1 for _ in steps) / 24.16
 
 
-def _spelled(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     for unit, size in (("h", 3_600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -98,7 +98,7 @@ def recovery(url: str, directory: Path) -> tuple[float, float]:
     logger = logging.getLogger("benchmark.spool.left")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    listener = dead._listener
+    listener = dead._worker
     assert listener is not None
     listener.is_started = True  # as if the process had been killed before its thread came to anything
     logger.handlers[:] = [dead]

@@ -85,9 +85,9 @@ def make_worker(settings: Settings, formatting: Formatting) -> Worker:
         users = KnownUsers(ttl=settings.alias_ttl, size=settings.alias_cache_size, clock=monotonic)
         return Outbox(
             size=settings.queue_size,
-            pace=budget,
+            budget=budget,
             users=users,
-            shape=formatting,
+            factory=formatting,
             clock=monotonic,
             observer=observer,
         )

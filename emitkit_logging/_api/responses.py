@@ -1,6 +1,6 @@
-"""Answers: what a server's response means for the request and for those after it.
+"""What the server's response means for the request, and for the requests after it.
 
-Pure: the table of *Errors* and the observations of the API contract, read once, here.
+Pure. The rules are the table *Errors* and the observations of the API contract.
 """
 
 from __future__ import annotations
@@ -13,33 +13,42 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LONGEST_RETRY_AFTER = 300.0
-"""Seconds: a server that asks for more is asked again after this (`Retry-After: 99999`)."""
+"""Seconds that a server can make a request wait at most: a `Retry-After: 99999` is shortened to this."""
 
 LONGEST_WINDOW = 3_600.0
-"""Seconds a rate-limit window may plausibly last."""
+"""Seconds that a rate-limit window can plausibly last. Headers that say more are ignored."""
 
 
 class Verdict(enum.Enum):
-    """What became of a request."""
+    """What a response means."""
 
     ACCEPTED = "accepted"
+    """201 for an event or 200 for an identify request, with `"success": true`."""
     INVALID = "invalid"
-    """400: wrong, and wrong again if sent again."""
+    """400: the request is wrong, and would be refused again."""
     TOO_LARGE = "too large"
+    """413: a smaller request may be accepted."""
     CONFLICT = "conflict"
-    """409: its idempotency key is still in work."""
+    """409: the first request with this idempotency key is still being processed."""
     LIMITED = "rate limited"
+    """429: the rate limit is used up."""
     AMBIGUOUS_401 = "unauthorized, or rate limited"
-    """401 without `code`: what the open-source server answers over its limit, and to a wrong key."""
+    """401 without `code`: the open-source server answers so to a wrong key, and when its rate limit is used up."""
     REFUSED = "refused"
     """The key or the address is wrong: no request can succeed."""
     FAILED = "failed"
-    """The server or the way to it: the same request later."""
+    """The server or the connection failed: the same request may succeed later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The rate-limit headers of one response: requests, and seconds until the window ends by the server's clock."""
+    """The rate-limit headers of one response.
+
+    Attributes:
+        limit: requests in a window.
+        remaining: requests that are left in it.
+        reset_in: seconds until the window ends, by the server's clock.
+    """
 
     limit: int
     remaining: int
@@ -48,7 +57,13 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What came back: headers by lower-case name, the body's first bytes."""
+    """An HTTP response.
+
+    Attributes:
+        status: the status code.
+        headers: the headers, by lower-case name.
+        body: the first bytes of the body.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -57,15 +72,16 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A response, read.
+    """What a response means, and what it says.
 
     Attributes:
         verdict: what it means.
-        detail: for people: the server's own words, shortened.
-        retry_after: seconds the server asked to wait, clamped, or `None`.
-        quota: its rate-limit headers, or `None` where they are absent or make no sense.
-        failed_aliases: aliases that an identify could not register.
-        is_event_at_fault: whether the failure may be this request's alone (a 500, not a 503 or a broken connection).
+        detail: the server's explanation for people, shortened.
+        retry_after: seconds that the server asked to wait, at most `LONGEST_RETRY_AFTER`, or `None`.
+        quota: the rate-limit headers, or `None` where they are absent or contradict themselves.
+        failed_aliases: aliases that an identify request could not register.
+        is_event_at_fault: whether the request itself may cause the failure: true for a 500, false for a 503 or a broken
+            connection.
     """
 
     verdict: Verdict
@@ -77,11 +93,11 @@ class ApiResponse:
 
 
 def read(response: HttpResponse, *, success: int) -> ApiResponse:
-    """Read a response.
+    """Return what a response means.
 
     Args:
-        response: what came back.
-        success: the one status that can be a success: 201 for an event, 200 for an identify.
+        response: the HTTP response.
+        success: the only status that can be a success: 201 for an event, 200 for an identify request.
     """
     body = json_object(response.body)
     status = response.status
@@ -96,13 +112,17 @@ def read(response: HttpResponse, *, success: int) -> ApiResponse:
 
 
 def unanswered(reason: str) -> ApiResponse:
-    """Return the answer that stands for none: a timeout or a broken connection."""
+    """Return the answer for a request without a response.
+
+    Args:
+        reason: what happened, for people: a timeout or a broken connection.
+    """
     return ApiResponse(Verdict.FAILED, reason)
 
 
 def _verdict(status: int, body: Mapping[str, Any]) -> Verdict:
     if status < 300 or status >= 500 or status == 408:
-        return Verdict.FAILED  # a 2xx that is not EmitKit's JSON comes from something in between
+        return Verdict.FAILED  # a 2xx without EmitKit's JSON comes from a proxy
     if status == 401:
         return Verdict.REFUSED if isinstance(body.get("code"), str) else Verdict.AMBIGUOUS_401
     return _BY_STATUS.get(status, Verdict.REFUSED)
@@ -117,7 +137,7 @@ _BY_STATUS = {
 
 
 def json_object(body: bytes) -> Mapping[str, Any]:
-    """Return the JSON object that a body is; an empty one when it is something else."""
+    """Return the JSON object in a body, or an empty one where the body is anything else."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -134,18 +154,18 @@ def _failed_aliases(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _detail(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> str:
-    said = [f"HTTP {status}"]
+    parts = [f"HTTP {status}"]
     if 300 <= status < 400:
-        said.append(f"redirects to {headers.get('location', 'nowhere')}")
-    said += [str(body[key]) for key in ("code", "error", "message") if isinstance(body.get(key), str)]
+        parts.append(f"redirects to {headers.get('location', 'nowhere')}")
+    parts += [str(body[key]) for key in ("code", "error", "message") if isinstance(body.get(key), str)]
     details = body.get("details")
     if isinstance(details, list):
         for entry in details[:5]:
             if isinstance(entry, dict):
                 path = entry.get("path")
                 where = ".".join(map(str, path)) if isinstance(path, list) else str(path or "")
-                said.append(f"{where}: {entry.get('message', '')}")
-    line = "; ".join(dict.fromkeys(said))
+                parts.append(f"{where}: {entry.get('message', '')}")
+    line = "; ".join(dict.fromkeys(parts))
     return "".join(char if char.isprintable() else " " for char in line)[:500]
 
 
@@ -154,7 +174,7 @@ def _quota(headers: Mapping[str, str]) -> Quota | None:
         limit = int(headers["x-ratelimit-limit"])
         remaining = int(headers["x-ratelimit-remaining"])
         reset = float(headers["x-ratelimit-reset"])
-        # the reset is the server's time: only its own Date says how far away that is (API contract)
+        # the reset is a time of the server's clock, whose present time is in `Date` (API contract)
         reset_in = reset - email.utils.parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, ValueError, TypeError, OverflowError):
         return None

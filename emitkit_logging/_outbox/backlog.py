@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
+from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
@@ -72,46 +73,50 @@ class Popped(NamedTuple):
 
 
 class PriorityQueue(Generic[_Item]):
-    """Items with their places: the highest priority first, within a priority the oldest."""
+    """Items with their places: the highest priority first, within a priority the oldest.
+
+    Attributes:
+        by_priority: the items of each priority, the oldest first; no deque in it is empty.
+    """
 
     def __init__(self) -> None:
-        self.lanes: dict[int, deque[tuple[int, _Item]]] = {}
+        self.by_priority: dict[int, deque[tuple[int, _Item]]] = {}
 
     def put(self, priority: int, place: int, item: _Item) -> None:
         """Add an item; its place is behind all that are here."""
-        lane = self.lanes.get(priority)
-        if lane is None:
-            lane = self.lanes[priority] = deque()
-        lane.append((place, item))
+        items = self.by_priority.get(priority)
+        if items is None:
+            items = self.by_priority[priority] = deque()
+        items.append((place, item))
 
     def count(self, below: float = math.inf) -> int:
         """Count the items of priorities less than `below`."""
         # counted at each call: an interrupt (a signal handler that raises) cannot make it wrong
         if below == math.inf:
-            return sum(map(len, self.lanes.values()))
-        return sum([len(lane) for priority, lane in self.lanes.items() if priority < below])
+            return sum(map(len, self.by_priority.values()))
+        return sum([len(items) for priority, items in self.by_priority.items() if priority < below])
 
     def rank(self) -> tuple[float, float] | None:
         """Return the rank of the first item, or `None` when there is none."""
-        priority = max(self.lanes, default=None)
-        return None if priority is None else (-priority, self.lanes[priority][0][0])
+        priority = max(self.by_priority, default=None)
+        return None if priority is None else (-priority, self.by_priority[priority][0][0])
 
     def is_after(self, place: float) -> bool:
         """Whether all items came in after `place`."""
-        return all(lane[0][0] > place for lane in self.lanes.values())
+        return all(items[0][0] > place for items in self.by_priority.values())
 
     def pop(self, priority: int) -> tuple[int, _Item]:
         """Take out the oldest item of a priority, and return its place and it."""
-        lane = self.lanes[priority]
-        first = lane.popleft()
-        if not lane:
-            del self.lanes[priority]
+        items = self.by_priority[priority]
+        first = items.popleft()
+        if not items:
+            del self.by_priority[priority]
         return first
 
     def expire(self, oldest: float) -> Iterator[tuple[int, int]]:
         """Take out what was logged before `oldest`, in epoch seconds, and yield priority and place of each item."""
-        for priority in list(self.lanes):
-            while priority in self.lanes and self.lanes[priority][0][1].created < oldest:
+        for priority in list(self.by_priority):
+            while priority in self.by_priority and self.by_priority[priority][0][1].created < oldest:
                 yield priority, self.pop(priority)[0]
 
 
@@ -129,14 +134,27 @@ class Backlog:
         self._singles: PriorityQueue[CapturedRecord] = PriorityQueue()
         # events that never fold: they have an idempotency key of their own, or wait for an answer
         self._unfoldable: PriorityQueue[Event] = PriorityQueue()
-        self._folds: dict[Any, Fold] = {}
+        self._folds: dict[FoldKey, Fold] = {}
         self._digests: dict[tuple[str, bool], Digest] = {}
         self._samples = 0
 
-    def put(self, place: int, captured: CapturedRecord) -> None:
-        """Add a record; its place is greater than all others."""
-        self._observer.came(place, captured)
-        self._singles.put(captured.priority, place, captured)
+    def take(self, queue: deque[CapturedRecord], count: int, newest: int) -> None:
+        """Move records from `queue` to the backlog, the oldest first.
+
+        Args:
+            queue: the records.
+            count: how many are moved.
+            newest: the place before the first of them; it is not less than the places of all that waits.
+        """
+        pop, came, by_priority = queue.popleft, self._observer.came, self._singles.by_priority
+        for place in range(newest + 1, newest + count + 1):
+            captured = pop()
+            came(place, captured)
+            priority = captured.priority
+            items = by_priority.get(priority)
+            if items is None:
+                items = by_priority[priority] = deque()
+            items.append((place, captured))
 
     # What waits
 
@@ -206,13 +224,19 @@ class Backlog:
             could not be made events. Of these, a record that only identifies and one without an event wait no more.
         """
         examined: list[Examined] = []
-        lanes, folds, key_of, observer = self._singles.lanes, self._folds, self._factory.fold_key, self._observer
-        for priority in sorted(priority for priority in lanes if priority < below):
-            lane = lanes[priority]
-            number = int(min(len(lane), most))
+        by_priority, folds, key_of, joined = (
+            self._singles.by_priority,
+            self._folds,
+            self._factory.fold_key,
+            self._observer.joined,
+        )
+        changed: dict[FoldKey, Fold] = {}
+        for priority in sorted(priority for priority in by_priority if priority < below):
+            items = by_priority[priority]
+            number = int(min(len(items), most))
             most -= number
             for _ in range(number):
-                place, captured = lane.popleft()
+                place, captured = items.popleft()
                 try:
                     key = key_of(captured)
                 except Exception:  # from a formatter of the application's own; making the event raises it again
@@ -224,10 +248,12 @@ class Backlog:
                 if fold is None:
                     fold = folds[key] = Fold(key, place)
                 self._samples += fold.add(captured, captured.user_id)
-                observer.joined(place, fold.place)
-                observer.changed(fold)
-            if not lane:
-                del lanes[priority]
+                joined(place, fold.place)
+                changed[key] = fold
+            if not items:
+                del by_priority[priority]
+        for fold in changed.values():
+            self._observer.changed(fold)
         return examined
 
     def _fold_event(self, priority: int, place: int, captured: CapturedRecord, examined: list[Examined]) -> None:
@@ -283,7 +309,7 @@ class Backlog:
             What `fold` returns, and how many log records were dropped of each priority.
         """
         examined: list[Examined] = []
-        while self.held > size and self._singles.lanes:
+        while self.held > size and self._singles.by_priority:
             examined += self.fold(most=most)
         if self.held <= size:
             return examined, Counter()
@@ -306,14 +332,14 @@ class Backlog:
 
     def _drop_least(self) -> tuple[int, int]:
         queues: tuple[PriorityQueue[Any], ...] = (self._singles, self._unfoldable)
-        priority = min((priority for queue in queues for priority in queue.lanes), default=math.inf)
+        priority = min((priority for queue in queues for priority in queue.by_priority), default=math.inf)
         joined = min(self._joined(), key=_least_first, default=None)
         if joined is not None and joined.priority < priority:
             self._remove(joined)
             priority, place, records = joined.priority, joined.place, joined.count
         else:
-            least = [queue for queue in queues if priority in queue.lanes]
-            queue = min(least, key=lambda queue: queue.lanes[int(priority)][0][0])
+            least = [queue for queue in queues if priority in queue.by_priority]
+            queue = min(least, key=lambda queue: queue.by_priority[int(priority)][0][0])
             place, records = queue.pop(int(priority))[0], 1
         self._observer.ended(place, "overflow")
         return int(priority), records
@@ -347,8 +373,8 @@ class Backlog:
 
     def clear(self) -> None:
         """Forget all that waits."""
-        self._singles.lanes.clear()
-        self._unfoldable.lanes.clear()
+        self._singles.by_priority.clear()
+        self._unfoldable.by_priority.clear()
         self._folds.clear()
         self._digests.clear()
         self._samples = 0

@@ -156,7 +156,7 @@ class _Window:
         alert_reserve: see `RateBudget`.
 
     Attributes:
-        quota: what the last true headers said, without what was started since, or `None`.
+        quota: the last true headers, less the requests started since, or `None`.
     """
 
     def __init__(self, rate_limit: float | None, alert_reserve: float) -> None:
@@ -171,9 +171,11 @@ class _Window:
         self.quota: Quota | None = None
 
     def capacity(self, *, with_reserve: bool) -> int:
+        """Return how many requests a whole window has."""
         return self._limit - self._reserved(self._limit, with_reserve=with_reserve)
 
     def available(self, now: float, *, with_reserve: bool) -> float:
+        """Return how many requests may start now."""
         counts: list[float] = []
         if self.quota is not None and now < self._quota_ends_at:
             counts.append(self._quota_left(self.quota, with_reserve=with_reserve))
@@ -188,6 +190,7 @@ class _Window:
         return min(counts)
 
     def wait(self, now: float, *, with_reserve: bool) -> float:
+        """Return the seconds until a request may start."""
         if self.available(now, with_reserve=with_reserve) >= 1:
             return 0.0
         waits = [0.0]
@@ -217,6 +220,7 @@ class _Window:
         return self._last_start + length / (max(count, 0) + 1) - now  # one more, so that the last one is within it
 
     def started(self, now: float) -> None:
+        """Count a request that starts now."""
         if self._is_silent(now):
             self._starts_since_silence = 0
         self._starts_since_silence += 1
@@ -230,6 +234,7 @@ class _Window:
             self.quota = Quota(self.quota.limit, max(0, remaining - 1), 0.0)
 
     def update_quota(self, quota: Quota, now: float) -> None:
+        """Take rate-limit headers into account, if they are true."""
         self._full_answers = self._full_answers + 1 if quota.remaining >= quota.limit else 0
         if self._fixed is None:
             self._limit = quota.limit
@@ -254,6 +259,7 @@ class _Window:
         return now - self._last_start > WINDOW - _CLOCK_TOLERANCE
 
     def state(self) -> dict[str, Any]:
+        """See `RateBudget.state`."""
         state: dict[str, Any] = {
             "starts": list(self._starts),
             "starts_since_silence": self._starts_since_silence,
@@ -272,16 +278,18 @@ class _Window:
         return state
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        if self._fixed is None:
-            self._limit = max(1, _read(state, "limit", self._limit))
+        """See `RateBudget.resume`."""
+        limit = _read(state, "limit", 0)
+        if self._fixed is None and limit > 0:
+            self._limit = limit
         starts: list[Any] = _read(state, "starts", [])
         self._starts = deque(start for start in starts if isinstance(start, int | float))
         self._starts_since_silence = _read(state, "starts_since_silence", 0)
         self._full_answers = _read(state, "full_answers", 0)
         self._last_start = _read(state, "last_start", -math.inf)
         quota: dict[str, Any] = _read(state, "quota", {})
-        limit = _read(quota, "limit", 0)
-        self.quota = Quota(limit, _read(quota, "remaining", 0), 0.0) if limit > 0 else None
+        quota_limit = _read(quota, "limit", 0)
+        self.quota = Quota(quota_limit, _read(quota, "remaining", 0), 0.0) if quota_limit > 0 else None
         self._quota_ends_at = _read(quota, "ends_at", 0.0)
 
 
@@ -304,10 +312,12 @@ class _Pause:
         self._has_succeeded = False
 
     def end(self) -> None:
+        """Let requests start."""
         self.until = -math.inf
         self.is_guess = False
 
     def answered(self, answer: ApiResponse, now: float) -> None:
+        """Begin or end the pause, as an answer requires."""
         verdict = answer.verdict
         self.end()
         self._failures = self._failures + 1 if verdict is Verdict.FAILED else 0
@@ -348,9 +358,11 @@ class _Pause:
 
     @property
     def is_key_in_doubt(self) -> bool:
+        """See `RateBudget.is_key_in_doubt`."""
         return self._ambiguous_401s > 0 and (not self._has_succeeded or self._ambiguous_401s > _MOST_AMBIGUOUS_401S)
 
     def state(self) -> dict[str, Any]:
+        """See `RateBudget.state`."""
         state: dict[str, Any] = {
             "pause_is_guess": self.is_guess,
             "pause_is_for_limit": self.is_for_limit,
@@ -364,6 +376,7 @@ class _Pause:
         return state
 
     def resume(self, state: Mapping[str, Any]) -> None:
+        """See `RateBudget.resume`."""
         self.until = _read(state, "paused_until", -math.inf)
         self.is_guess = _read(state, "pause_is_guess", False)  # noqa: FBT003 - a default
         self.is_for_limit = _read(state, "pause_is_for_limit", False)  # noqa: FBT003 - a default

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from cachetools import LRUCache, TTLCache
 
-from emitkit_logging._api.contract import MOST_ALIASES
 from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.limits import MOST_ALIASES
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._outbox.backlog import Places
@@ -46,6 +46,7 @@ class _User:
     retry_aliases_at: float = 0.0
 
     def add(self, identity: Identity) -> None:
+        """Add what a record says; an older record does not overwrite what a newer one says."""
         for key, value in identity.properties.items():
             is_newer = identity.created >= self.property_times.get(key, 0.0)
             if is_newer and (key in self.properties or len(self.properties) < MOST_PROPERTIES):

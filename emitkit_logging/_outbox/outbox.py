@@ -95,10 +95,9 @@ class Outbox:
             for _ in range(arrived):
                 queue.popleft()
             return
-        pop, put, newest = queue.popleft, self._backlog.put, self._places.newest
+        newest = self._places.newest
         self._places.newest += arrived
-        for place in range(newest + 1, newest + arrived + 1):
-            put(place, pop())
+        self._backlog.take(queue, arrived, newest)
         if self.held > self._size:
             self._shrink(self._size - self._deliveries.events, arrived)
 
@@ -331,6 +330,10 @@ class Outbox:
         self._budget.retry_now()
         self._deliveries.retry_now()
 
+    def carry_on(self) -> None:
+        """Go on as before `hurry`: the process did not end."""
+        self._budget.closing = False
+
     def give_up(self, reason: str) -> int:
         """Drop all that waits and all that comes in later.
 
@@ -348,10 +351,6 @@ class Outbox:
         return lost
 
     # What waits
-
-    def carry_on(self) -> None:
-        """Go on as before `hurry`: the process did not end."""
-        self._pace.closing = False
 
     @property
     def newest(self) -> int:

@@ -8,12 +8,12 @@ it.
 from __future__ import annotations
 
 import sqlite3
-import time
 from io import FileIO
 from typing import NoReturn
 
 from emitkit_logging._spool import journal
 from emitkit_logging._spool.schema import Database
+from emitkit_logging._worker.clock import monotonic
 
 _FULL_DISK = ("full", "disk I/O")
 
@@ -60,7 +60,7 @@ class Lease:
             return True
 
     def _acquire(self, seconds: float) -> bool:
-        now = time.monotonic()
+        now = monotonic()
         with self._database.transaction() as connection:
             owner, until, epoch = connection.execute("SELECT owner, until, epoch FROM lease").fetchone()
             if owner == self._owner:
@@ -80,7 +80,7 @@ class Lease:
     def _acquire_on_full_disk(self) -> bool:
         """Become the sender without writing so, unless another process is."""
         owner, until = self._database.connection.execute("SELECT owner, until FROM lease").fetchone()
-        if self.is_held or not (owner == self._owner or self._is_free(owner, until, time.monotonic())):
+        if self.is_held or not (owner == self._owner or self._is_free(owner, until, monotonic())):
             return self.is_held
         if self._file_lock is None:
             self._file_lock = journal.locked(self._database.path)
@@ -117,7 +117,7 @@ class Lease:
     def renew(self, seconds: float) -> None:
         """Write into a new database that this process is the sender, if it is."""
         if self.is_held:
-            until = time.monotonic() + seconds
+            until = monotonic() + seconds
             self._database.connection.execute("UPDATE lease SET owner = ?, until = ?", (self._owner, until))
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from emitkit_logging._spool import codec, journal, rows, schema, tables
 from emitkit_logging._spool.lease import Lease, LeaseLost
 from emitkit_logging._spool.reader import JournalReader
 from emitkit_logging._spool.unit import DELIVERED, REJECTED, Findings, Origin, Unit, UnreadableLine, Waiting
+from emitkit_logging._worker.clock import monotonic
 
 _SWEEP = 60.0
 """Seconds between two looks for rows that are no longer needed."""
@@ -243,7 +244,7 @@ class Spool:
             oldest: epoch seconds; what was rejected, and users of whom nothing was sent since, are deleted.
         """
         self._reader.delete_finished()
-        now = time.monotonic()
+        now = monotonic()
         if now < self._swept_at + _SWEEP:
             return
         self._swept_at = now

@@ -21,11 +21,13 @@ from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import Identity
-from emitkit_logging._outbox.folding import Shape
+from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.observer import BacklogObserver, Changes
 from emitkit_logging._outbox.outbox import NEVER, Outbox
 from emitkit_logging._spool import journal
-from emitkit_logging._spool.spool import LeaseLost, Spool, set_aside
+from emitkit_logging._spool.lease import LeaseLost
+from emitkit_logging._spool.schema import set_aside
+from emitkit_logging._spool.spool import Spool
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging.stats import Stats
 
@@ -45,7 +47,7 @@ _WARNING_PAUSE = 60.0
 def open_store(
     path: Path,
     make_outbox: Callable[[BacklogObserver], Outbox],
-    shape: Shape,
+    factory: EventFactory,
     *,
     converter: JsonConverter,
     size: int,
@@ -58,7 +60,7 @@ def open_store(
     Args:
         path: the spool's file; one that is no spool is set aside first.
         make_outbox: returns an empty outbox that reports to the given observer.
-        shape: makes events of records.
+        factory: makes events of records.
         converter: converts values for the journal.
         size: records that may be held in memory.
         spool_size: bytes that may wait in the spool.
@@ -70,7 +72,7 @@ def open_store(
     """
 
     def channel_of(captured: CapturedRecord) -> str:
-        found = shape.fold_key(captured) or shape.event(captured)
+        found = factory.fold_key(captured) or factory.event(captured)
         return "" if found is None else found.channel
 
     def opened() -> Spool:
@@ -173,7 +175,7 @@ class SpoolStore:
         for records, identities in self._spool.read() if most is None else self._spool.read(_RELIEF):
             self._outbox.take(records)
             for identity in identities:
-                self._outbox.tell(identity)
+                self._outbox.identify(identity)
 
     def _take_memory(self) -> None:
         self._has_memory_records = self._has_memory_records or bool(self.queue or self._identities)
@@ -183,7 +185,7 @@ class SpoolStore:
             self._spool.adopt(records)
             self._outbox.take(records)
         while self._identities:
-            self._outbox.tell(self._identities.popleft())
+            self._outbox.identify(self._identities.popleft())
 
     def next(self) -> ApiRequest | float:
         """Return the request to start now, if this process is the sender, or the seconds until it looks again."""
@@ -372,7 +374,7 @@ class SpoolStore:
         return self._now() if self._last is None else self._last
 
     def _now(self) -> Stats:
-        delivered, dropped = self._spool.counts()
+        delivered, dropped = self._spool.counts(self._changes)
         return self._counted(Stats(delivered=delivered, dropped=dropped))
 
     def _counted(self, done: Stats) -> Stats:

@@ -115,7 +115,7 @@ class MemoryStore:
         """Let the outbox take what was accepted, about `most` records of it."""
         self._outbox.take(self.queue, most)
         while self._identities:
-            self._outbox.tell(self._identities.popleft())
+            self._outbox.identify(self._identities.popleft())
 
     def next(self) -> ApiRequest | float:
         """Return the request to start now, or the seconds until there may be one."""

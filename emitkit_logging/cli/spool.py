@@ -20,8 +20,7 @@ from emitkit_logging._events.captured import CapturedRecord, restore
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._outbox.folding import Digest, Fold
-from emitkit_logging._spool import spool
-from emitkit_logging._spool.spool import Row
+from emitkit_logging._spool import listing, spool
 
 PATIENCE = 15.0
 """Seconds to wait for another process that sends: longer than the lease of a stopped process lasts."""
@@ -32,7 +31,7 @@ POLL_INTERVAL = 0.1
 
 def show(path: Path) -> int:
     """Print what waits, by channel and level, and what the server rejected."""
-    rows = list(spool.rows(path))
+    rows = list(listing.rows(path))
     waiting = [row for row in rows if not row.answer and row.kind != "identify"]
     identifies = sum(row.kind == "identify" for row in rows)
     rejected = [row for row in rows if row.answer]
@@ -46,7 +45,7 @@ def show(path: Path) -> int:
     return 0
 
 
-def _summary(waiting: list[Row]) -> list[str]:
+def _summary(waiting: list[listing.Row]) -> list[str]:
     if not waiting:
         return ["nothing waits"]
     oldest = datetime.datetime.fromtimestamp(min(row.since for row in waiting)).astimezone()
@@ -54,7 +53,7 @@ def _summary(waiting: list[Row]) -> list[str]:
     return [f"{_count(records, 'log record')} in {_count(len(waiting), 'event')} since {oldest:%Y-%m-%d %H:%M:%S}"]
 
 
-def _by_channel(waiting: Iterable[Row]) -> list[str]:
+def _by_channel(waiting: Iterable[listing.Row]) -> list[str]:
     """Return a line for each channel and level, the highest level first."""
     totals: dict[tuple[str, int], list[int]] = {}
     for row in waiting:
@@ -74,7 +73,7 @@ def _count(number: int, noun: str) -> str:
 def export(path: Path) -> int:
     """Print the body of each request that waits or was rejected, one JSON object a line."""
     builder = _EventBuilder()
-    for row in spool.rows(path):
+    for row in listing.rows(path):
         body = _body(row, builder)
         if body is not None:
             print(json.dumps(body, ensure_ascii=False))
@@ -94,14 +93,14 @@ class _EventBuilder:
         return self._formatter.event(restore(captured))
 
 
-def _body(row: Row, builder: _EventBuilder) -> Any:
-    """Return the body of a row's request, or `None` when the row cannot be read."""
+def _body(row: listing.Row, builder: _EventBuilder) -> Any:
+    """Return the body of a row's request, or what there is of a row that cannot be read; `None` if it has no event."""
     if row.body is not None:
         return json.loads(row.body)
     if isinstance(row.entry, IdentifyCall):
         return row.entry.body()
     if row.entry is None:
-        return None
+        return {"unreadable": row.data.decode("utf-8", "replace"), "reason": row.answer}
     event = row.entry.event(builder) if isinstance(row.entry, Fold | Digest) else builder.event(row.entry)
     return None if event is None else json.loads(event.encode())
 
@@ -128,7 +127,7 @@ def flush(path: Path, timeout: float) -> int:
 
 
 def _waiting(path: Path) -> int:
-    return sum(not row.answer for row in spool.rows(path))
+    return sum(not row.answer for row in listing.rows(path))
 
 
 def requeue(path: Path) -> int:

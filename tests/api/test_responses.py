@@ -1,4 +1,4 @@
-"""What responses mean."""
+"""What the server's responses mean."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def answer(status: int, body: object = None, success: int = 201, **headers: str)
     ],
 )
 def test_verdict(status, body, verdict):
-    """The table of errors of the API contract."""
+    """Each status means what the API contract's table of errors says; a success needs its JSON, too."""
     assert answer(status, body).verdict is verdict
 
 
 def test_fault():
-    """A 500 may be the event's own fault; a 503, or a proxy's, is not."""
+    """A 500 may be caused by the event itself; a 502, 503 or 504 is not."""
     assert [answer(status).is_event_at_fault for status in (500, 501, 502, 503, 504)] == [
         True,
         True,
@@ -60,7 +60,7 @@ def test_fault():
 
 
 def test_identify():
-    """An identify succeeds with 200 and says which aliases failed."""
+    """An identify request succeeds with 200, and the response says which aliases failed."""
     body = {"success": True, "data": {"aliases": {"failed": [{"alias": "a", "reason": "x"}]}}}
     assert answer(200, body, 200).failed_aliases == ("a",)
     assert answer(200, {"success": True, "data": []}, 200).failed_aliases == ()
@@ -79,7 +79,7 @@ def test_identify():
     ],
 )
 def test_retry_after(headers, seconds):
-    """What the server asks for is clamped, and measured by its own clock."""
+    """`Retry-After` is limited, and a date in it is compared with the server's own clock."""
     assert answer(429, {}, **headers).retry_after == seconds
 
 
@@ -97,14 +97,14 @@ def test_retry_after(headers, seconds):
     ],
 )
 def test_quota(limit, remaining, reset, quota):
-    """Headers are believed where they make sense, by the server's own clock."""
+    """Rate-limit headers count where they are consistent; the reset is compared with the server's own clock."""
     headers = {"x_ratelimit_limit": limit, "x_ratelimit_remaining": remaining, "x_ratelimit_reset": str(reset)}
     assert answer(201, {"success": True}, date=DATE, **headers).quota == quota
     assert answer(201, {"success": True}, **headers).quota is None
 
 
 def test_detail():
-    """The server's own words are kept for people, in one printable line."""
+    """The server's explanation is kept for people, in one printable line of limited length."""
     body = {"error": "bad\x1b[31m", "code": "validation_error", "details": [{"path": ["title"], "message": "short"}]}
     assert answer(400, body).detail == "HTTP 400; validation_error; bad [31m; title: short"
     assert answer(302, b"", location="https://elsewhere/").detail == "HTTP 302; redirects to https://elsewhere/"

@@ -62,7 +62,7 @@ def test_chaos(account, server, handler, path, seed, monkeypatch):
         victim.clear()
     account.before = account.after = lambda: None
     made = handler(spool=path, rate_limit=0)
-    until(lambda: not made._listener.waits(), 60)
+    until(lambda: not made._worker.has_waiting(), 60)
     arrived = account.numbers()
     lost = acknowledged - set(arrived)
     unknown = set(arrived) - acknowledged

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emitkit_logging._events.captured import CapturedException, CapturedRecord, capture
+from emitkit_logging._context.capture import capture
+from emitkit_logging._events.captured import CapturedException, CapturedRecord
 from emitkit_logging._events.converter import Converted, JsonConverter
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.redaction import Redactor

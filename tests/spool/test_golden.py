@@ -60,7 +60,7 @@ def test_rows(path):
 def test_delivery(path, account, handler, server):
     """The sender of today delivers all of it once, the request that was started to the byte."""
     made = handler(spool=path, rate_limit=0, spool_ttl=1e9)
-    until(lambda: not made._listener.waits())
+    until(lambda: not made._worker.has_waiting())
     assert account.stored["key-1"] == golden.BODY
     titles = Counter(event["title"] for event in account.events)
     assert titles == {

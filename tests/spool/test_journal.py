@@ -26,7 +26,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert process.wait(20) == -signal.SIGKILL
     made = handler(spool=path, rate_limit=0)
     server.wait_for(1)
-    until(lambda: not made._listener.waits())
+    until(lambda: not made._worker.has_waiting())
     assert account.numbers() == {7: 1}
     made.close()
     assert [entry.name for entry in path.parent.iterdir()] == ["spool.db"]

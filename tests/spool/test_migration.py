@@ -67,7 +67,7 @@ def test_delivery(path, account, handler, server):
     (key, body), *others = query(path, "SELECT key, body FROM waiting WHERE body IS NOT NULL")
     assert not others
     made = handler(spool=path, rate_limit=0, spool_ttl=TTL)
-    until(lambda: not made._listener.waits())
+    until(lambda: not made._worker.has_waiting())
     assert account.stored[key] == body
     assert account.total() == 10 + 20 + 9 + 12 + 7 + 4
     titles = Counter(event["title"] for event in account.events)
@@ -85,7 +85,7 @@ def test_known_users(path, account, handler, logger, server):
     logger.addHandler(made := handler(spool=path, rate_limit=0, spool_ttl=TTL))
     user = {"id": "ada", "email": "ada@example.com", "name": "Ada"}
     logger.info("x", extra={"event": "again", "user": user})
-    until(lambda: not made._listener.waits())
+    until(lambda: not made._worker.has_waiting())
     assert "ada" not in [seen.body.get("user_id") for seen in server.requests if seen.path.endswith("identify")]
 
 
@@ -115,7 +115,7 @@ def test_row_that_cannot_be_read(path, account, handler):
         database.execute("UPDATE sender SET pace = 'nonsense'")
         database.execute("UPDATE users SET facts = 'nonsense'")
     made = handler(spool=path, rate_limit=0, spool_ttl=TTL)
-    until(lambda: not made._listener.waits())
+    until(lambda: not made._worker.has_waiting())
     assert account.total() == 61
     assert [row.data for row in listing.rows(path) if row.entry is None] == [b"nonsense"]
     assert records_waiting(path) == 0

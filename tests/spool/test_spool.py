@@ -100,12 +100,12 @@ def test_folds_survive(account, server, handler, logger, path):
         logger.info("x", extra={"event": f"name_{number % 7}", "channel": f"channel-{number % 2}"})
     server.wait_for(1)
     until(lambda: records_waiting(path) + account.total() == 3_000)
-    made._listener.give_up()  # as if it had ended here: nothing is folded for an exit
+    made._worker.give_up()  # as if it had ended here: nothing is folded for an exit
     again = handler(spool=path, rate_limit=0)
     logger.handlers[:] = [again]
     logger.info("x", extra={"event": "name_0", "channel": "channel-0"})
     until(lambda: account.total() == 3_001)
-    until(lambda: not again._listener.waits())
+    until(lambda: not again._worker.has_waiting())
     assert (made.stats.accepted, again.stats.accepted) == (3_000, 1)
     names: Counter = Counter()
     for event in account.events:
@@ -176,7 +176,7 @@ def test_fork(account, handler, logger, path):
 def test_journal_takes_nothing(account, handler, logger, path, monkeypatch):
     """Where the journal takes nothing any more, records go on from memory."""
     logger.addHandler(made := handler(spool=path, rate_limit=0))
-    monkeypatch.setattr(made._listener._spool.journal, "append", lambda _: False)
+    monkeypatch.setattr(made._worker._store._spool.journal, "append", lambda _: False)
     for number in range(10):
         logger.info("x", extra={**EVENT, "number": number})
     made.identify("ada", {"plan": "pro"})
@@ -246,7 +246,7 @@ def test_rejected_are_kept(server, handler, logger, path):
 def test_not_in_the_way(server, handler, logger, path):
     """No row, journal or thread is left behind by a process that has logged nothing."""
     made = handler(spool=path)
-    assert not made._listener.is_started
+    assert not made._worker.is_started
     made.close()
     assert [each.name for each in path.parent.iterdir() if each.suffix == ".journal"] == []
 
@@ -409,7 +409,7 @@ def test_rows_that_cannot_be_read(path, account, handler, damage):
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute(f"UPDATE waiting SET {damage} WHERE place = 1")
     made = handler(spool=path, rate_limit=0, spool_ttl=1e9)
-    until(lambda: not made._listener.waits())
+    until(lambda: not made._worker.has_waiting())
     assert account.total() == 9
     assert "User Signed Up" not in [event["title"] for event in account.events]
     assert any("row" in row.answer for row in listing.rows(path))
@@ -425,7 +425,7 @@ def test_budget_that_cannot_be_read(path, account, handler, damage):
         database.execute(f"UPDATE progress SET budget = {damage}")
         database.execute("UPDATE users SET facts = 'nonsense'")
     made = handler(spool=path, spool_ttl=1e9)
-    until(lambda: not made._listener.waits())
+    until(lambda: not made._worker.has_waiting())
     assert account.total() == 10
 
 

@@ -1,0 +1,287 @@
+"""Any traffic and any answers: state machines under a clock of the tests' own."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from emitkit_logging._api.requests import ApiRequest
+from emitkit_logging._api.responses import ApiResponse, Verdict
+from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
+from emitkit_logging._events.identity import IdentifyCall
+from emitkit_logging._outbox.folding import Digest, Fold
+from emitkit_logging._outbox.observer import Changes
+from tests.outbox.support import Clock, Harness, identity
+
+VERDICTS = [Verdict.ACCEPTED] * 8 + list(Verdict)
+SECONDS = [0.1, 1.0, 30.0, 61.0, 700.0]
+
+
+class Traffic(RuleBasedStateMachine):
+    """Every record is counted once, requests keep their bytes, the rate limit and the reserve hold."""
+
+    SIZE = 20
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.harness = Harness(size=self.SIZE, rate_limit=10)
+        self.put: Counter[str] = Counter()
+        self.under_way: ApiRequest | None = None
+        self.bodies: dict[str, bytes] = {}
+        self.delivered: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.starts: list[float] = []
+
+    @rule(
+        priority=st.sampled_from([10, 20, 30, 40, 50]),
+        count=st.integers(1, 30),
+        name=st.sampled_from("abcdefgh"),
+        user=st.sampled_from([None, None, "u", "v"]),
+        has_key=st.sampled_from([False, False, False, True]),
+    )
+    def log(self, priority: int, count: int, name: str, user: str | None, has_key: bool) -> None:
+        more = {"identities": (identity(user, n=self.put.total()),)} if user else {}
+        for _ in range(count):
+            self.put[f"{priority}{name}"] += 1
+            key = {"key": f"key {self.put.total()}"} if has_key else {}
+            self.harness.put(f"{priority}{name}", priority=priority, **more, **key)
+
+    @precondition(lambda self: self.under_way is None)
+    @rule()
+    def start(self) -> None:
+        backlog = self.harness.outbox._backlog
+        alerts = backlog.events() - backlog.events(below=40)
+        step = self.harness.outbox.next()
+        if isinstance(step, ApiRequest):
+            now = self.harness.clock.now
+            self.under_way = step
+            self.starts = [start for start in self.starts if now - start < 60] + [now]
+            assert len(self.starts) <= 10
+            if step.key is not None:
+                assert self.bodies.setdefault(step.key, step.body) == step.body
+            if self.harness.outbox._deliveries._under_way.priority < 40:
+                assert len(self.starts) <= 9
+                assert not alerts
+
+    @precondition(lambda self: self.under_way is not None)
+    @rule(verdict=st.sampled_from(VERDICTS), fault=st.booleans())
+    def answer(self, verdict: Verdict, fault: bool) -> None:
+        dropped = self.harness.outbox.stats().dropped.get("rejected", 0)
+        self.harness.outbox.settle(ApiResponse(verdict, is_event_at_fault=fault and verdict is Verdict.FAILED))
+        if self.under_way.key is not None:
+            if verdict is Verdict.ACCEPTED:
+                self.delivered.update(names(self.under_way))
+            elif self.harness.outbox.stats().dropped.get("rejected", 0) > dropped:
+                self.rejected.update(names(self.under_way))
+        self.under_way = None
+
+    @rule(seconds=st.sampled_from(SECONDS))
+    def pass_time(self, seconds: float) -> None:
+        self.harness.clock.now += seconds
+
+    @invariant()
+    def counted(self) -> None:
+        stats = self.harness.outbox.stats()
+        assert stats.accepted == self.put.total() == stats.delivered + stats.pending + sum(stats.dropped.values())
+        assert stats.delivered == self.delivered.total()
+        assert stats.dropped.get("rejected", 0) == self.rejected.total()
+        assert self.harness.outbox.held <= self.SIZE + 1
+
+    def teardown(self) -> None:
+        """In the end each name was delivered, rejected or dropped as often as it was logged."""
+        while not self.harness.outbox.is_empty:
+            if self.under_way is None:
+                step = self.harness.outbox.next()
+                if isinstance(step, ApiRequest):
+                    self.under_way = step
+                else:
+                    self.harness.clock.now += step
+            else:
+                self.answer(Verdict.ACCEPTED, fault=False)
+        stats = self.harness.outbox.stats()
+        lost = self.put - self.delivered - self.rejected
+        assert lost.total() == stats.dropped.get("overflow", 0)
+        assert not self.delivered + self.rejected - self.put
+
+
+def names(request: ApiRequest) -> Counter[str]:
+    """How many records of each name a request stands for."""
+    metadata = json.loads(request.body)["metadata"]
+    if "digest" in metadata:
+        return Counter(metadata["digest"])
+    return Counter({metadata.get("event", ""): metadata.get("occurrences", 1)})
+
+
+@dataclass
+class Row:
+    """What a store has of a place."""
+
+    entry: CapturedRecord | Fold | Digest | IdentifyCall
+    records: set[int] = field(default_factory=set)
+    priority: int = 0
+    age: float = 0.0
+    request: ApiRequest | None = None
+
+
+class Replay:
+    """Applies changes as a store does, and knows at each moment at which place each record is."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Row] = {}
+        self.ended: Counter[str] = Counter()
+        self.ended_records: set[int] = set()
+        self._reports: set[int] = set()
+
+    def apply(self, changes: Changes) -> None:
+        for place, captured in changes.came_at.items():
+            assert place not in self.rows
+            self.rows[place] = Row(captured, {place})
+        for place, delivery in changes.deliveries.items():
+            if delivery.facts is not None:
+                row = self.rows.setdefault(place, Row(delivery.facts))
+                row.entry = delivery.facts
+            elif not delivery.records:
+                self._reports.add(place)
+        for place, into in changes.joins:
+            self.rows[into].records |= self.rows.pop(place).records
+        for place, entry in changes.entries.items():
+            if place in self.rows:
+                self.rows[place].entry = copy_of(entry)
+        for place, delivery in changes.deliveries.items():
+            if place in self.rows:
+                row = self.rows[place]
+                row.priority, row.age, row.request = delivery.priority, delivery.age, delivery.request
+        for end in changes.ends:
+            if end.place not in self._reports:
+                row = self.rows.pop(end.place)
+                assert not row.records & self.ended_records
+                self.ended_records |= row.records
+                self.ended[end.reason or "delivered"] += len(row.records)
+
+    def resume(self, harness: Harness) -> None:
+        """Hand all rows to another outbox, in the order of places."""
+        for place, row in sorted(self.rows.items()):
+            harness.outbox.resume(
+                place,
+                row.entry,
+                priority=row.priority,
+                age=row.age,
+                records=len(row.records),
+                request=row.request,
+            )
+
+
+def copy_of(entry: Fold | Digest) -> Fold | Digest:
+    state: dict[str, Any] = entry.state()
+    if isinstance(entry, Fold):
+        return Fold.of({**state, "samples": list(state["samples"])})
+    return Digest.of(state)
+
+
+class Store(RuleBasedStateMachine):
+    """By the changes alone each record is at exactly one place, or has ended once, and another outbox can take over."""
+
+    SIZE = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.changes = Changes()
+        self.replay = Replay()
+        self.accepted = 0
+        self.gone: Counter[str] = Counter()
+        self.harness = self.fresh()
+
+    def fresh(self) -> Harness:
+        return Harness(size=self.SIZE, rate_limit=10, observer=self.changes, clock=self.clock)
+
+    @rule(
+        priority=st.sampled_from([UNTRUSTED_PRIORITY, 10, 20, 40]),
+        count=st.integers(1, 15),
+        name=st.sampled_from("abc"),
+        channel=st.sampled_from("cd"),
+        users=st.sampled_from([(), (), *"stuvwxyz", "uv", "xyz"]),
+        kind=st.sampled_from(["event", "event", "only_identifies", "only_identifies", "key", "raises"]),
+    )
+    def log(self, priority: int, count: int, name: str, channel: str, users: Iterable[str], kind: str) -> None:
+        for _ in range(count):
+            self.accepted += 1
+            more: dict[str, Any] = {} if kind == "event" else {kind: f"key {self.accepted}"}
+            if users or kind == "only_identifies":
+                more["identities"] = tuple(identity(user, n=self.accepted) for user in users or ("u",))
+            self.harness.put(name, priority=priority, channel=channel, **more)
+
+    @rule(user=st.sampled_from("stuvwxyz"))
+    def identify(self, user: str) -> None:
+        self.harness.outbox.identify(identity(user, n=self.accepted))
+
+    @rule()
+    def start(self) -> None:
+        if self.harness.outbox._deliveries._under_way is None:
+            self.harness.outbox.next()
+
+    @rule(verdict=st.sampled_from([Verdict.FAILED, Verdict.REFUSED] * 3 + VERDICTS), fault=st.booleans())
+    def answer(self, verdict: Verdict, fault: bool) -> None:
+        self.harness.outbox.settle(ApiResponse(verdict, is_event_at_fault=fault and verdict is Verdict.FAILED))
+
+    @rule()
+    def halve(self) -> None:
+        self.harness.outbox.halve()
+
+    @rule(age=st.sampled_from([50.0, 1_000.0]))
+    def expire(self, age: float) -> None:
+        self.harness.outbox.expire(self.clock.now - age)
+
+    @rule(seconds=st.sampled_from(SECONDS))
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @rule()
+    def take_over(self) -> None:
+        """Another process goes on with what the store has; a request under way may have been sent."""
+        old = self.harness.outbox
+        self.count(old)
+        self.harness = self.fresh()
+        self.harness.outbox.begin_at(old.newest, json.loads(json.dumps(old.budget(), allow_nan=False)))
+        self.replay.resume(self.harness)
+
+    def count(self, outbox: Any) -> None:
+        stats = outbox.stats()
+        self.gone.update({"delivered": stats.delivered, **stats.dropped})
+
+    @invariant()
+    def each_record_is_at_one_place(self) -> None:
+        changes = Changes()
+        for name in ("came_at", "joins", "entries", "deliveries", "ends"):
+            # the outbox keeps its observer, so what it collected is moved out of it
+            setattr(changes, name, type(getattr(changes, name))(getattr(self.changes, name)))
+            getattr(self.changes, name).clear()
+        self.replay.apply(changes)
+        held = [number for row in self.replay.rows.values() for number in row.records]
+        assert len(held) == len(set(held))
+        assert not set(held) & self.replay.ended_records
+        assert len(held) + len(self.replay.ended_records) == self.accepted
+        assert len(held) == self.harness.outbox.stats().pending
+        for row in self.replay.rows.values():
+            count = 1 if isinstance(row.entry, CapturedRecord) else getattr(row.entry, "count", len(row.records))
+            assert count == len(row.records)
+        delivery = self.harness.outbox._deliveries._under_way
+        if delivery is not None and (delivery.records or delivery.facts is not None):
+            assert self.replay.rows[delivery.place].request is delivery.request
+        gone = Counter(self.gone)
+        stats = self.harness.outbox.stats()
+        gone.update({"delivered": stats.delivered, **stats.dropped})
+        assert gone == self.replay.ended
+
+
+TestTraffic = Traffic.TestCase
+TestTraffic.settings = settings(max_examples=60, stateful_step_count=50)
+TestStore = Store.TestCase
+TestStore.settings = settings(max_examples=150, stateful_step_count=50)
