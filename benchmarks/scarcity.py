@@ -96,10 +96,10 @@ def storm() -> dict[str, float]:
 def drain() -> float:
     """Return how many records a second the outbox folds while nothing can be sent."""
     formatter, clock = EmitKitFormatter(), time.monotonic
-    handler = EmitKitHandler(enabled=False)
     outbox = Outbox(
         size=10_000,
         budget=RateBudget(rate_limit=1, alert_reserve=0.0, clock=clock),
+        users=KnownUsers(ttl=3_600.0, size=100, clock=clock),
         factory=Formatting(EmitKitFormatter()),
         clock=clock,
     )

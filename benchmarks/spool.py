@@ -98,9 +98,9 @@ def recovery(url: str, directory: Path) -> tuple[float, float]:
     logger = logging.getLogger("benchmark.spool.left")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    listener = dead._worker
-    assert listener is not None
-    listener.is_started = True  # as if the process had been killed before its thread came to anything
+    worker = dead._worker
+    assert worker is not None
+    worker.is_started = True  # as if the process had been killed before its thread came to anything
     logger.handlers[:] = [dead]
     log(logger, ROWS)
     left = [(each, each.stat().st_size) for each in directory.glob("left.db.*.journal")]
