@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
+from threading import get_ident
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
@@ -42,14 +43,18 @@ class Scope:
         owner: what identifies the scope, see `push`.
         outer: the layer that was current when the scope began, or `None`.
         depth: how many requests and tasks are inside one another here.
+        thread: the number of the thread that began it.
+        is_over: whether it has ended.
     """
 
-    __slots__ = ("depth", "outer", "owner")
+    __slots__ = ("depth", "is_over", "outer", "owner", "thread")
 
     def __init__(self, owner: object, outer: Layer | None = None, depth: int = 0) -> None:
         self.owner = owner
         self.outer = outer
         self.depth = depth
+        self.thread = get_ident()
+        self.is_over = False
 
 
 Layer: TypeAlias = "tuple[Source, Scope]"
@@ -59,10 +64,24 @@ _current: ContextVar[Layer | None] = ContextVar("emitkit_logging.context", defau
 def current() -> Values | None:
     """Return the values of the current context, or `None` without one. The dict is shared: do not change it."""
     layer = _current.get()
+    if layer is not None and layer[1].is_over:
+        layer = _still_valid(layer)
     if layer is None:
         return None
     source = layer[0]
     return source if type(source) is dict else source()  # type: ignore[operator]
+
+
+def _still_valid(layer: Layer | None) -> Layer | None:
+    """Return the innermost layer whose scope has not ended, or whose scope this thread itself began.
+
+    A thread may begin with a copy of the context in which it was started (`thread_inherit_context`). A thread of a pool
+    then still has the context of a request long after that has ended. A task that a request started is different: it
+    runs in the request's thread, and is still the request's work.
+    """
+    while layer is not None and layer[1].is_over and layer[1].thread != get_ident():
+        layer = layer[1].outer
+    return layer
 
 
 def kept() -> Source:
@@ -154,6 +173,11 @@ def pop(owner: object, error: BaseException | None = None, *, is_whole: bool = F
         return None
     if isinstance(error, Exception):
         _attach(error, scope, is_whole=is_whole)
+    while layer is not None and layer[1] is not scope:  # those inside it end, too
+        layer[1].is_over = True
+        layer = layer[1].outer
+    scope.is_over = True
+    layer = _current.get()
     _current.set(scope.outer)
     return layer
 
@@ -189,12 +213,22 @@ class scope(Scope):  # noqa: N801 - a context manager, used like a function
 
     def __enter__(self) -> None:
         self.outer, self.depth = _enclosing()
+        self._begin_again()
         _current.set(self._open or (self._values, self))
+
+    def _begin_again(self) -> None:
+        """Mark this scope, and the blocks inside it that are still open, as begun by this thread."""
+        layer = self._open
+        while layer is not None and layer[1] is not self:
+            layer[1].thread, layer[1].is_over = get_ident(), False
+            layer = layer[1].outer
+        self.thread, self.is_over = get_ident(), False
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         layer = _current.get()
         if error is None and layer is not None and layer[1] is self:  # the usual case, without the search of `pop`
             self._values, self._open = layer[0], None
+            self.is_over = True
             _current.set(self.outer)
         else:
             self._open = pop(self, error, is_whole=True) or self._open

@@ -8,6 +8,8 @@ import contextlib
 import contextvars
 import gc
 import pickle
+import queue
+import threading
 import weakref
 
 import pytest
@@ -47,6 +49,49 @@ def test_threads():
                 asyncio.run(asyncio.to_thread(lambda: own(seen()))),
             ]
     assert results == [{"tenant": "acme"}, {}, {"tenant": "acme"}]
+
+
+def test_thread_that_outlives_the_context_it_inherited():
+    """A pool thread that began with a copy of a request's context has none of it once the request has ended."""
+    jobs: queue.SimpleQueue = queue.SimpleQueue()
+    results: queue.SimpleQueue = queue.SimpleQueue()
+
+    def work():
+        while (job := jobs.get()) is not None:
+            results.put(job())
+
+    with event_context(tenant="acme"):
+        with context.scope({"user_id": "u-1"}), event_context(step="pay"):
+            # as threading.Thread.start does it where threads inherit the context
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(work,))
+            thread.start()
+            jobs.put(lambda: (seen().user_id, own(seen())))
+            inside = results.get(timeout=10)
+        jobs.put(lambda: own(seen()))
+        between = results.get(timeout=10)
+    jobs.put(lambda: own(seen()))
+    after = results.get(timeout=10)
+    jobs.put(None)
+    thread.join()
+    assert (inside, between, after) == (("u-1", {"step": "pay"}), {"tenant": "acme"}, {})
+
+
+def test_task_that_outlives_its_request():
+    """A task that a request started is still the request's work when the request has ended."""
+
+    async def main():
+        async def work(ended):
+            await ended.wait()
+            return own(seen())
+
+        ended = asyncio.Event()
+        with event_context(tenant="acme"):
+            task = asyncio.get_running_loop().create_task(work(ended))
+            await asyncio.sleep(0)
+        ended.set()
+        return await task
+
+    assert asyncio.run(main()) == {"tenant": "acme"}
 
 
 def test_one_context_in_two_tasks():
