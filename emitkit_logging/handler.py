@@ -19,7 +19,8 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._worker import lifecycle, native
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.own_calls import LOGGER_NAME, is_own, under_way
-from emitkit_logging._worker.worker import Worker, holds_logging_lock
+from emitkit_logging._worker.progress import holds_logging_lock
+from emitkit_logging._worker.worker import Worker
 from emitkit_logging.formatter import EmitKitFormatter
 from emitkit_logging.stats import Stats
 

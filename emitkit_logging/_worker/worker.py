@@ -21,6 +21,7 @@ from emitkit_logging._events.identity import Identity
 from emitkit_logging._outbox.outbox import NEVER
 from emitkit_logging._worker import native, own_calls
 from emitkit_logging._worker.clock import monotonic
+from emitkit_logging._worker.progress import STALL, Progress, Stall, holds_logging_lock
 from emitkit_logging._worker.store import Store
 from emitkit_logging.stats import Stats
 
@@ -30,7 +31,6 @@ _RELIEF_SHARE = 8
 _RELIEF_BATCH = 8
 _RELIEF_SLOPE = 64
 _RELIEF_PATIENCE = 0.01
-_STALL = 0.25
 _FORK_PATIENCE = 10.0
 _ERROR_PAUSE = 1.0
 _LONGEST_SLEEP = 3_600.0
@@ -85,7 +85,7 @@ class Worker(QueueListener):
         self._is_running = False
         self._is_ending = False
         self._is_turn_of_queue = False
-        self._progress = _Progress()
+        self._progress = Progress()
 
     # In the application's threads
 
@@ -235,7 +235,7 @@ class Worker(QueueListener):
         return self._wait(is_over, deadline)
 
     def _wait(self, is_over: Callable[[], bool], deadline: float) -> bool:
-        progress, stall = self._progress, _Stall()
+        progress, stall = self._progress, Stall()
         with progress.watched(is_over) as bell:
             while True:
                 with self._locked():
@@ -246,7 +246,7 @@ class Worker(QueueListener):
                         return False
                     if stall.lasts(progress.steps, now) and holds_logging_lock():
                         return False  # the thread may be waiting for the lock that our caller holds
-                bell.wait(min(deadline - now, _STALL))
+                bell.wait(min(deadline - now, STALL))
 
     def _run_here(self, is_over: Callable[[], bool], deadline: float) -> bool:
         while True:
@@ -260,7 +260,7 @@ class Worker(QueueListener):
             if now + pause >= deadline:
                 with self._locked():
                     return is_over()
-            time.sleep(min(pause, _STALL))
+            time.sleep(min(pause, STALL))
 
     # The thread
 
@@ -347,7 +347,7 @@ class Worker(QueueListener):
             seconds: how long to wait for another thread that is sending.
         """
         if not self._sending.acquire(seconds):
-            return _STALL
+            return STALL
         try:
             step = self._next()
             if not isinstance(step, ApiRequest):
@@ -397,62 +397,3 @@ class Worker(QueueListener):
 def _log_debug(text: str, *args: object) -> None:
     """Log at DEBUG, whatever the level of the logger is: another part of the application may have set it."""
     LOGGER.handle(LOGGER.makeRecord(LOGGER.name, logging.DEBUG, __file__, 0, text, args, None, "send"))
-
-
-class _Progress:
-    """What threads that wait for a worker look at; changed under the worker's lock.
-
-    Attributes:
-        steps: a number that grows with all that the worker does.
-        next_at: when the worker does something next, on the monotonic clock.
-    """
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self.next_at = 0.0
-        self._watchers: dict[native.Bell, Callable[[], bool]] = {}
-
-    @contextlib.contextmanager
-    def watched(self, is_over: Callable[[], bool]) -> Iterator[native.Bell]:
-        """A context whose bell rings when `is_over` may have become true, or the worker pauses."""
-        bell = native.Bell()
-        self._watchers[bell] = is_over
-        try:
-            yield bell
-        finally:
-            del self._watchers[bell]
-
-    def step(self, *, is_pause: bool = False) -> None:
-        """Count a step, and wake those who wait for it: not at each request, which would cost a switch of threads."""
-        self.steps += 1
-        for bell, is_over in list(self._watchers.items()):
-            if is_pause or is_over():
-                bell.ring()
-
-    def notify(self) -> None:
-        """Wake all who wait."""
-        for bell in list(self._watchers):
-            bell.ring()
-
-
-class _Stall:
-    """Notices that a worker has done nothing for a while."""
-
-    def __init__(self) -> None:
-        self._steps = -1
-        self._since = 0.0
-
-    def lasts(self, steps: int, now: float) -> bool:
-        """Whether `steps` has been the same for `_STALL` seconds."""
-        if steps != self._steps:
-            self._steps, self._since = steps, now
-        return now - self._since >= _STALL
-
-
-def holds_logging_lock() -> bool:
-    """Whether the calling thread holds logging's module lock, as `dictConfig` does while it closes old handlers.
-
-    To wait then for a thread that logs may be to wait for ever; logging has no public way to ask.
-    """
-    is_owned = getattr(getattr(logging, "_lock", None), "_is_owned", None)
-    return bool(is_owned is not None and is_owned())
