@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from emitkit_logging import _log
 from emitkit_logging._api.hosts import is_loopback
 from emitkit_logging._api.limits import LONGEST_CHANNEL
 from emitkit_logging._api.requests import DISPLAY_STYLES
@@ -184,7 +185,7 @@ def key_warning(key: str) -> str:
 def warn_unusual_key(key: str) -> None:
     """Log the `key_warning`, if there is one, on the logger `emitkit_logging`."""
     if warning := key_warning(key):
-        logging.getLogger("emitkit_logging").warning(warning)
+        _log.warn("%s", warning)
 
 
 def spool(value: object) -> Path | None:

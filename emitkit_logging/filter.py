@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from emitkit_logging import _log
 from emitkit_logging import _options as options
 from emitkit_logging._events import extras, inference
 from emitkit_logging._events.captured import message_of
@@ -60,7 +61,7 @@ class EventFilter(logging.Filter):
     def _warn(*given: tuple[str, object]) -> None:
         used = [name for name, value in given if value]
         for ignored in used[1:]:
-            logging.getLogger("emitkit_logging").warning("%s: ignored, since %s is given", ignored, used[0])
+            _log.warn("%s: ignored, since %s is given", ignored, used[0])
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the handler gets `record`."""

@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from emitkit_logging import _log
 from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker
 from emitkit_logging._context.capture import capture
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._worker import lifecycle, native
 from emitkit_logging._worker.clock import monotonic
-from emitkit_logging._worker.own_calls import LOGGER_NAME, is_own, under_way
+from emitkit_logging._worker.own_calls import is_own, under_way
 from emitkit_logging._worker.progress import holds_logging_lock
 from emitkit_logging._worker.worker import Worker
 from emitkit_logging.formatter import EmitKitFormatter
@@ -183,7 +184,7 @@ class EmitKitHandler(logging.Handler):
         is_event = type(event) is str and event
         if not is_event and level < self._plain_level and not self._event_formatter.accepts(record):
             return
-        if record.name == LOGGER_NAME or (under_way and is_own(record)):
+        if record.name == _log.NAME or (under_way and is_own(record)):
             return
         if self._is_closed:
             self._refuse()
@@ -331,29 +332,8 @@ class EmitKitHandler(logging.Handler):
         lifecycle.prepare_exit()
         uwsgi = sys.modules.get("uwsgi")
         if uwsgi is not None and not (uwsgi.opt.get("enable-threads") or uwsgi.opt.get("threads")):
-            logging.getLogger("emitkit_logging").warning(
-                "uWSGI runs without threads: nothing is sent until the handler is flushed; set enable-threads"
-            )
+            _log.warn("uWSGI runs without threads: nothing is sent until the handler is flushed; set enable-threads")
         worker.start()
 
 
-class _LastResort(logging.Handler):
-    """Prints the library's own warnings on stderr if no other handler takes them.
-
-    An `EmitKitHandler` ignores the library's own records. Without this handler, a wrong key would not be noticed where
-    it is the only one. To silence the library, add a `NullHandler` to the logger `emitkit_logging`.
-    """
-
-    def emit(self, record: logging.LogRecord) -> None:
-        logger: logging.Logger | None = logging.getLogger(record.name)
-        while logger is not None:
-            for handler in logger.handlers:
-                is_ours = isinstance(handler, EmitKitHandler | _LastResort)
-                if not is_ours and record.levelno >= handler.level:
-                    return
-            logger = logger.parent if logger.propagate else None
-        if logging.lastResort is not None:
-            logging.lastResort.handle(record)
-
-
-logging.getLogger("emitkit_logging").addHandler(_LastResort())
+_log.install_last_resort(EmitKitHandler)

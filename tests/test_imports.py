@@ -19,17 +19,17 @@ PACKAGE = "emitkit_logging"
 EVERYTHING = frozenset({"*"})
 
 DECIDING = frozenset({"_api", "_events", "_outbox"})
-DELIVERING = DECIDING | {"_worker", "_spool", "_relay", "stats"}
-DESCRIBING = frozenset({"_api", "_events", "_options", "_context", "context"})
+DELIVERING = DECIDING | {"_log", "_worker", "_spool", "_relay", "stats"}
+DESCRIBING = frozenset({"_log", "_api", "_events", "_options", "_context", "context"})
 
 ALLOWED: Mapping[str, frozenset[str]] = {
     # a record's way, from the last step to the first
     "_api": frozenset(),
     "_events": frozenset({"_api"}),
     "_outbox": frozenset({"_api", "_events", "stats"}),
-    "_worker": DECIDING | {"stats"},
-    "_spool": DECIDING | {"stats", "_worker"},  # it implements the worker's store
-    "_relay": DECIDING | {"stats", "_worker"},  # the same
+    "_worker": DECIDING | {"stats", "_log"},
+    "_spool": DECIDING | {"stats", "_worker", "_log"},  # it implements the worker's store
+    "_relay": DECIDING | {"stats", "_worker", "_log"},  # the same
     # what users import
     "": EVERYTHING,  # the package itself, which loads each public name on first use
     "handler": DELIVERING | DESCRIBING | {"formatter", "_assembly"},
@@ -40,7 +40,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "_context": frozenset({"_api", "_events"}),  # the same
     "callbacks": frozenset({"_api"}),
     "stats": frozenset(),
-    "_options": frozenset({"_api"}),
+    "_options": frozenset({"_api", "_log"}),
+    "_log": frozenset(),
     # around web applications
     "middleware": DESCRIBING,
     "proxy": DESCRIBING | {"filter", "formatter", "middleware"},

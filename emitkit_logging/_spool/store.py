@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from emitkit_logging import _log
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
@@ -30,8 +31,6 @@ from emitkit_logging._spool.schema import set_aside
 from emitkit_logging._spool.spool import Spool
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging.stats import Stats
-
-LOGGER = logging.getLogger("emitkit_logging")
 
 _RELIEF = 16 * 1024
 """Bytes of a journal that a call reads if it finds the journal long."""
@@ -79,7 +78,7 @@ def open_store(
         return Spool(path, size=spool_size, ttl=ttl, converter=converter, channel_of=channel_of)
 
     if not journal.IS_POSSIBLE:
-        LOGGER.warning("the spool %s cannot be used: this system has no file locks; records are kept in memory", path)
+        _log.warn("the spool %s cannot be used: this system has no file locks; records are kept in memory", path)
         return None
     try:
         try:
@@ -87,11 +86,11 @@ def open_store(
         except (sqlite3.OperationalError, sqlite3.NotSupportedError):
             raise
         except sqlite3.DatabaseError as error:
-            LOGGER.warning("the spool %s cannot be read and is set aside: %s", path, error)
+            _log.warn("the spool %s cannot be read and is set aside: %s", path, error)
             set_aside(path)
             spool = opened()
     except (OSError, sqlite3.Error) as error:
-        LOGGER.warning("the spool %s cannot be used, records are kept in memory: %s", path, error)
+        _log.warn("the spool %s cannot be used, records are kept in memory: %s", path, error)
         return None
     return SpoolStore(spool, make_outbox, size=size, ttl=ttl, timeout=timeout)
 
@@ -418,7 +417,7 @@ class SpoolStore:
         now = monotonic()
         if now - self._warned_at >= _WARNING_PAUSE:
             self._warned_at = now
-            LOGGER.warning("%s", text)
+            _log.warn("%s", text)
 
 
 class _Counts:

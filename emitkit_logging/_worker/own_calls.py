@@ -15,8 +15,6 @@ from types import FrameType
 
 from emitkit_logging._worker import native
 
-LOGGER_NAME = "emitkit_logging"
-
 under_way: set[int] = set()
 """The threads that are inside such a call now; mostly empty, which is quicker to see than to ask `is_own`."""
 

@@ -8,13 +8,13 @@ middle of them. One lock guards the store; it is never held over network work, a
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import time
 from collections.abc import Callable, Iterator
 from logging.handlers import QueueListener
 from typing import Any, Protocol
 
+from emitkit_logging import _log
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, unanswered
 from emitkit_logging._events.identity import Identity
@@ -24,8 +24,6 @@ from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.progress import STALL, Progress, Stall, holds_logging_lock
 from emitkit_logging._worker.store import Store
 from emitkit_logging.stats import Stats
-
-LOGGER = logging.getLogger(own_calls.LOGGER_NAME)
 
 _RELIEF_SHARE = 8
 _RELIEF_BATCH = 8
@@ -319,8 +317,8 @@ class Worker(QueueListener):
         try:
             with self._locked():
                 self._progress.step()
-        except Exception:  # a thread that ends silently would lose everything after it
-            LOGGER.warning("an error in the background thread, which goes on", exc_info=True)
+        except Exception as error:  # a thread that ends silently would lose everything after it
+            _log.warn("an error in the background thread, which goes on", exc_info=error)
 
     def enqueue_sentinel(self) -> None:
         """Let `dequeue` return the sentinel when nothing waits any more."""
@@ -353,8 +351,8 @@ class Worker(QueueListener):
             if not isinstance(step, ApiRequest):
                 return step
             self._send(step)
-        except Exception:  # a thread that ends silently would lose everything after it
-            LOGGER.warning("an error in the background thread, which goes on", exc_info=True)
+        except Exception as error:  # a thread that ends silently would lose everything after it
+            _log.warn("an error in the background thread, which goes on", exc_info=error)
             return _ERROR_PAUSE
         finally:
             self._sending.release()
@@ -368,7 +366,7 @@ class Worker(QueueListener):
             notices = self._store.notices()
             self._progress.step(is_pause=not is_request)
         for text in notices:
-            LOGGER.warning("%s", text)
+            _log.warn("%s", text)
         return step
 
     def _decide(self) -> ApiRequest | float:
@@ -391,9 +389,4 @@ class Worker(QueueListener):
             self._store.settle(response)
             self._progress.step()
         if self._debug:
-            _log_debug("%s %s: %s %s", request.path, request.key, response.verdict.value, response.detail)
-
-
-def _log_debug(text: str, *args: object) -> None:
-    """Log at DEBUG, whatever the level of the logger is: another part of the application may have set it."""
-    LOGGER.handle(LOGGER.makeRecord(LOGGER.name, logging.DEBUG, __file__, 0, text, args, None, "send"))
+            _log.debug("%s %s: %s %s", request.path, request.key, response.verdict.value, response.detail)
