@@ -253,7 +253,9 @@ class EmitKitHandler(logging.Handler):
                 lifecycle.leave_behind(worker, self._shutdown_timeout)
             else:
                 lifecycle.report_lost(worker.give_up())
-            worker.end()
+                worker.end()
+            if lifecycle.is_exiting():
+                lifecycle.join(worker)
         super().close()
 
     def _deadline(self) -> float:
@@ -303,7 +305,7 @@ class EmitKitHandler(logging.Handler):
             try:
                 if self._worker is None:
                     worker = make_worker(self._settings, self._formatting)
-                    self._finalizer = weakref.finalize(self, worker.end)
+                    self._finalizer = weakref.finalize(self, lifecycle.leave_behind, worker, self._shutdown_timeout)
                     self._finalizer.atexit = False
                     self._worker = worker
             finally:
@@ -327,13 +329,12 @@ class EmitKitHandler(logging.Handler):
             self._start(worker)
 
     def _start(self, worker: Worker) -> None:
-        lifecycle.prepare_exit()
         uwsgi = sys.modules.get("uwsgi")
         if uwsgi is not None and not (uwsgi.opt.get("enable-threads") or uwsgi.opt.get("threads")):
             logging.getLogger("emitkit_logging").warning(
                 "uWSGI runs without threads: nothing is sent until the handler is flushed; set enable-threads"
             )
-        worker.start()
+        lifecycle.start(worker)
 
 
 class _LastResort(logging.Handler):
