@@ -254,8 +254,7 @@ class EmitKitHandler(logging.Handler):
             else:
                 lifecycle.report_lost(worker.give_up())
                 worker.end()
-            if lifecycle.is_exiting():
-                lifecycle.join(worker)
+            lifecycle.join_at_end(worker)
         super().close()
 
     def _deadline(self) -> float:

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
 
-from emitkit_logging._worker import own_calls
+from emitkit_logging._worker import native, own_calls
 from emitkit_logging._worker.clock import monotonic
-from emitkit_logging._worker.worker import Worker
+from emitkit_logging._worker.worker import LOGGER, Worker
 
 
 class Watched(Protocol):
@@ -51,6 +51,7 @@ _left_behind: dict[Worker, float] = {}
 _running: dict[int, weakref.ref[Worker]] = {}
 _prepared: set[str] = set()
 _is_exiting = False
+_has_warned = False
 
 
 def watch(handler: Watched) -> None:
@@ -84,7 +85,15 @@ def start(worker: Worker) -> None:
     worker.on_pause = prepare_exit
     number = id(worker)
     _running[number] = weakref.ref(worker, lambda _: _running.pop(number, None))
+    _warn_without_thread()
     worker.start()
+
+
+def _warn_without_thread() -> None:
+    global _has_warned  # noqa: PLW0603 - one interpreter, one warning
+    if not _has_warned and not native.allows_daemon_threads():
+        _has_warned = True
+        LOGGER.warning("this subinterpreter has no daemon threads: nothing is sent until the handler is flushed")
 
 
 def leave_behind(worker: Worker, timeout: float) -> None:
@@ -103,15 +112,19 @@ def leave_behind(worker: Worker, timeout: float) -> None:
     worker.end()
 
 
-def join(worker: Worker) -> None:
-    """Wait at exit until the thread of a worker that has ended its work is gone, a short time.
+def join_at_end(worker: Worker) -> None:
+    """Wait for the thread of a worker that is to end, where the interpreter may end next; else do nothing.
 
-    A thread that is still there when the interpreter ends can stop the process in the middle of C code: in a greenlet's
-    stack, or in a subinterpreter, which must not be destroyed while it has threads.
+    A thread that is still there then can abort the process: in a greenlet's stack, or in a subinterpreter, which must
+    not be destroyed while it has threads.
     """
-    worker.join(monotonic() + (_JOIN if _is_main_interpreter() else _JOIN_SUBINTERPRETER))
+    if not _is_main_interpreter():
+        worker.join(monotonic() + _JOIN_SUBINTERPRETER)
+    elif _is_exiting:
+        worker.join(monotonic() + _JOIN)
 
 
+@functools.cache
 def _is_main_interpreter() -> bool:
     """Whether this is no subinterpreter, as those of mod_wsgi; Python has no public way to ask before 3.14."""
     for name in ("_interpreters", "_xxsubinterpreters"):
@@ -191,7 +204,7 @@ def _on_celery_shutdown(**_: Any) -> None:
 
 
 def _at_end_of_uvicorn(module: ModuleType) -> bool:
-    """Deliver when uvicorn has shut down because of a signal: it then raises it again, with the default action."""
+    """Deliver when uvicorn has shut down: it then raises the signal that it got again, with the default action."""
     server = module.Server
     if hasattr(server, "capture_signals"):  # uvicorn before 0.29 ends by itself, and runs the exit hooks
         server.shutdown = _delivering(server.shutdown)
@@ -200,11 +213,12 @@ def _at_end_of_uvicorn(module: ModuleType) -> bool:
 
 def _delivering(shutdown: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(shutdown)
-    async def shut_down(server: Any, *args: Any, **kwargs: Any) -> Any:
+    async def shut_down(*args: Any, **kwargs: Any) -> Any:
         try:
-            return await shutdown(server, *args, **kwargs)
+            return await shutdown(*args, **kwargs)
         finally:
-            if getattr(server, "_captured_signals", True):
+            # elsewhere it gets no signals, and is one server among others in a process that goes on
+            if threading.current_thread() is threading.main_thread():
                 deliver_all()
 
     return shut_down
@@ -216,6 +230,7 @@ def _delivering(shutdown: Callable[..., Any]) -> Callable[..., Any]:
 def _exiting() -> None:
     global _is_exiting  # noqa: PLW0603 - one process, one exit
     _is_exiting = True
+    native.begin_exit()
     lost = 0
     for worker, timeout in list(_left_behind.items()):
         if not worker.finish(monotonic() + timeout):
@@ -225,7 +240,7 @@ def _exiting() -> None:
     for reference in list(_running.values()):
         running = reference()
         if running is not None and running.is_ending:
-            join(running)
+            join_at_end(running)
 
 
 def _before_fork() -> None:

@@ -26,6 +26,8 @@ _POLL = 0.005
 _LOOK = 0.05
 """Seconds after which a thread looks again at a lock without a ring: the one that was rung may have given up."""
 
+_is_exiting = False
+
 
 def _original(name: str) -> Any:
     """Return what `_thread` had under `name` before gevent or eventlet replaced it."""
@@ -48,6 +50,31 @@ def is_replaced() -> bool:
     if gevent is not None and gevent.is_module_patched("threading"):
         return True
     return patcher is not None and bool(patcher.is_monkey_patched("thread"))
+
+
+def allows_daemon_threads() -> bool:
+    """Whether a thread may run that does not hold up the end of the interpreter; isolated subinterpreters have none."""
+    ask = getattr(_thread, "daemon_threads_allowed", None)  # new in Python 3.12
+    return ask is None or bool(ask())
+
+
+def begin_exit() -> None:
+    """Note that the exit hooks of the interpreter run: `sleep` is not interrupted any more."""
+    global _is_exiting  # noqa: PLW0603 - one process, one exit
+    _is_exiting = True
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, and let other greenlets run.
+
+    One of them may end by `sys.exit`, as a worker of gunicorn does after SIGQUIT. gevent raises that where the main
+    greenlet sleeps. The process is not to end earlier by it than its exit hooks have run.
+    """
+    try:
+        time.sleep(seconds)
+    except SystemExit:
+        if not _is_exiting:
+            raise
 
 
 def start(target: Callable[[], None]) -> None:
@@ -179,5 +206,5 @@ def _acquire(lock: Any, seconds: float) -> bool:
     while not lock.acquire(blocking=False):
         if monotonic() >= deadline:
             return False
-        time.sleep(_POLL)
+        sleep(_POLL)
     return True

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from logging.handlers import QueueListener
 from typing import Any, Protocol
@@ -196,8 +195,8 @@ class Worker(QueueListener):
         """Wait until the thread has ended; at the most until a deadline, on the monotonic clock."""
         if self._is_running or native.is_replaced():
             while self.is_alive() and monotonic() < deadline:
-                time.sleep(_POLL)
-            time.sleep(_POLL)  # the thread has a few steps of C left, which nothing shows
+                native.sleep(_POLL)
+            native.sleep(_POLL)  # the thread has a few steps of C left, which nothing shows
         elif self._thread is not None:
             with contextlib.suppress(RuntimeError):  # it is this thread
                 self._thread.join(max(0.0, deadline - monotonic()))
@@ -276,7 +275,7 @@ class Worker(QueueListener):
             if now + pause >= deadline:
                 with self._locked():
                     return is_over()
-            time.sleep(min(pause, _STALL))
+            native.sleep(min(pause, _STALL))
 
     # The thread
 
