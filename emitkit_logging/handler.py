@@ -255,7 +255,8 @@ class EmitKitHandler(logging.Handler):
                 lifecycle.leave_behind(worker, self._shutdown_timeout)
             else:
                 lifecycle.report_lost(worker.give_up())
-            worker.end()
+                worker.end()
+            lifecycle.join_at_end(worker)
         super().close()
 
     def _deadline(self) -> float:
@@ -305,7 +306,7 @@ class EmitKitHandler(logging.Handler):
             try:
                 if self._worker is None:
                     worker = make_worker(self._settings, self._formatting)
-                    self._finalizer = weakref.finalize(self, worker.end)
+                    self._finalizer = weakref.finalize(self, lifecycle.leave_behind, worker, self._shutdown_timeout)
                     self._finalizer.atexit = False
                     self._worker = worker
             finally:
@@ -329,11 +330,10 @@ class EmitKitHandler(logging.Handler):
             self._start(worker)
 
     def _start(self, worker: Worker) -> None:
-        lifecycle.prepare_exit()
         uwsgi = sys.modules.get("uwsgi")
         if uwsgi is not None and not (uwsgi.opt.get("enable-threads") or uwsgi.opt.get("threads")):
             _log.warn("uWSGI runs without threads: nothing is sent until the handler is flushed; set enable-threads")
-        worker.start()
+        lifecycle.start(worker)
 
 
 _log.install_last_resort(EmitKitHandler)

@@ -43,7 +43,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "_options": frozenset({"_api", "_log"}),
     "_log": frozenset(),
     # around web applications
-    "middleware": DESCRIBING,
+    "middleware": DESCRIBING | {"_worker"},  # a task queue's process is ended without exit hooks
     "proxy": DESCRIBING | {"filter", "formatter", "middleware"},
     # in a terminal and in tests
     "inbox": frozenset({"_api"}),
@@ -70,6 +70,8 @@ STANDARD_PRIVATE = frozenset(
     {
         "logging._lock",  # the lock that dictConfig holds while it closes handlers; no public name leads to it
         "logging._lock._is_owned",  # whether this thread holds it; no public method answers that
+        "threading._active",  # the threads by number, where gevent has replaced the function that returns the number
+        "threading._shutdown",  # the last that a child of multiprocessing calls when its threads have ended
         "sys._getframe",  # the call stack; the public inspect.stack reads source files
     }
 )

@@ -10,7 +10,6 @@ import http.client
 import io
 import math
 import socket
-import time
 from typing import Any
 
 import requests
@@ -20,6 +19,7 @@ from urllib3.util import Timeout
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, HttpResponse, read, unanswered
+from emitkit_logging._worker.clock import monotonic
 
 LONGEST_BODY = 64 * 1024
 """Bytes read of a response; EmitKit's have a few hundred."""
@@ -133,7 +133,7 @@ class _PunctualReader(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._timeout = sock.gettimeout()
-        self._deadline = math.inf if self._timeout is None else time.monotonic() + self._timeout
+        self._deadline = math.inf if self._timeout is None else monotonic() + self._timeout
         self._is_first = True
 
     def readable(self) -> bool:
@@ -143,7 +143,7 @@ class _PunctualReader(io.RawIOBase):
         if self._is_first:
             self._is_first = False
         elif self._timeout is not None:
-            left = self._deadline - time.monotonic()
+            left = self._deadline - monotonic()
             if left <= 0:
                 raise TimeoutError("timed out")
             self._sock.settimeout(left)

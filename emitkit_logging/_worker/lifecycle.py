@@ -8,15 +8,19 @@ processes, and uvicorn after a signal (see "Who runs exit hooks" in the document
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import importlib
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
 
-from emitkit_logging._worker import own_calls
+from emitkit_logging import _log
+from emitkit_logging._worker import native, own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.worker import Worker
 
@@ -37,10 +41,18 @@ class Watched(Protocol):
         """Deliver what waits, as at the end of a process, and go on."""
 
 
+_JOIN = 0.5
+"""Seconds that the exit waits for a thread."""
+
+_JOIN_SUBINTERPRETER = 10.0
+"""Seconds that the end of a subinterpreter waits for a thread: for as long as a request may take."""
+
 _handlers: dict[int, weakref.ref[Watched]] = {}
 _left_behind: dict[Worker, float] = {}
+_running: dict[int, weakref.ref[Worker]] = {}
 _prepared: set[str] = set()
 _is_exiting = False
+_has_warned = False
 
 
 def watch(handler: Watched) -> None:
@@ -64,18 +76,63 @@ def deliver_all() -> None:
     """Deliver what waits in all handlers, as at the end of a process."""
     for handler in _watched():
         handler.deliver()
+    for worker, timeout in list(_left_behind.items()):
+        worker.deliver(monotonic() + timeout)
+
+
+def start(worker: Worker) -> None:
+    """Start a worker's thread, which is ended before the interpreter is."""
+    prepare_exit()
+    worker.on_pause = prepare_exit
+    number = id(worker)
+    _running[number] = weakref.ref(worker, lambda _: _running.pop(number, None))
+    _warn_without_thread()
+    worker.start()
+
+
+def _warn_without_thread() -> None:
+    global _has_warned  # noqa: PLW0603 - one interpreter, one warning
+    if not _has_warned and not native.allows_daemon_threads():
+        _has_warned = True
+        _log.warn("this subinterpreter has no daemon threads: nothing is sent until the handler is flushed")
 
 
 def leave_behind(worker: Worker, timeout: float) -> None:
-    """Let a worker whose handler is closed deliver what it has, at the latest at exit.
+    """Let a worker whose handler is closed, or gone, deliver what it has, at the latest at exit.
+
+    It takes no lock of a thread that runs: the garbage collector may call it in the middle of another's work.
 
     Args:
-        worker: the worker.
+        worker: the worker; its thread ends when it has.
         timeout: seconds that it may take at exit.
     """
-    for finished in [other for other in list(_left_behind) if other.stats().pending == 0]:
-        del _left_behind[finished]
+    for other in list(_left_behind):
+        if not other.is_alive() and other.stats().pending == 0:
+            _left_behind.pop(other, None)
     _left_behind[worker] = timeout
+    worker.end()
+
+
+def join_at_end(worker: Worker) -> None:
+    """Wait for the thread of a worker that is to end, where the interpreter may end next; else do nothing.
+
+    A thread that is still there then can abort the process: in a greenlet's stack, or in a subinterpreter, which must
+    not be destroyed while it has threads.
+    """
+    if not _is_main_interpreter():
+        worker.join(monotonic() + _JOIN_SUBINTERPRETER)
+    elif _is_exiting:
+        worker.join(monotonic() + _JOIN)
+
+
+@functools.cache
+def _is_main_interpreter() -> bool:
+    """Whether this is no subinterpreter, as those of mod_wsgi; Python has no public way to ask before 3.14."""
+    for name in ("_interpreters", "_xxsubinterpreters"):
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(name)
+            return bool(module.get_current() == module.get_main())
+    return True
 
 
 def report_lost(lost: int) -> None:
@@ -88,10 +145,14 @@ def report_lost(lost: int) -> None:
 
 
 def prepare_exit() -> None:
-    """Make sure that this process delivers its records before it ends; called when a worker starts."""
+    """Make sure that this process delivers its records before it ends.
+
+    Called when a worker starts and whenever it pauses, since what ends the process may be imported later.
+    """
     for name, prepare in (
-        ("multiprocessing.util", _at_end_of_multiprocessing),
-        ("billiard.util", _at_end_of_multiprocessing),
+        ("multiprocessing.util", _at_end_of_child),
+        ("multiprocessing.process", _at_end_of_threads),
+        ("billiard.util", _at_end_of_child),
         ("celery.signals", _at_end_of_celery),
         ("uvicorn.server", _at_end_of_uvicorn),
     ):
@@ -100,14 +161,37 @@ def prepare_exit() -> None:
             _prepared.add(name)
 
 
-def _at_end_of_multiprocessing(util: ModuleType) -> bool:
+def _at_end_of_child(util: ModuleType) -> bool:
     """Deliver when a child process has done its work: it ends by `os._exit`, however its handler was made."""
-    package = sys.modules[util.__name__.partition(".")[0]]
-    if package.current_process().name == "MainProcess":
+    if not _is_child(sys.modules[util.__name__.partition(".")[0]]):
         return False
     # after the finalizers of the application, which may log
     util.Finalize(None, deliver_all, exitpriority=-1)
     return True
+
+
+def _is_child(package: ModuleType) -> bool:
+    return bool(package.current_process().name != "MainProcess")
+
+
+def _at_end_of_threads(process: ModuleType) -> bool:
+    """Deliver once more when the last thread of a child has ended: it may log after the child's finalizers have run.
+
+    Nothing public is called then: after it, the child ends by `os._exit`.
+    """
+    if not _is_child(process) or not hasattr(threading, "_shutdown"):
+        return False
+    threading._shutdown = _followed_by_delivery(threading._shutdown)
+    return True
+
+
+def _followed_by_delivery(shutdown: Callable[[], None]) -> Callable[[], None]:
+    @functools.wraps(shutdown)
+    def shut_down() -> None:
+        shutdown()
+        deliver_all()
+
+    return shut_down
 
 
 def _at_end_of_celery(signals: ModuleType) -> bool:
@@ -121,9 +205,10 @@ def _on_celery_shutdown(**_: Any) -> None:
 
 
 def _at_end_of_uvicorn(module: ModuleType) -> bool:
-    """Deliver when uvicorn has shut down: after that it ends its process by the signal that it got."""
+    """Deliver when uvicorn has shut down: it then raises the signal that it got again, with the default action."""
     server = module.Server
-    server.shutdown = _delivering(server.shutdown)
+    if hasattr(server, "capture_signals"):  # uvicorn before 0.29 ends by itself, and runs the exit hooks
+        server.shutdown = _delivering(server.shutdown)
     return True
 
 
@@ -133,7 +218,9 @@ def _delivering(shutdown: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return await shutdown(*args, **kwargs)
         finally:
-            deliver_all()
+            # elsewhere it gets no signals, and is one server among others in a process that goes on
+            if threading.current_thread() is threading.main_thread():
+                deliver_all()
 
     return shut_down
 
@@ -144,12 +231,17 @@ def _delivering(shutdown: Callable[..., Any]) -> Callable[..., Any]:
 def _exiting() -> None:
     global _is_exiting  # noqa: PLW0603 - one process, one exit
     _is_exiting = True
+    native.begin_exit()
     lost = 0
     for worker, timeout in list(_left_behind.items()):
         if not worker.finish(monotonic() + timeout):
             lost += worker.give_up()
     _left_behind.clear()
     report_lost(lost)
+    for reference in list(_running.values()):
+        running = reference()
+        if running is not None and running.is_ending:
+            join_at_end(running)
 
 
 def _before_fork() -> None:
@@ -166,6 +258,7 @@ def _after_fork_in_child() -> None:
     _prepared.difference_update(("multiprocessing.util", "billiard.util"))
     own_calls.under_way.clear()
     _left_behind.clear()
+    _running.clear()
     for handler in _watched():
         handler.start_anew()
 

@@ -9,7 +9,10 @@ greenlet never waits long for one: it looks again and again, and sleeps in betwe
 from __future__ import annotations
 
 import _thread
+import contextlib
+import math
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +22,11 @@ from emitkit_logging._worker.clock import monotonic
 
 _POLL = 0.005
 """Seconds between two looks of a greenlet at a lock."""
+
+_LOOK = 0.05
+"""Seconds after which a thread looks again at a lock without a ring: the one that was rung may have given up."""
+
+_is_exiting = False
 
 
 def _original(name: str) -> Any:
@@ -30,7 +38,7 @@ def _original(name: str) -> Any:
 
 
 # taken once: what is replaced later is replaced in the module, and not here
-_allocate_lock, _RLock, _start_new_thread = map(_original, ("allocate_lock", "RLock", "start_new_thread"))
+_allocate_lock, _start_new_thread = map(_original, ("allocate_lock", "start_new_thread"))
 
 get_ident: Callable[[], int] = _original("get_ident")
 """Return the number of this thread of the operating system, which its greenlets share."""
@@ -44,6 +52,31 @@ def is_replaced() -> bool:
     return patcher is not None and bool(patcher.is_monkey_patched("thread"))
 
 
+def allows_daemon_threads() -> bool:
+    """Whether a thread may run that does not hold up the end of the interpreter; isolated subinterpreters have none."""
+    ask = getattr(_thread, "daemon_threads_allowed", None)  # new in Python 3.12
+    return ask is None or bool(ask())
+
+
+def begin_exit() -> None:
+    """Note that the exit hooks of the interpreter run: `sleep` is not interrupted any more."""
+    global _is_exiting  # noqa: PLW0603 - one process, one exit
+    _is_exiting = True
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, and let other greenlets run.
+
+    One of them may end by `sys.exit`, as a worker of gunicorn does after SIGQUIT. gevent raises that where the main
+    greenlet sleeps. The process is not to end earlier by it than its exit hooks have run.
+    """
+    try:
+        time.sleep(seconds)
+    except SystemExit:
+        if not _is_exiting:
+            raise
+
+
 def start(target: Callable[[], None]) -> None:
     """Run a function in a new thread of the operating system, although threads have been replaced.
 
@@ -51,6 +84,17 @@ def start(target: Callable[[], None]) -> None:
         RuntimeError: if no thread can be started.
     """
     _start_new_thread(target, ())
+
+
+def adapt_to_replacement(thread: threading.Thread) -> None:
+    """Let a thread that gevent or eventlet found running end without a traceback; called in this thread, at its end.
+
+    `threading` looks its threads up by a number. These libraries replace the function that returns it, and then
+    `threading` does not find the thread that ends.
+    """
+    active = getattr(threading, "_active", None)
+    if is_replaced() and active is not None:
+        active[threading.get_ident()] = active.pop(get_ident(), thread)
 
 
 class Bell:
@@ -105,43 +149,54 @@ class StateLock:
     """Guards what a worker and its callers change.
 
     The garbage collector or a signal handler can interrupt the thread that holds it, and log, flush or ask for counts
-    in the same thread. So it can be acquired again there, and says that it is: then nothing may be changed.
+    in the same thread. So it says whether this thread holds it: then nothing may be changed.
 
-    It has no `__dict__`, since eventlet replaces reentrant locks that it finds in one.
+    It is no `RLock`. eventlet replaces those that it finds and complains about those that it does not. Of that and of a
+    plain lock the holder can only be noted in a second step, and an interruption may come between the two: here one
+    step of the interpreter does both.
     """
 
-    __slots__ = ("_claims", "_holder", "_lock")
+    __slots__ = ("_claims", "_holder")
 
     def __init__(self) -> None:
-        self._lock = _RLock()
-        self._holder = 0
-        self._claims: deque[None] = deque()
+        self._holder: dict[None, int] = {}
+        self._claims: deque[Bell] = deque()
 
     @property
     def is_mine(self) -> bool:
         """Whether this thread holds it."""
-        return self._holder == get_ident()
+        return self._holder.get(None) == get_ident()
 
     @property
     def is_wanted(self) -> bool:
         """Whether another thread waits for it."""
         return bool(self._claims)
 
-    def acquire(self, seconds: float = -1) -> bool:
-        """Wait for the lock, at most some seconds (-1: without end); return whether this thread holds it now."""
-        self._claims.append(None)
+    def acquire(self, seconds: float = math.inf) -> bool:
+        """Wait for the lock, at most some seconds; return whether this thread holds it now."""
+        ident = get_ident()
+        return self._holder.setdefault(None, ident) == ident or (seconds > 0 and self._wait(ident, seconds))
+
+    def _wait(self, ident: int, seconds: float) -> bool:
+        deadline = monotonic() + seconds
+        bell = Bell()
+        self._claims.append(bell)
         try:
-            is_acquired: bool = self._lock.acquire(timeout=seconds)
+            # the first look comes after the claim: who releases the lock before it has not seen the claim
+            while self._holder.setdefault(None, ident) != ident:
+                left = deadline - monotonic()
+                if left <= 0:
+                    return False
+                bell.wait(min(left, _LOOK))
+            return True
         finally:
-            self._claims.pop()
-        if is_acquired:
-            self._holder = get_ident()
-        return is_acquired
+            self._claims.remove(bell)
 
     def release(self) -> None:
         """Let another thread have it."""
-        self._holder = 0
-        self._lock.release()
+        self._holder.pop(None, None)
+        with contextlib.suppress(IndexError):  # nobody waits any more
+            self._claims[0].ring()
 
 
 def _acquire(lock: Any, seconds: float) -> bool:
@@ -151,5 +206,5 @@ def _acquire(lock: Any, seconds: float) -> bool:
     while not lock.acquire(blocking=False):
         if monotonic() >= deadline:
             return False
-        time.sleep(_POLL)
+        sleep(_POLL)
     return True

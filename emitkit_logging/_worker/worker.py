@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import time
+import threading
 from collections.abc import Callable, Iterator
 from logging.handlers import QueueListener
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ _RELIEF_SHARE = 8
 _RELIEF_BATCH = 8
 _RELIEF_SLOPE = 64
 _RELIEF_PATIENCE = 0.01
+_POLL = 0.01
 _FORK_PATIENCE = 10.0
 _ERROR_PAUSE = 1.0
 _LONGEST_SLEEP = 3_600.0
@@ -62,6 +63,8 @@ class Worker(QueueListener):
         wake_level: the level from which on a new record needs the thread's attention.
         relief: the length of the queue from which on a producer calls `relieve`.
         is_started: whether the thread was started, or cannot be.
+        is_ending: whether the thread ends, or has ended.
+        on_pause: the thread calls it whenever it has nothing to send.
     """
 
     def __init__(self, store: Store, client: Transport, *, size: int, debug: bool) -> None:
@@ -71,6 +74,8 @@ class Worker(QueueListener):
         self.wake_level = store.wake_level()
         self.relief = max(1, size // _RELIEF_SHARE)
         self.is_started = False
+        self.is_ending = False
+        self.on_pause: Callable[[], None] = lambda: None
         self._store = store
         store.on_long = self.relieve
         self._client = client
@@ -81,7 +86,6 @@ class Worker(QueueListener):
         self._sending = native.Token()
         self._is_forking = False
         self._is_running = False
-        self._is_ending = False
         self._is_turn_of_queue = False
         self._progress = Progress()
 
@@ -185,6 +189,16 @@ class Worker(QueueListener):
         self.give_up()
         self.end()
 
+    def join(self, deadline: float) -> None:
+        """Wait until the thread has ended; at the most until a deadline, on the monotonic clock."""
+        if self._is_running or native.is_replaced():
+            while self.is_alive() and monotonic() < deadline:
+                native.sleep(_POLL)
+            native.sleep(_POLL)  # the thread has a few steps of C left, which nothing shows
+        elif self._thread is not None:
+            with contextlib.suppress(RuntimeError):  # it is this thread
+                self._thread.join(max(0.0, deadline - monotonic()))
+
     def before_fork(self) -> None:
         """Prepare for a fork, whose child must find no open database."""
         self._is_forking = not self._lock.is_mine and self._lock.acquire(_FORK_PATIENCE)
@@ -216,14 +230,15 @@ class Worker(QueueListener):
 
     # Waiting for the thread, or doing its work
 
-    def _is_alive(self) -> bool:
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
         thread = self._thread
         return self._is_running or (thread is not None and thread.is_alive())
 
     def _until(self, is_over: Callable[[], bool], deadline: float) -> bool:
         if self._lock.is_mine or self._sending.is_mine:  # in the middle of a change or a request of ours
             return is_over()
-        if not self._is_alive():
+        if not self.is_alive():
             return self._run_here(is_over, deadline)
         with self._locked():
             if is_over():
@@ -240,7 +255,7 @@ class Worker(QueueListener):
                     if is_over():
                         return True
                     now = monotonic()
-                    if now >= deadline or progress.next_at > deadline or not self._is_alive():
+                    if now >= deadline or progress.next_at > deadline or not self.is_alive():
                         return False
                     if stall.lasts(progress.steps, now) and holds_logging_lock():
                         return False  # the thread may be waiting for the lock that our caller holds
@@ -258,7 +273,7 @@ class Worker(QueueListener):
             if now + pause >= deadline:
                 with self._locked():
                     return is_over()
-            time.sleep(min(pause, STALL))
+            native.sleep(min(pause, STALL))
 
     # The thread
 
@@ -280,15 +295,16 @@ class Worker(QueueListener):
             self._is_running = True
             native.start(self._run)
             return
-        super().start()
-        if self._thread is not None:
-            self._thread.name = "emitkit-logging"
+        self._thread = threading.Thread(target=self._run, name="emitkit-logging", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         try:
             self._monitor()  # type: ignore[attr-defined]
         finally:
             self._is_running = False
+            if self._thread is not None:
+                native.adapt_to_replacement(self._thread)
 
     def dequeue(self, block: bool) -> Any:  # noqa: FBT001 - QueueListener's signature
         """Return the next record, or the sentinel when the thread is to end; send what is due until then.
@@ -304,7 +320,7 @@ class Worker(QueueListener):
             if self._is_turn_of_queue and self.queue:
                 return self.queue[0]  # it leaves the queue for the outbox in one step, in `handle`
             pause = self._step(_LONGEST_SLEEP)
-            if self._is_ending and self._is_done():
+            if self.is_ending and self._is_done():
                 self._leave()
                 return self._sentinel  # type: ignore[attr-defined]
             if not block and not self.queue:
@@ -322,7 +338,7 @@ class Worker(QueueListener):
 
     def enqueue_sentinel(self) -> None:
         """Let `dequeue` return the sentinel when nothing waits any more."""
-        self._is_ending = True
+        self.is_ending = True
         self.wake()
 
     def _is_done(self) -> bool:
@@ -349,6 +365,7 @@ class Worker(QueueListener):
         try:
             step = self._next()
             if not isinstance(step, ApiRequest):
+                self.on_pause()
                 return step
             self._send(step)
         except Exception as error:  # a thread that ends silently would lose everything after it
