@@ -64,6 +64,7 @@ class Worker(QueueListener):
         wake_level: the level from which on a new record needs the thread's attention.
         relief: the length of the queue from which on a producer calls `relieve`.
         is_started: whether the thread was started, or cannot be.
+        starts_at_once: whether it is to be started before anything was accepted.
     """
 
     def __init__(self, store: Store, client: Transport, *, size: int, debug: bool) -> None:
@@ -73,6 +74,7 @@ class Worker(QueueListener):
         self.wake_level = store.wake_level()
         self.relief = max(1, size // _RELIEF_SHARE)
         self.is_started = False
+        self.starts_at_once = store.starts_at_once
         self._store = store
         store.on_long = self.relieve
         self._client = client
@@ -168,10 +170,6 @@ class Worker(QueueListener):
             lost = self._store.give_up()
             self._progress.notify()
         return lost
-
-    def has_waiting(self) -> bool:
-        """Whether something waits although nothing was logged yet."""
-        return self._store.has_waiting()
 
     def stats(self) -> Stats:
         """Return the counts of this moment."""
