@@ -142,7 +142,7 @@ class EmitKitHandler(logging.Handler):
             options.warn_unusual_key(key)
             worker = self._made_worker()
             lifecycle.watch(self)
-            if worker is not None and worker.has_waiting():
+            if worker is not None and worker.starts_at_once:
                 self._start(worker)
 
     def createLock(self) -> None:  # noqa: N802 - logging's name

@@ -68,7 +68,10 @@ def _rows(connection: sqlite3.Connection, select: str) -> Iterator[Row]:
 
 def _unread(path: Path, offsets: Mapping[str, int]) -> Iterator[Row]:
     for each in journal.paths(path):
-        source = journal.Source(each, offsets.get(journal.name_of(each), 0))
+        try:
+            source = journal.Source(each, offsets.get(journal.name_of(each), 0))
+        except FileNotFoundError:  # it was read, and deleted
+            continue
         with contextlib.closing(source):
             while lines := source.read(journal.CHUNK):
                 yield from filter(None, map(_row, lines))

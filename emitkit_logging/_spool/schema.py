@@ -136,7 +136,11 @@ def connect(path: Path, *, is_new_allowed: bool = True) -> sqlite3.Connection:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     uri = f"{path.absolute().as_uri()}?mode=rw"
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    # a statement that is cached belongs to the thread that used it first: on some builds of Python another thread that
+    # closes the connection before a fork would leave the database open
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=0
+    )
     connection.text_factory = _text  # one text that is no UTF-8 must not keep all others from being read
     try:
         if not is_new_allowed and _version(connection) == 0:

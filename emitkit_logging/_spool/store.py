@@ -38,6 +38,9 @@ _RELIEF = 16 * 1024
 _POLL = 0.25
 """Seconds between two looks at what other processes do, while anything waits."""
 
+_LOOK = 0.5
+"""Seconds between two looks for what other processes have left, while nothing waits."""
+
 _LEASE = 5.0
 _TIDY = 1.0
 _WARNING_PAUSE = 60.0
@@ -125,9 +128,12 @@ class SpoolStore:
         self._identities: deque[Identity] = deque()
         self.queue: deque[CapturedRecord] = deque()
         self.on_long: Callable[[], None] = lambda: None
+        self.starts_at_once = True  # to find what other processes leave
         self._counts = _Counts()
         self._sends_until = 0.0
         self._exits_at: float | None = None
+        self._is_under_way = False
+        self._next_at = 0.0
         self._is_closed = False
         self._is_full = False
         self._is_unwritten = False
@@ -200,8 +206,11 @@ class SpoolStore:
 
     def _is_sender(self) -> bool:
         now = monotonic()
-        if self._spool.is_sender and now <= self._sends_until:
-            return True
+        if self._spool.is_sender:
+            if now <= self._sends_until:
+                return True
+        elif not self._has_waiting():
+            return False
         if not self._acquire():
             return False
         self._sends_until = now + _LEASE / 2
@@ -234,16 +243,21 @@ class SpoolStore:
         self._changes = Changes()
         self._outbox = self._make_outbox(self._changes)
 
+    def _has_waiting(self) -> bool:
+        return bool(self.queue or self._identities) or self._spool.has_waiting()
+
     def _watch(self) -> float:
         self._is_full = self._spool.is_overfull()
-        return _POLL if self._spool.has_waiting() else NEVER
+        return _POLL if self._has_waiting() else _LOOK
 
     def _send(self) -> ApiRequest | float:
         spool, now = self._spool, monotonic()
         step = self._outbox.next()
         self._is_full = False
         self._write()
+        self._next_at = now if isinstance(step, ApiRequest) else now + step
         if isinstance(step, ApiRequest):
+            self._is_under_way = True
             return step
         if spool.is_behind:
             return 0.0
@@ -255,7 +269,7 @@ class SpoolStore:
             spool.release()
             self._sends_until = 0.0
             # what came in between woke nobody
-            return 0.0 if spool.has_waiting() else step
+            return 0.0 if spool.has_waiting() else _LOOK
         return min(step, _POLL)
 
     def _tidy(self, now: float) -> None:
@@ -289,6 +303,7 @@ class SpoolStore:
 
     def settle(self, response: ApiResponse) -> None:
         """Take the response to the request that `next` returned."""
+        self._is_under_way = False
         if not self._is_closed:
             self._outbox.settle(response)
 
@@ -319,10 +334,23 @@ class SpoolStore:
         return is_over
 
     def hurry(self, deadline: float) -> Callable[[], bool]:
-        """Prepare for the end of the process: what it logged is to be delivered by the deadline; the rest stays."""
+        """Prepare for the end of the process: what waits is to be delivered by the deadline; the rest stays.
+
+        What other processes logged is left to those of them that are alive. A request that was started is finished.
+        """
         self._exits_at = deadline
         self._hurry()
-        return self.mark()
+        is_settled = self.mark()
+        return lambda: is_settled() and not self._is_under_way and not self._has_leftovers(deadline)
+
+    def _has_leftovers(self, deadline: float) -> bool:
+        """Whether records of processes that are gone wait, of which one may be sent before the deadline."""
+        if self._is_closed or self._is_unwritten or (self._spool.is_sender and self._next_at > deadline):
+            return False
+        try:
+            return self._spool.has_waiting() and not self._spool.is_shared()
+        except (sqlite3.Error, OSError):  # the next process finds them
+            return False
 
     def _hurry(self) -> None:
         # what other living processes logged is not folded because this one ends
@@ -337,10 +365,6 @@ class SpoolStore:
     def is_done(self) -> bool:
         """Whether the background thread may end: nothing of this process waits."""
         return self._is_closed or self.mark()()
-
-    def has_waiting(self) -> bool:
-        """Whether something waits already, of this process or of others before it."""
-        return self._spool.has_waiting()
 
     def give_up(self) -> int:
         """Leave what waits to the next process, and return how many records are lost with the memory."""

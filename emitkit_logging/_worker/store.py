@@ -24,10 +24,12 @@ class Store(Protocol):
     Attributes:
         queue: records in memory that the outbox has not taken yet; producers only append.
         on_long: set by the worker; `append` calls it where more waits than the store likes, and the caller helps.
+        starts_at_once: whether the thread has something to do before this process has logged anything.
     """
 
     queue: deque[CapturedRecord]
     on_long: Callable[[], None]
+    starts_at_once: bool
 
     @property
     def append(self) -> Callable[[CapturedRecord], object]:
@@ -73,9 +75,6 @@ class Store(Protocol):
     def is_done(self) -> bool:
         """Whether the background thread may end."""
 
-    def has_waiting(self) -> bool:
-        """Whether something waits although nothing was logged yet, so that the thread is to start at once."""
-
     def give_up(self) -> int:
         """Stop; return how many accepted records are lost by that."""
 
@@ -102,6 +101,7 @@ class MemoryStore:
         self.queue: deque[CapturedRecord] = deque()
         self.append: Callable[[CapturedRecord], object] = self.queue.append
         self.on_long: Callable[[], None] = lambda: None
+        self.starts_at_once = False
 
     def identify(self, identity: Identity) -> None:
         """Accept what is known of a user, without an event."""
@@ -150,10 +150,6 @@ class MemoryStore:
     def is_done(self) -> bool:
         """Whether the background thread may end: nothing waits."""
         return self._outbox.is_empty
-
-    def has_waiting(self) -> bool:
-        """Return `False`: nothing waits in a new process."""
-        return False
 
     def give_up(self) -> int:
         """Drop what waits, and return how many records it was."""

@@ -65,6 +65,7 @@ class Worker(QueueListener):
         is_started: whether the thread was started, or cannot be.
         is_ending: whether the thread ends, or has ended.
         on_pause: the thread calls it whenever it has nothing to send.
+        starts_at_once: whether it is to be started before anything was accepted.
     """
 
     def __init__(self, store: Store, client: Transport, *, size: int, debug: bool) -> None:
@@ -76,6 +77,7 @@ class Worker(QueueListener):
         self.is_started = False
         self.is_ending = False
         self.on_pause: Callable[[], None] = lambda: None
+        self.starts_at_once = store.starts_at_once
         self._store = store
         store.on_long = self.relieve
         self._client = client
@@ -170,10 +172,6 @@ class Worker(QueueListener):
             lost = self._store.give_up()
             self._progress.notify()
         return lost
-
-    def has_waiting(self) -> bool:
-        """Whether something waits although nothing was logged yet."""
-        return self._store.has_waiting()
 
     def stats(self) -> Stats:
         """Return the counts of this moment."""

@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+from emitkit_logging._spool import listing
 from emitkit_logging.cli import main, spool
 from tests.conftest import KEY
 from tests.server import Reply
+from tests.spool.processes import until
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -26,6 +28,7 @@ def left(handler, logger, path):
     logger.info("x", extra={"event": "user_signed_up", "channel": "users"})
     made.identify("ada", {"plan": "pro"})
     logger.error("it failed")
+    until(lambda: any(row.kind == "identify" for row in listing.rows(path)))
     made.close()
     return path
 

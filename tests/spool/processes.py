@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from emitkit_logging._spool import listing
 from tests.conftest import KEY
 from tests.server import Reply, Seen, Server
 
@@ -93,6 +96,56 @@ def until(is_so, timeout: float = 15.0) -> None:
 def records_waiting(path: Path) -> int:
     with contextlib.closing(sqlite3.connect(path, timeout=5)) as database:
         return database.execute("SELECT coalesce(sum(records), 0) FROM waiting").fetchone()[0]
+
+
+def waits(path: Path) -> bool:
+    """Whether anything waits in a spool, its journals included."""
+    return any(not row.answer for row in listing.rows(path))
+
+
+class SlowRelay:
+    """Passes connections on to a server, each after a pause, as if the server were far away.
+
+    Args:
+        server: where the connections go.
+        pause: seconds before each connection goes through.
+    """
+
+    def __init__(self, server: Server, pause: float) -> None:
+        self._target = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        self._pause = pause
+        self._ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> SlowRelay:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._connect, args=self._listener.accept()[:1], daemon=True).start()
+
+    def _connect(self, near: socket.socket) -> None:
+        self._ended.wait(self._pause)
+        with contextlib.suppress(OSError), near, socket.create_connection(self._target) as far:
+            back = threading.Thread(target=_pass_on, args=(far, near), daemon=True)
+            back.start()
+            _pass_on(near, far)
+            back.join()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 ANSWERING = """

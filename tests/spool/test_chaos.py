@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.spool.processes import running, until
+from tests.spool.processes import running, until, waits
 
 
 def test_killed_at_once(account, server, handler, path):
@@ -61,8 +61,8 @@ def test_chaos(account, server, handler, path, seed, monkeypatch):
             acknowledged.update(int(line) for line in process.stdout if line.endswith("\n"))
         victim.clear()
     account.before = account.after = lambda: None
-    made = handler(spool=path, rate_limit=0)
-    until(lambda: not made._worker.has_waiting(), 60)
+    handler(spool=path, rate_limit=0)
+    until(lambda: not waits(path), 60)
     arrived = account.numbers()
     lost = acknowledged - set(arrived)
     unknown = set(arrived) - acknowledged

@@ -10,7 +10,7 @@ import pytest
 
 from emitkit_logging._spool import codec, listing
 from tests.spool import golden
-from tests.spool.processes import until
+from tests.spool.processes import until, waits
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_rows(path):
 
 def test_delivery(path, account, handler, server):
     """The sender of today delivers all of it once, the request that was started to the byte."""
-    made = handler(spool=path, rate_limit=0, spool_ttl=1e9)
-    until(lambda: not made._worker.has_waiting())
+    handler(spool=path, rate_limit=0, spool_ttl=1e9)
+    until(lambda: not waits(path))
     assert account.stored["key-1"] == golden.BODY
     titles = Counter(event["title"] for event in account.events)
     assert titles == {

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from emitkit_logging._spool import journal
-from tests.spool.processes import EVENT, running, until
+from tests.spool.processes import EVENT, running, until, waits
 
 
 def test_killed_while_writing(account, server, handler, path):
@@ -26,7 +26,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert process.wait(20) == -signal.SIGKILL
     made = handler(spool=path, rate_limit=0)
     server.wait_for(1)
-    until(lambda: not made._worker.has_waiting())
+    until(lambda: not waits(path))
     assert account.numbers() == {7: 1}
     made.close()
     assert [entry.name for entry in path.parent.iterdir()] == ["spool.db"]

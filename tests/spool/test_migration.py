@@ -13,7 +13,7 @@ import pytest
 
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._spool import listing, schema
-from tests.spool.processes import records_waiting, until
+from tests.spool.processes import records_waiting, until, waits
 
 GOLDEN = Path(__file__).parents[1] / "data" / "spool-v1"
 TTL = 1e9
@@ -66,8 +66,8 @@ def test_delivery(path, account, handler, server):
     """The sender of today delivers all of it once: the request that was started to the byte."""
     (key, body), *others = query(path, "SELECT key, body FROM waiting WHERE body IS NOT NULL")
     assert not others
-    made = handler(spool=path, rate_limit=0, spool_ttl=TTL)
-    until(lambda: not made._worker.has_waiting())
+    handler(spool=path, rate_limit=0, spool_ttl=TTL)
+    until(lambda: not waits(path))
     assert account.stored[key] == body
     assert account.total() == 10 + 20 + 9 + 12 + 7 + 4
     titles = Counter(event["title"] for event in account.events)
@@ -82,10 +82,10 @@ def test_delivery(path, account, handler, server):
 
 def test_known_users(path, account, handler, logger, server):
     """What version 1 had sent of a user is not sent again."""
-    logger.addHandler(made := handler(spool=path, rate_limit=0, spool_ttl=TTL))
+    logger.addHandler(handler(spool=path, rate_limit=0, spool_ttl=TTL))
     user = {"id": "ada", "email": "ada@example.com", "name": "Ada"}
     logger.info("x", extra={"event": "again", "user": user})
-    until(lambda: not made._worker.has_waiting())
+    until(lambda: not waits(path))
     assert "ada" not in [seen.body.get("user_id") for seen in server.requests if seen.path.endswith("identify")]
 
 
@@ -114,8 +114,8 @@ def test_row_that_cannot_be_read(path, account, handler):
         database.execute("UPDATE waiting SET data = 'nonsense' WHERE place = 56")
         database.execute("UPDATE sender SET pace = 'nonsense'")
         database.execute("UPDATE users SET facts = 'nonsense'")
-    made = handler(spool=path, rate_limit=0, spool_ttl=TTL)
-    until(lambda: not made._worker.has_waiting())
+    handler(spool=path, rate_limit=0, spool_ttl=TTL)
+    until(lambda: not waits(path))
     assert account.total() == 61
     assert [row.data for row in listing.rows(path) if row.entry is None] == [b"nonsense"]
     assert records_waiting(path) == 0

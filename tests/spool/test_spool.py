@@ -9,6 +9,7 @@ import math
 import multiprocessing
 import sqlite3
 import tempfile
+import threading
 import time
 import uuid
 from collections import Counter
@@ -27,7 +28,7 @@ from emitkit_logging._spool import codec, listing
 from emitkit_logging._spool.spool import Spool
 from tests.server import Reply
 from tests.spool import golden
-from tests.spool.processes import EVENT, records_waiting, until
+from tests.spool.processes import EVENT, records_waiting, until, waits
 
 
 def test_delivery(account, handler, logger, path):
@@ -105,7 +106,7 @@ def test_folds_survive(account, server, handler, logger, path):
     logger.handlers[:] = [again]
     logger.info("x", extra={"event": "name_0", "channel": "channel-0"})
     until(lambda: account.total() == 3_001)
-    until(lambda: not again._worker.has_waiting())
+    until(lambda: not waits(path))
     assert (made.stats.accepted, again.stats.accepted) == (3_000, 1)
     names: Counter = Counter()
     for event in account.events:
@@ -246,9 +247,9 @@ def test_rejected_are_kept(server, handler, logger, path):
 def test_not_in_the_way(server, handler, logger, path):
     """No row, journal or thread is left behind by a process that has logged nothing."""
     made = handler(spool=path)
-    assert not made._worker.is_started
     made.close()
-    assert [each.name for each in path.parent.iterdir() if each.suffix == ".journal"] == []
+    assert [each.name for each in path.parent.iterdir()] == ["spool.db"]
+    until(lambda: "emitkit-logging" not in [thread.name for thread in threading.enumerate()])
 
 
 # The unit of work
@@ -408,8 +409,8 @@ def test_rows_that_cannot_be_read(path, account, handler, damage):
     golden.write(path)
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute(f"UPDATE waiting SET {damage} WHERE place = 1")
-    made = handler(spool=path, rate_limit=0, spool_ttl=1e9)
-    until(lambda: not made._worker.has_waiting())
+    handler(spool=path, rate_limit=0, spool_ttl=1e9)
+    until(lambda: not waits(path))
     assert account.total() == 9
     assert "User Signed Up" not in [event["title"] for event in account.events]
     assert any("row" in row.answer for row in listing.rows(path))
@@ -424,8 +425,8 @@ def test_budget_that_cannot_be_read(path, account, handler, damage):
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute(f"UPDATE progress SET budget = {damage}")
         database.execute("UPDATE users SET facts = 'nonsense'")
-    made = handler(spool=path, spool_ttl=1e9)
-    until(lambda: not made._worker.has_waiting())
+    handler(spool=path, spool_ttl=1e9)
+    until(lambda: not waits(path))
     assert account.total() == 10
 
 

@@ -1,0 +1,84 @@
+"""Forks: the child finds the database closed, opens nothing until it logs, and the account is exact."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.spool.processes import EVENT, running
+
+DESCRIPTORS = Path("/proc/self/fd")
+needs_proc = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="this system does not list descriptors")
+
+
+def opened(path: Path) -> list[str]:
+    """Return the files of a spool that this process has open, the journals without what is in their names."""
+    found = []
+    for descriptor in DESCRIPTORS.iterdir():
+        try:
+            name = descriptor.readlink().name
+        except FileNotFoundError:
+            continue
+        if name.startswith(path.name):
+            found.append("journal" if name.endswith(".journal") else name)
+    return sorted(found)
+
+
+@needs_proc
+def test_database_is_closed_before_a_fork(account, handler, logger, path):
+    """Before a fork no descriptor of the database is open, whichever threads have used it."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    for number in range(5):
+        logger.info("x", extra={**EVENT, "number": number})
+    assert made.flush(10)
+    assert str(made.stats)
+    made.before_fork()
+    try:
+        assert [name for name in opened(path) if name != "journal"] == []
+    finally:
+        made.after_fork()
+    assert made.flush(10)
+
+
+FORKS = """
+import threading
+sys.setswitchinterval(1e-5)
+def work(thread):
+    for number in range(400):
+        log.info("x", extra={"event": "x", "number": thread * 10_000 + number})
+def fork(thread):
+    for child in range(6):
+        if os.fork() == 0:
+            for number in range(20):
+                log.info("x", extra={"event": "x", "number": thread * 10_000 + 1_000 + child * 100 + number})
+            handler.close()
+            os._exit(0)
+threads = [threading.Thread(target=work, args=(each,)) for each in (1, 2)]
+threads += [threading.Thread(target=fork, args=(each,)) for each in (3, 4, 5)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+for _ in range(18):
+    assert os.wait()[1] == 0
+handler.close()
+say(handler.stats.accepted)
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forks_from_several_threads(account, server, path):
+    """Several threads fork while others log: each record arrives once, and no child hangs."""
+    with running(FORKS, server, path, shutdown_timeout=30.0) as process:
+        assert process.stdout.read() == "800\n"
+        assert process.wait(60) == 0
+    logged = [thread * 10_000 + number for thread in (1, 2) for number in range(400)]
+    logged += [
+        thread * 10_000 + 1_000 + child * 100 + number
+        for thread in (3, 4, 5)
+        for child in range(6)
+        for number in range(20)
+    ]
+    assert account.numbers() == Counter(logged)
