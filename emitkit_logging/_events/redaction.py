@@ -17,14 +17,18 @@ from emitkit_logging._events.secret_shapes import REDACTED, mask_shapes, mask_ur
 
 __all__ = ["REDACTED", "SECRET_NAMES", "Redactor"]
 
+_LONGEST_REMEMBERED = 256
+_MOST_REMEMBERED = 1_024
 _PARAMETER = re.compile(r"(?<![^?&#;])([^?&#;=]+)=([^&#;]+)")
 _PAIR_SIGNS = re.compile(r"""=|:|>|%3[DdAa]|--[a-zA-Z]|"\s*,|'\s*,""")
-_SHAPE_SIGNS = re.compile(  # each begins with one fixed character, so that the search skips all others quickly
-    r"2(?:[ -]?\d){11}|3(?:[ -]?\d){11}|4(?:[ -]?\d){11}|5(?:[ -]?\d){11}|6(?:[ -]?\d){11}|"
-    r"b[Ee][Aa][Rr][Ee][Rr]|B[Ee][Aa][Rr][Ee][Rr]|b[Aa][Ss][Ii][Cc]\s|B[Aa][Ss][Ii][Cc]\s|"
-    "PRIVATE KEY|eyJ|AKIA|ASIA|AIza|AGE-S|xox|xapp|ya29|emitkit_|whsec_|gh[opsur]_|github_pat|gl[a-z]+-|:AA|"
-    r"sk_|rk_|hooks\.slack|sk-|SG\.|SK[0-9a-f]{32}|npm_|pypi-|hf_|dop_v1|shp[a-z]{2}_|key-[0-9a-f]"
+_LONG_NUMBER = re.compile("|".join(rf"{first}(?:[ -]?\d){{11}}" for first in "23456"))
+_SHAPE_SIGNS = (
+    *("emitkit_", "whsec_", "eyj", "akia", "asia", "aiza", "xox", "xapp-", "ya29.", "private key", "secret-key", ":aa"),
+    *("ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glsoat-"),
+    *("k_live_", "k_test_", "hooks.slack", "sk-", "sg.", "npm_", "pypi-", "hf_", "dop_v1_", "shp", "key-"),
+    *("bearer", "basic"),
 )
+"""Texts in lower case of which one at least stands in each text with a secret that has a shape, but for card numbers."""
 
 
 class Redactor:
@@ -43,12 +47,15 @@ class Redactor:
         self.is_secret = secret_names.is_secret
         self.known = secret_names.known
         self._pairs = PairMasker(secret_names.in_text)
+        self._hints = secret_names.hints
         self._literals = tuple(literals)
+        self._masked: dict[str, str] = {}
 
     def add_literal(self, text: str) -> None:
         """Mask `text` wherever it stands from now on."""
         if text and text not in self._literals:
             self._literals = (*self._literals, text)
+            self._masked.clear()
 
     def mask(self, text: str) -> str:
         """Return `text` with the secrets masked that can be recognised in it.
@@ -60,9 +67,23 @@ class Redactor:
                 text = text.replace(literal, REDACTED)
         if "@" in text and ("://" in text or "@tcp(" in text or "@unix(" in text):
             text = mask_urls(text)
-        if _SHAPE_SIGNS.search(text) is not None:
+        lower = text.lower()
+        if any([sign in lower for sign in _SHAPE_SIGNS]) or _LONG_NUMBER.search(text) is not None:
             text = mask_shapes(text)
-        return text if _PAIR_SIGNS.search(text) is None else self._pairs.mask(text)
+        if _PAIR_SIGNS.search(text) is not None and any([hint in lower for hint in self._hints]):
+            text = self._pairs.mask(text)
+        return text
+
+    def mask_repeated(self, text: str) -> str:
+        """Return what `mask` returns, remembered for texts that come again, such as names of loggers."""
+        masked = self._masked.get(text)
+        if masked is None:
+            masked = self.mask(text)
+            if len(text) <= _LONGEST_REMEMBERED:
+                if len(self._masked) >= _MOST_REMEMBERED:
+                    self._masked.clear()
+                self._masked[text] = masked
+        return masked
 
     def is_secret_pair(self, pair: object) -> bool:
         """Whether `pair` is a name and its value, and the value is secret: `("Authorization", "Basic …")`."""

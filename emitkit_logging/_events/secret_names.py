@@ -87,6 +87,8 @@ class SecretNames:
         joined = {"".join(term) for term in self._terms}
         self._joined = joined | {f"{name}s" for name in joined}
         self._suffixes = tuple(name for name in self._joined if len(name) >= _SHORTEST_SUFFIX)
+        self.hints = tuple({max(term, key=len) for term in self._terms} | LAST_NAMES)
+        """Texts in lower case of which one at least stands in each text with a secret name."""
         self.known: dict[str, bool] = {}
         """Keys already decided on, and whether their values are secret."""
         self._known_in_text: dict[str, Secrecy] = {}

@@ -19,7 +19,7 @@ _SEPARATOR = re.compile(
 _OPTION = re.compile(r"--([\w.\-]+) {1,4}(?![-\s])")
 _WORD_CHARACTERS = string.ascii_letters + string.digits + "_.-"
 _KEY = re.compile(r"[\w.\-]+\Z")
-_LONGEST_KEY = 128
+_LONGEST_KEY = 80
 _OPENING = re.compile(rf"[bBuUrRfF]{{0,2}}({_QUOTE})")
 _BODIES = {'"': re.compile(r'(?:[^"\\]|\\.|"")*', re.DOTALL), "'": re.compile(r"(?:[^'\\]|\\.|'')*", re.DOTALL)}
 _BARE = re.compile(r"""(?:[^\s&,;)\]}"'<>\\]|\\(?![nrt"'])|[,;)\]}"'](?![\s,;)\]}"'>\\]|$|[\w.\-]{1,40}["']?[=:]))+""")

@@ -45,7 +45,6 @@ _KEYS = _at_word_start(
     "dop_v1_[0-9a-f]{40,}",  # DigitalOcean
     "shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",  # Shopify
     "AGE-SECRET-KEY-1[A-Z0-9]{20,}",
-    "SK[0-9a-f]{32}(?![A-Za-z0-9])",  # Twilio
     "key-[0-9a-f]{32}(?![A-Za-z0-9])",  # Mailgun
     r"eyJ[\w-]{6,}\.[\w-]{4,}\.[\w-]*(?:\.[\w-]+)*",  # JWT
 )
