@@ -13,6 +13,7 @@ from emitkit_logging import _options as options
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.limits import LONGEST_CHANNEL
 from emitkit_logging._context.capture import capture
+from emitkit_logging._context.redacted import share_names
 from emitkit_logging._events import extras
 from emitkit_logging._events.builder import EventBuilder, EventDefaults
 from emitkit_logging._events.captured import CapturedRecord, message_of
@@ -79,7 +80,9 @@ class EmitKitFormatter(JsonFormatter):
         super().__init__(fmt, datefmt, style, validate, **json_options)
         self.plain_level = math.inf if plain_level is None else options.level("plain_level", plain_level)
         self._event_from_message = options.flag("event_from_message", event_from_message)
-        self._redactor = Redactor(options.names("redact", redact))
+        names = options.names("redact", redact)
+        share_names(names)
+        self._redactor = Redactor(names)
         self.json_converter = JsonConverter(self._redactor)
         router = Router(
             options.text("channel_name", channel_name, LONGEST_CHANNEL),
@@ -122,6 +125,10 @@ class EmitKitFormatter(JsonFormatter):
         shell = logging.makeLogRecord({**standard, "message": message_of(record)[0]})
         if "asctime" in self._required_fields:
             shell.asctime = self.formatTime(record, self.datefmt)
+        for key in self._required_fields:
+            value = getattr(shell, key, None)
+            if value is not None and type(value) not in (int, float, bool):
+                setattr(shell, key, self.json_converter.value(value))
         line: dict[str, Any] = {}
         self.add_fields(line, shell, body)
         return self.serialize_log_record(self.process_log_record(line))

@@ -16,6 +16,7 @@ from emitkit_logging import _log
 from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker
 from emitkit_logging._context.capture import capture
+from emitkit_logging._context.redacted import redacted
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._worker import lifecycle, native
 from emitkit_logging._worker.clock import monotonic
@@ -132,6 +133,7 @@ class EmitKitHandler(logging.Handler):
         self._formatting = Formatting(self._own_formatter)
         self._use(self._own_formatter)
         self._is_closed = False
+        self._is_written = self._settings.spool is not None
         self._failed_flush: float | None = None
         self._worker: Worker | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
@@ -190,6 +192,8 @@ class EmitKitHandler(logging.Handler):
             self._refuse()
             return
         captured = capture(record, self._converter)
+        if self._is_written:
+            captured = redacted(captured, self._converter)
         if type(level) is not int:  # a record made of a dict without it
             level = captured.attributes["levelno"] = int(level) if isinstance(level, int | float) else logging.NOTSET
         worker = self._worker

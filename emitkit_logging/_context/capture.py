@@ -20,6 +20,7 @@ from emitkit_logging._events.captured import (
     message_of,
 )
 from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter
+from emitkit_logging._events.redaction import REDACTED
 
 _new = CapturedRecord.__new__
 _SMALL = frozenset((int, float, bool, type(None)))
@@ -64,9 +65,10 @@ def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, conver
     attributes = captured.attributes
     captured.is_scalar = False
     captured.is_trusted = attributes.pop(UNTRUSTED_KEY, None) is not Marker.UNTRUSTED
+    is_secret = converter.redactor.is_secret
     for key, value in attributes.items():
         if key not in extras.STANDARD:
-            attributes[key] = _snapshot(value, converter)
+            attributes[key] = Converted(REDACTED) if is_secret(key) else _snapshot(value, converter)
     captured.context = of_record(record)
     captured.exception = exception_of(record)
     attributes["exc_info"] = None

@@ -170,7 +170,7 @@ class EventBuilder:
         text = self._converter.text(captured.message)
         name, category = self._fields.name(values), self._fields.text(values, "category")
         if name is None and self._is_named_by(captured.message):
-            name = captured.message
+            name = text
         heading = name or ""
         if name is None and category is not None:
             name, heading = text, text.strip().partition("\n")[0].strip()
@@ -207,7 +207,7 @@ class EventBuilder:
             level=captured.priority,
             created=captured.created,
             idempotency_key=fields.idempotency_key(values),
-            kind=(subject.name,) if subject.name is not None else plain_kind(captured),
+            kind=(subject.name,) if subject.name is not None else plain_kind(captured, self._converter.redactor),
         )
 
     def _channel(self, named: str | None, category: str, captured: CapturedRecord) -> str:

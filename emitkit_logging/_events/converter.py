@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import codecs
 import collections
+import contextlib
 import dataclasses
 import datetime
 import decimal
@@ -20,6 +21,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
+from urllib.parse import ParseResult, SplitResult
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import MORE, clean, cut
@@ -28,11 +30,17 @@ from emitkit_logging._events.redaction import REDACTED, Redactor
 LONGEST_TEXT = 8_000
 """Characters kept of one text; an event has 16 KB, so a longer text could not be sent whole."""
 
+LONGEST_TRACE = 60_000
+"""Characters kept of a traceback or a stack, from its end."""
+
 MOST_ITEMS = 100
 """Entries kept of one container, including the entry that says how many more there were."""
 
 MOST_NODES = 2_000
 """Entries kept of one value, in all its containers together."""
+
+MOST_CHARACTERS = 64_000
+"""Characters kept of one value, in all its texts together, give or take one text."""
 
 LONGEST_KEY = 256
 """Characters kept of one key."""
@@ -50,6 +58,7 @@ _UNCHANGING = frozenset(
 # what is copied without counting stays below MOST_NODES
 _SHALLOW = 4
 _FEW = 6
+_TRIES = 3
 _SEQUENCES = (list, tuple, set, frozenset)
 
 
@@ -83,6 +92,11 @@ class JsonConverter:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
+
+    @property
+    def redactor(self) -> Redactor:
+        """Decides what is secret."""
+        return self._redactor
 
     def text(self, text: str) -> str:
         """Return `text` cut to `LONGEST_TEXT`, cleaned, and with secrets masked."""
@@ -127,8 +141,9 @@ class JsonConverter:
     def items(self, mapping: Mapping[Any, Any]) -> dict[str, Json]:
         """Return a mapping as a JSON object whose keys are texts, made different by a suffix where they are equal."""
         if type(mapping) is dict and len(mapping) <= MOST_ITEMS and all(map(_is_simple, mapping, mapping.values())):
-            is_secret = self._redactor.is_secret  # the common case, in a third of the time
-            return {key: REDACTED if is_secret(key) else self.value(item) for key, item in mapping.items()}
+            # the common case, in a third of the time
+            is_secret, mask = self._redactor.is_secret, self._redactor.mask_repeated
+            return {mask(key): REDACTED if is_secret(key) else self.value(item) for key, item in mapping.items()}
         walked = self.value(mapping)
         return walked if isinstance(walked, dict) else {"value": walked}
 
@@ -162,6 +177,7 @@ class _Walk:
         self._converter = converter
         self._redactor = redactor
         self._left = MOST_NODES
+        self._characters = MOST_CHARACTERS
         self._inside: set[int] = set()
 
     def visit(self, value: object, depth: int) -> Any:
@@ -174,7 +190,7 @@ class _Walk:
         # Types are judged by type(), not isinstance(): a lazy object's __class__ would evaluate it.
         kind = type(value)
         if kind is str:
-            return self._converter.text(value)
+            return self._converter.text(self._within_bounds(value))
         if value is None or kind is bool:
             return value
         if kind is int:
@@ -188,7 +204,9 @@ class _Walk:
         if issubclass(kind, float):
             return _number(float.__float__(value))
         if issubclass(kind, str):
-            return self._converter.text(value)
+            return self._converter.text(self._within_bounds(str.__str__(value)))
+        if issubclass(kind, SplitResult | ParseResult):
+            return self._converter.text(value.geturl())
         if issubclass(kind, bytes | bytearray | memoryview):
             return self._bytes(memoryview(value).cast("B"))
         if issubclass(kind, datetime.datetime | datetime.date | datetime.time):
@@ -207,6 +225,12 @@ class _Walk:
         if issubclass(kind, Sequence) and not issubclass(kind, range | collections.UserString):
             return self._container(value, _entries, self._sequence, depth)
         return self._object(value, kind, depth)
+
+    def _within_bounds(self, text: str) -> str:
+        if self._characters <= 0:
+            return f"{MORE} [{len(text)} characters]"
+        self._characters -= min(len(text), LONGEST_TEXT)
+        return text
 
     def _object(self, value: Any, kind: type, depth: int) -> Any:
         if callable(getattr(kind, "item", None)) and getattr(value, "ndim", 0) == 0:
@@ -249,10 +273,15 @@ class _Walk:
         return result
 
     def _sequence(self, values: Sequence[object], more: int, depth: int) -> Any:
-        result = [self.visit(value, depth + 1) for value in values]
+        result = [self._element(value, depth + 1) for value in values]
         if more:
             result.append(f"{MORE} {more} more")
         return result
+
+    def _element(self, value: object, depth: int) -> Any:
+        if self._redactor.is_secret_pair(value):  # a header: ("Authorization", "Basic …")
+            value = type(value)((value[0], REDACTED))  # type: ignore[call-arg, index]
+        return self.visit(value, depth)
 
     def _key_text(self, key: object) -> str:
         if type(key) is str:
@@ -287,17 +316,18 @@ class _Snapshot(_Walk):
 
     def _taken(self, value: Any, depth: int) -> Any:
         kind = type(value)
+        if issubclass(kind, str):
+            text = self._within_bounds(str.__str__(value))
+            return self._converter.text(text) if len(text) > LONGEST_TEXT else text
         if is_unchanging(value) or kind is Converted:
             return value
-        if issubclass(kind, str):
-            return self._converter.text(value) if str.__len__(value) > LONGEST_TEXT else str.__str__(value)
         if issubclass(kind, int):
             return int.__int__(value)
         if issubclass(kind, float):
             return float.__float__(value)
         if issubclass(kind, dict):
             return self._container(value, _pairs, self._dict, depth)
-        for builtin in _SEQUENCES:
+        for builtin in () if issubclass(kind, SplitResult | ParseResult) else _SEQUENCES:
             if issubclass(kind, builtin):
                 walked = self._container(value, _entries, self._sequence, depth)
                 return builtin(walked) if type(walked) is list else walked
@@ -314,9 +344,16 @@ class _Snapshot(_Walk):
 
 def _pairs(mapping: Mapping[Any, Any], most: int) -> tuple[list[tuple[object, object]], int]:
     if isinstance(mapping, dict):
-        # list() of a dict is one step for the interpreter: other threads cannot change it half-way
-        return list(dict.items(mapping))[:most], dict.__len__(mapping)
+        return _first(dict.items(mapping), most), dict.__len__(mapping)
     return [(key, mapping[key]) for key in islice(mapping, most)], len(mapping)
+
+
+def _first(values: Iterable[Any], most: int) -> list[Any]:
+    """Return the first entries of a dict's items or of a set, which other threads may change meanwhile."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(RuntimeError):  # it was changed between two of them
+            return list(islice(values, most))
+    return list(values)[:most]  # one step for the interpreter, but as long as all of them take
 
 
 def _fields(value: Any, most: int) -> tuple[list[tuple[object, object]], int]:
@@ -325,9 +362,10 @@ def _fields(value: Any, most: int) -> tuple[list[tuple[object, object]], int]:
 
 
 def _entries(values: Iterable[object], most: int) -> tuple[list[object], int]:
+    if type(values) in (list, tuple):
+        return list(values[:most]), len(values)  # type: ignore[index, arg-type]
     if type(values) in _SEQUENCES:
-        entries = list(values)
-        return entries[:most], len(entries)
+        return _first(values, most), len(values)  # type: ignore[arg-type]
     return list(islice(values, most)), len(values)  # type: ignore[arg-type]
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.extras import PRIVATE
+from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._events.routing import Router
 
 _MOST_REMEMBERED = 4_096
@@ -39,14 +40,14 @@ class FoldKey(NamedTuple):
         return template.strip().partition("\n")[0] or exception or logger
 
 
-def plain_kind(captured: CapturedRecord) -> tuple[str, str, str]:
-    """Return logger, message template and exception type of a record that is no event."""
+def plain_kind(captured: CapturedRecord, redactor: Redactor) -> tuple[str, str, str]:
+    """Return logger, message template and exception type of a record that is no event, masked: digests name them."""
     template = captured.attributes["msg"]
     exception = captured.exception
     return (
-        str(captured.attributes["name"]),
-        template if isinstance(template, str) else captured.message,
-        exception.type if exception else "",
+        redactor.mask_repeated(str(captured.attributes["name"])),
+        redactor.mask_repeated(template if isinstance(template, str) else captured.message),
+        redactor.mask_repeated(exception.type) if exception else "",
     )
 
 
@@ -104,7 +105,7 @@ class FoldKeys:
         if key is None:
             channel = self._router.channel(self._router.category(None, level, level_name), level)
             key = self._remember((level, level_name), FoldKey(channel, level, ()))
-        return FoldKey(key.channel, level, plain_kind(captured))
+        return FoldKey(key.channel, level, plain_kind(captured, self._converter.redactor))
 
     def _remember(self, known: tuple[object, ...], key: FoldKey) -> FoldKey:
         if len(self._known) >= _MOST_REMEMBERED:

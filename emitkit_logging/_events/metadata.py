@@ -8,7 +8,7 @@ from typing import Any
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._events import extras
 from emitkit_logging._events.captured import CapturedRecord
-from emitkit_logging._events.converter import JsonConverter
+from emitkit_logging._events.converter import LONGEST_TRACE, JsonConverter
 from emitkit_logging._events.redaction import REDACTED
 
 GENERATED = frozenset(
@@ -17,15 +17,13 @@ GENERATED = frozenset(
 )
 """Metadata that this library writes; a user's value of the same name stands in `metadata.extra`."""
 
-_LONGEST_TRACE = 60_000
-
 
 def circumstances(captured: CapturedRecord, converter: JsonConverter) -> dict[str, Json]:
     """Return where a record was logged, with its exception, stack, and arguments that did not fit the message."""
     attributes, text = captured.attributes, converter.text
     metadata: dict[str, Json] = {
         "log": {
-            "level": str(attributes["levelname"]),
+            "level": text(str(attributes["levelname"])),
             "logger": text(str(attributes["name"])),
             "file": text(str(attributes["pathname"])),
             "line": converter.value(attributes["lineno"]),
@@ -35,12 +33,12 @@ def circumstances(captured: CapturedRecord, converter: JsonConverter) -> dict[st
     exception, stack = captured.exception, attributes["stack_info"]
     if exception is not None:
         metadata["exception"] = {
-            "type": exception.type,
+            "type": text(exception.type),
             "message": text(exception.message),
-            "stacktrace": converter.ending(exception.stacktrace, _LONGEST_TRACE),
+            "stacktrace": converter.ending(exception.stacktrace, LONGEST_TRACE),
         }
     if isinstance(stack, str) and stack:
-        metadata["stack"] = converter.ending(stack, _LONGEST_TRACE)
+        metadata["stack"] = converter.ending(stack, LONGEST_TRACE)
     if captured.unused_args is not None:
         metadata["args"] = captured.unused_args.value
     return metadata
@@ -58,7 +56,7 @@ def merged(
         converter: converts the application's values.
     """
     metadata = converter.items({key: value for key, value in own.items() if not str(key).startswith(extras.PRIVATE)})
-    metadata.update(dict.fromkeys(withheld, REDACTED))
+    metadata.update(dict.fromkeys(map(converter.text, withheld), REDACTED))
     displaced = {key: metadata.pop(key) for key in list(metadata) if key in GENERATED or key in generated}
     if displaced:
         extra = metadata.get("extra")

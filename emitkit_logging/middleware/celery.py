@@ -8,8 +8,8 @@ from typing import Any
 from celery import signals
 
 from emitkit_logging import context
+from emitkit_logging._context.redacted import shared_redactor
 from emitkit_logging._events.converter import JsonConverter
-from emitkit_logging._events.redaction import Redactor
 
 HEADER = "emitkit_context"
 """The message header that carries the sender's context, as JSON."""
@@ -18,9 +18,6 @@ MAX_BYTES = 16 * 1024
 """Most bytes of a context in a message. Of a larger one only the user and the session are sent."""
 
 _IDENTITY = ("user_id", "user", "session_id")
-
-_redactor = Redactor()
-_converter = JsonConverter(_redactor)
 
 
 def install() -> None:
@@ -42,10 +39,11 @@ def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
 
 
 def _encoded(values: dict[str, Any]) -> str:
-    """Return a context as JSON, redacted as in an event: other programs may read what is in a broker."""
-    result = _converter.items(values)
+    """Return a context as JSON, redacted as in the events of any handler: other programs may read a broker."""
+    redactor = shared_redactor()
+    result = JsonConverter(redactor).items(values)
     if isinstance(page := result.get("page"), dict):
-        result["page"] = _redactor.mask_page(page)
+        result["page"] = redactor.mask_page(page)
     text = json.dumps(result)
     if len(text) > MAX_BYTES:
         text = json.dumps({key: result[key] for key in _IDENTITY if key in result})

@@ -16,14 +16,16 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from emitkit_logging._api.hosts import is_loopback
 from emitkit_logging.inbox.emulation import javascript
 from emitkit_logging.inbox.emulation.current import public
 from emitkit_logging.inbox.store.event import iso
 from emitkit_logging.inbox.store.feed import Feed
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
 
 PAUSES = (1.0, 5.0, 30.0, 120.0)
 """Seconds between two attempts; there is one attempt more than there are pauses."""
@@ -80,7 +82,7 @@ class CallbackSender:
 
     def send(self, event: dict[str, Any]) -> None:
         """Send the callback of an event that has stopped to wait, if it has one on this machine."""
-        if event["callback"] is None or not is_loopback(urlsplit(event["callback"]["url"]).hostname or ""):
+        if event["callback"] is None or _prepared(event["callback"]["url"], b"", {}) is None:
             return
         with self._changed:
             heapq.heappush(self._due, (time.monotonic(), event["id"], 0))
@@ -132,16 +134,34 @@ class CallbackSender:
         return is_delivered
 
 
-def _post(url: str, body: bytes, headers: dict[str, str]) -> int | None:
-    """Return the status of the response, or `None` when there is none."""
-    import requests  # noqa: PLC0415 (only a question with a callback needs it)
+def _prepared(url: str, body: bytes, headers: dict[str, str]) -> PreparedRequest | None:
+    """Return a request to a URL of this machine, or `None` for any other URL.
 
+    The host is read from the prepared request by urllib3, which connects to it. Another parser may find another host
+    in the same text, as in `https://example.com\\@127.0.0.1/`.
+    """
+    import requests  # noqa: PLC0415 (only a question with a callback needs it)
+    from urllib3.util import parse_url  # noqa: PLC0415
+
+    try:
+        prepared = requests.Request("POST", url, headers=headers, data=body).prepare()
+        host = parse_url(prepared.url or "").host
+    except ValueError:  # which the exceptions of both for invalid URLs are
+        return None
+    return prepared if is_loopback(host or "") else None
+
+
+def _post(url: str, body: bytes, headers: dict[str, str]) -> int | None:
+    """Return the status of the response, or `None` when there is none. Redirects are not followed."""
+    import requests  # noqa: PLC0415
+
+    prepared = _prepared(url, body, headers)
+    if prepared is None:
+        return None
     session = requests.Session()
     session.trust_env = False
     with contextlib.closing(session), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that no certificate is checked
         with contextlib.suppress(requests.RequestException):
-            return session.post(
-                url, data=body, headers=headers, timeout=_TIMEOUT, verify=False, allow_redirects=False
-            ).status_code
+            return session.send(prepared, timeout=_TIMEOUT, verify=False, allow_redirects=False).status_code
     return None

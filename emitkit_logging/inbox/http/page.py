@@ -7,6 +7,7 @@ import base64
 import binascii
 import functools
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.resources import files
@@ -43,6 +44,10 @@ NEWS_EVERY = 0.1
 MOST_NEWS = 100
 """Events in one message of the stream."""
 
+LONGEST_SEARCH = 1_000
+"""Characters of a text that is searched for; SQLite refuses patterns of more than 50,000 bytes."""
+
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 _DEFAULT_ROWS = 50
 _MOST_ROWS = 200
 _KEEP_ALIVE_EVERY = 15.0
@@ -87,7 +92,7 @@ class PageAccess:
                 challenge = {"WWW-Authenticate": 'Basic realm="EmitKit inbox: any name, and the API key"'}
                 return _plain(401, "The password is the API key.", challenge)
         # A web page whose own name resolves to 127.0.0.1 reaches this port, but under that name.
-        elif not is_loopback(request.url.hostname or ""):
+        elif not _is_for_loopback(request):
             return _plain(403, "The inbox answers to loopback names only.")
         if request.method == "POST":
             return self._reject_post(request)
@@ -110,6 +115,16 @@ class PageAccess:
         except (binascii.Error, ValueError):
             return False
         return any(secrets.compare_digest(password, key.encode()) for key in self._keys)
+
+
+def _is_for_loopback(request: Request) -> bool:
+    """Whether a request has one `Host`, and that is loopback.
+
+    The header itself is read: for a host that it cannot parse, Starlette returns the address of the socket.
+    """
+    hosts = request.headers.getlist("host")
+    found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    return found is not None and is_loopback(found[1])
 
 
 class Page:
@@ -169,6 +184,8 @@ class Page:
     async def _rows(self, request: Request) -> Response:
         """The newest events, or those before one, that match the filters."""
         query = request.query_params
+        if len(query.get("q", "")) > LONGEST_SEARCH:
+            return self._json({"error": f"q must have at most {LONGEST_SEARCH} characters"}, 400)
         most = min(max(_whole(query.get("limit"), _DEFAULT_ROWS), 1), _MOST_ROWS)
         before = _whole(query.get("before"), 0)
         wanted = EventQuery(
@@ -235,9 +252,11 @@ class Page:
 
     async def _answer(self, request: Request) -> Response:
         body = await _body(request)
-        event_id = request.path_params["event_id"]
+        event_id, action = request.path_params["event_id"], body.get("action")
+        if not isinstance(action, str | None):
+            return self._json({"error": "action must be a text"}, 400)
         try:
-            event = self._questions.answer(event_id, body.get("action"), body.get("values"))
+            event = self._questions.answer(event_id, action, body.get("values"))
         except NotWaiting as error:
             return self._json({"error": str(error)}, 409)
         except Invalid as error:

@@ -89,9 +89,14 @@ def test_the_signature_of_the_specification():
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_a_callback_to_another_machine_is_not_sent(fresh):
-    """Nothing that was logged leaves this machine."""
-    event = ask(fresh, callbackUrl="https://example.com/answers")
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.com/answers", "https://example.com\\@127.0.0.1/", "https://127.0.0.1@example.com/"]
+    + ["https://example.com#@127.0.0.1/"],
+)
+def test_a_callback_to_another_machine_is_not_sent(fresh, url):
+    """Nothing that was logged leaves this machine, also where two parsers find two hosts in one URL."""
+    event = ask(fresh, callbackUrl=url)
     answer(fresh, event["id"], "yes")
     assert fresh.inbox.events[0]["callback"]["attempts"] == 0
     assert not [thread for thread in threading.enumerate() if thread.name == "emitkit-inbox-callbacks"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import requests
 
 from emitkit_logging import inbox
 from emitkit_logging.inbox import Inbox
+
+from .calls import ask
 
 STATIC = Path(inbox.__file__).parent / "static"
 ERROR = {"log": {"level": "ERROR"}}
@@ -221,3 +224,37 @@ def test_lists_its_events_under_loopback_names_only(client):
     assert client.inbox.api_key not in listed.text
     for host, status in (("localhost:1", 200), ("[::1]", 200), ("evil.example", 403)):
         assert requests.get(url, headers={"Host": host}, timeout=10).status_code == status
+
+
+@pytest.mark.parametrize(
+    "host", ["a{b.evil.example:8025", "evil.example", "127.0.0.1.evil.example", "[::1].evil.example"]
+)
+def test_a_host_that_cannot_be_parsed_is_refused(client, host):
+    """The header itself is checked: browsers send hosts that the framework cannot parse."""
+    headers = {"Host": host, "Origin": f"http://{host}", "Content-Type": "application/json"}
+    assert requests.get(f"{client.inbox.url}/_inbox/events", headers=headers, timeout=10).status_code == 403
+    assert requests.post(f"{client.inbox.url}/_inbox/clear", headers=headers, data=b"", timeout=10).status_code == 403
+
+
+def test_a_request_with_two_hosts_is_refused(client):
+    """It is not clear which of two hosts a browser meant."""
+    connection = http.client.HTTPConnection(client.inbox.url.removeprefix("http://"), timeout=10)
+    connection.putrequest("GET", "/_inbox/events", skip_host=True)
+    connection.putheader("Host", "evil.example")
+    connection.putheader("Host", "127.0.0.1")
+    connection.endheaders()
+    assert connection.getresponse().status in (400, 403)
+    connection.close()
+
+
+def test_a_search_text_has_a_limit(client):
+    """A text that the database could not search for is refused."""
+    assert get(client, "_inbox/feed", q="a" * 1_000).status_code == 200
+    assert get(client, "_inbox/feed", q="a" * 1_001).status_code == 400
+
+
+def test_an_answer_that_is_no_text_is_refused(fresh):
+    """An action of another type is refused like one that does not exist."""
+    event = ask(fresh)
+    for action in (["yes"], {"id": "yes"}, 1):
+        assert post(fresh, f"_inbox/events/{event['id']}/answer", {"action": action}).status_code == 400
