@@ -66,9 +66,23 @@ class Formatting:
         return self.formatter.fold_key
 
     def event(self, captured: CapturedRecord) -> Event:
-        """Return a record's event; what an application's own formatter logs meanwhile is no event."""
-        with own_calls.inside():
-            return self.formatter.event(restore(captured))
+        """Return a record's event, which can be encoded; a minimal one if anything raises.
+
+        What an application's own formatter logs meanwhile is no event.
+        """
+        try:
+            with own_calls.inside():
+                return self._usable(self.formatter.event(restore(captured)))
+        except Exception as error:
+            return self.formatter.minimal_event(captured, error)
+
+    def _usable(self, event: Event) -> Event:
+        if type(self.formatter) is not EmitKitFormatter:  # what an application's own formatter made may be no event
+            event.encode()
+            if type(event.level) is not int:
+                raise TypeError(f"the level of an event is an integer, not {event.level!r}")
+            hash(event.fold_key)
+        return event
 
     def summary(
         self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]

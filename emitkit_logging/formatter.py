@@ -21,6 +21,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.identity import Identity, identify_call
 from emitkit_logging._events.kinds import FoldKey, FoldKeys
+from emitkit_logging._events.minimal import minimal
 from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._events.routing import Router
 
@@ -149,6 +150,17 @@ class EmitKitFormatter(JsonFormatter):
             `Event.encode`).
         """
         return self._builder.build(capture(record, self.json_converter))
+
+    def minimal_event(self, captured: CapturedRecord, error: Exception) -> Event:
+        """Return the event of a record whose own event cannot be built.
+
+        Args:
+            captured: the record.
+            error: what was raised.
+        """
+        readable = minimal(captured.attributes, captured.message, error)
+        readable.is_trusted = captured.is_trusted
+        return self._builder.build(readable)
 
     def fold_key(self, captured: CapturedRecord) -> FoldKey | None:
         """Return what a record that `accepts` let through folds by, or `None` where only its event says."""

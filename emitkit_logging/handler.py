@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import uuid
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -14,8 +15,9 @@ from typing import Any
 
 from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker
-from emitkit_logging._context.capture import capture
+from emitkit_logging._context.capture import capture, capture_minimal
 from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.minimal import names_event
 from emitkit_logging._worker import lifecycle, native
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.own_calls import LOGGER_NAME, is_own, under_way
@@ -177,19 +179,25 @@ class EmitKitHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Put what a record says now on the queue, if it is to be sent."""
-        event = record.__dict__.get("event")
-        level = record.levelno
-        is_event = type(event) is str and event
-        if not is_event and level < self._plain_level and not self._event_formatter.accepts(record):
-            return
-        if record.name == LOGGER_NAME or (under_way and is_own(record)):
-            return
+        try:
+            event = record.__dict__.get("event")
+            level = record.levelno
+            is_event = type(event) is str and event
+            if not is_event and level < self._plain_level and not self._event_formatter.accepts(record):
+                return
+            if record.name == LOGGER_NAME or (under_way and is_own(record)):
+                return
+            captured = capture(record, self._converter)
+            if type(level) is not int:  # a record made of a dict
+                level = captured.level
+        except Exception as error:
+            minimal = self._minimal(record, error)
+            if minimal is None:
+                return
+            captured, level = minimal, minimal.level
         if self._is_closed:
             self._refuse()
             return
-        captured = capture(record, self._converter)
-        if type(level) is not int:  # a record made of a dict without it
-            level = captured.attributes["levelno"] = int(level) if isinstance(level, int | float) else logging.NOTSET
         worker = self._worker
         if worker is None:
             self._accept_early(captured)
@@ -202,8 +210,14 @@ class EmitKitHandler(logging.Handler):
         if not worker.is_started:
             self._start(worker)
 
+    def _minimal(self, record: logging.LogRecord, error: Exception) -> CapturedRecord | None:
+        """Return what can be read of a record that cannot be captured, or `None` if it is not to be sent."""
+        captured = capture_minimal(record, error)
+        is_sent = captured.level >= self._plain_level or names_event(record.__dict__)
+        return captured if is_sent and captured.attributes["name"] != LOGGER_NAME else None
+
     def identify(
-        self, user_id: str | int, traits: Mapping[str, Any] | None = None, aliases: Iterable[str] = ()
+        self, user_id: str | int | uuid.UUID, traits: Mapping[str, Any] | None = None, aliases: Iterable[str] = ()
     ) -> None:
         """Send what is known of a user, without an event; the same facts are not sent again for `alias_ttl` seconds.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from itertools import islice
+from typing import Any
 
 from emitkit_logging._context.scopes import current, of_record
 from emitkit_logging._events import extras
@@ -18,8 +19,10 @@ from emitkit_logging._events.captured import (
     RestoredRecord,
     exception_of,
     message_of,
+    text_of_object,
 )
 from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter
+from emitkit_logging._events.minimal import minimal, readable
 
 _new = CapturedRecord.__new__
 _SMALL = frozenset((int, float, bool, type(None)))
@@ -58,24 +61,48 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
     return captured
 
 
+def capture_minimal(record: logging.LogRecord, error: Exception) -> CapturedRecord:
+    """Return what can be read of a record that `capture` cannot take.
+
+    Args:
+        record: the record; it is not changed.
+        error: what was raised.
+    """
+    attributes = readable(record.__dict__)
+    try:
+        message, _ = message_of(record)
+    except Exception:  # a record without a message, or whose attributes raise when they are looked up
+        message = text_of_object(attributes.get("msg", ""))
+    return minimal(attributes, message, error)
+
+
 def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, converter: JsonConverter) -> CapturedRecord:
     if isinstance(record, RestoredRecord):
         return record.captured
     attributes = captured.attributes
     captured.is_scalar = False
     captured.is_trusted = attributes.pop(UNTRUSTED_KEY, None) is not Marker.UNTRUSTED
-    for key, value in attributes.items():
-        if key not in extras.STANDARD:
+    for key, value in list(attributes.items()):
+        if type(key) is not str:
+            del attributes[key]
+            attributes.setdefault(extras.key_text(key), _snapshot(value, converter))
+        elif key not in extras.STANDARD:
             attributes[key] = _snapshot(value, converter)
     captured.context = of_record(record)
     captured.exception = exception_of(record)
     attributes["exc_info"] = None
-    if isinstance(record.msg, dict):
-        attributes["msg"] = {key: converter.snapshot(value) for key, value in list(record.msg.items())}
+    if extras.is_dict(record.msg):
+        attributes["msg"] = _captured_dict(record.msg, converter)
         attributes["args"] = ()
     elif not _is_whole(record):
         _capture_message(captured, record, converter)
     return captured
+
+
+def _captured_dict(message: Any, converter: JsonConverter) -> dict[str, object]:
+    # an exception in it is captured as such; its frames are not worth a conversion
+    entries = [(extras.key_text(key), value) for key, value in list(dict.items(message))]
+    return {key: converter.snapshot(value) for key, value in entries if key != "exc_info"}
 
 
 def _snapshot(value: object, converter: JsonConverter) -> object:

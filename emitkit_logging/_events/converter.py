@@ -23,6 +23,7 @@ from typing import Any
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import MORE, clean, cut
+from emitkit_logging._events.extras import MOST_BITS
 from emitkit_logging._events.redaction import REDACTED, Redactor
 
 LONGEST_TEXT = 8_000
@@ -41,7 +42,6 @@ DEEPEST = 16
 """Most containers inside one another; servers refuse metadata that is nested too deeply (API contract)."""
 
 _SAFE_INTEGER = 2**53  # beyond it, servers written in JavaScript lose digits (API contract)
-_MOST_BITS = 10_000  # beyond it, the interpreter may refuse to write an integer's digits, or take very long
 _MARGIN = 1_000  # of a text beyond its limit that is searched for secrets, since half a key is no longer recognised
 _UNCHANGING = frozenset(
     (int, float, bool, type(None), complex, uuid.UUID, decimal.Decimal)
@@ -342,7 +342,7 @@ def _ordered(values: set[Any] | frozenset[Any], most: int) -> tuple[list[object]
 def _integer(value: int) -> Json:
     if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
         return value
-    if value.bit_length() > _MOST_BITS:
+    if value.bit_length() > MOST_BITS:
         return f"{hex(value >> value.bit_length() - 64)}{MORE} [{value.bit_length()} bits]"
     return str(value)
 
