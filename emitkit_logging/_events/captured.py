@@ -217,7 +217,9 @@ def _raised(given: Any) -> tuple[BaseException | None, Any]:
 def _captured_exception(error: BaseException, trace: Any) -> CapturedException:
     name, text = qualified_name(type(error)), text_of_object(error)
     try:
-        return CapturedException(name, text, traceback.TracebackException(type(error), error, trace, lookup_lines=False))
+        return CapturedException(
+            name, text, traceback.TracebackException(type(error), error, trace, lookup_lines=False)
+        )
     except Exception:  # an exception whose own parts raise still has its name
         return CapturedException(name, text, "")
 

@@ -168,9 +168,7 @@ def of_record(attributes: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         attributes: the record's `__dict__`, or a copy of it.
     """
-    found = {
-        key: value for key, value in _with_text_keys(attributes) if key not in STANDARD and not is_private(key)
-    }
+    found = {key: value for key, value in _with_text_keys(attributes) if key not in STANDARD and not is_private(key)}
     if is_dict(found.get("extra")):
         found = with_nested(found, found.pop("extra"))
     message = attributes.get("msg")

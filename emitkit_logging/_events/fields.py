@@ -93,13 +93,21 @@ class FieldReader:
         contexts: dict[str, Json] = {}
         for name in _CONTEXTS:
             given = values.take(name)
-            if given is not None:
-                contexts[name] = converted = self._converter.items(given)
-                if name in _WITH_ADDRESS:
-                    converted.pop("ip", None)
-                if name == "page":
-                    contexts[name] = self._redactor.mask_page(converted)
+            if given is None:
+                continue
+            converted = self._converter.items(given)
+            if name in _WITH_ADDRESS:
+                converted.pop("ip", None)
+                if not converted:
+                    continue
+            contexts[name] = self._redactor.mask_page(converted) if name == "page" else converted
         return contexts
+
+    @staticmethod
+    def occurred_at(values: Extras) -> float | None:
+        """Take when it happened, in epoch seconds, or return `None`."""
+        moment = values.take("occurred_at")
+        return None if moment is None else extras.seconds_of(moment)
 
     def channel(self, values: Extras) -> str | None:
         """Take the channel that the record names, or return `None`."""

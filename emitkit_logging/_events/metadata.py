@@ -25,7 +25,7 @@ def circumstances(captured: CapturedRecord, converter: JsonConverter) -> dict[st
     attributes, text = captured.attributes, converter.text
     metadata: dict[str, Json] = {
         "log": {
-            "level": str(attributes["levelname"]),
+            "level": text(str(attributes["levelname"])),
             "logger": text(str(attributes["name"])),
             "file": text(str(attributes["pathname"])),
             "line": converter.value(attributes["lineno"]),
@@ -35,7 +35,7 @@ def circumstances(captured: CapturedRecord, converter: JsonConverter) -> dict[st
     exception, stack = captured.exception, attributes["stack_info"]
     if exception is not None:
         metadata["exception"] = {
-            "type": exception.type,
+            "type": text(exception.type),
             "message": text(exception.message),
             "stacktrace": converter.ending(exception.stacktrace, _LONGEST_TRACE),
         }
