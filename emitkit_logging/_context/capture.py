@@ -11,9 +11,10 @@ from itertools import islice
 from typing import Any
 
 from emitkit_logging._context.scopes import current, of_record
-from emitkit_logging._events import extras
+from emitkit_logging._events import extras, tracebacks
 from emitkit_logging._events.captured import (
     UNTRUSTED_KEY,
+    CapturedException,
     CapturedRecord,
     Marker,
     RestoredRecord,
@@ -120,7 +121,20 @@ def _is_whole(record: logging.LogRecord) -> bool:
 
 def _capture_message(captured: CapturedRecord, record: logging.LogRecord, converter: JsonConverter) -> None:
     text, unused = message_of(record)
+    if len(text) > LONGEST_TEXT:
+        text = _without_traceback(captured, text)
     captured.text = converter.text(text) if len(text) > LONGEST_TEXT else text
     captured.unused_args = None if unused is None else Converted(converter.value(unused))
-    captured.attributes["msg"] = converter.text(record.msg) if isinstance(record.msg, str) else captured.text
+    is_template = extras.is_text(record.msg) and record.args
+    captured.attributes["msg"] = converter.text(record.msg) if is_template else captured.text
     captured.attributes["args"] = ()
+
+
+def _without_traceback(captured: CapturedRecord, text: str) -> str:
+    """Take a traceback out of a message that is too long to be kept: its end says most."""
+    found = tracebacks.find(text)
+    if found is None:
+        return text
+    if captured.exception is None:
+        captured.exception = CapturedException(found.type, found.message, found.text[-tracebacks.LONGEST :])
+    return found.rest

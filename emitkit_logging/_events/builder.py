@@ -22,6 +22,8 @@ from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.fields import FieldReader
 from emitkit_logging._events.identity import IdentityReader
 from emitkit_logging._events.kinds import plain_kind
+from emitkit_logging._events.readable import readable
+from emitkit_logging._events.reading import opened
 from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._events.routing import Router
 
@@ -142,6 +144,7 @@ class EventBuilder:
 
     def build(self, captured: CapturedRecord) -> Event:
         """Return the event of a record."""
+        captured = opened(captured)
         fields = self._fields
         found = extras.of_record(captured.attributes)
         is_sent = captured.priority >= self._defaults.plain_level or self.is_event(found, captured.message)
@@ -168,7 +171,7 @@ class EventBuilder:
         return event
 
     def _subject(self, captured: CapturedRecord, values: Extras) -> _Subject:
-        text = self._converter.text(captured.message)
+        text = readable(self._converter.text(captured.message))
         name, category = self._fields.name(values), self._fields.text(values, "category")
         if name is None and self._is_named_by(captured.message):
             name = captured.message
@@ -189,9 +192,9 @@ class EventBuilder:
     ) -> _Derived:
         if subject.name == inference.PAGE_VIEW and captured.priority < logging.ERROR:
             return _page_view(contexts.get("page"), occurred_at)
+        summary = readable(self._converter.text(captured.exception.summary)) if captured.exception else None
         if subject.name is not None:
-            return _named(subject.name, subject)
-        summary = self._converter.text(captured.exception.summary) if captured.exception else None
+            return _named(subject.name, subject, summary)
         return _plain(subject, summary, is_titled=is_titled)
 
     def _event(self, captured: CapturedRecord, values: Extras, subject: _Subject, derived: _Derived) -> Event:
@@ -235,8 +238,8 @@ class EventBuilder:
         return generated
 
 
-def _named(name: str, subject: _Subject) -> _Derived:
-    message = subject.text.strip()
+def _named(name: str, subject: _Subject, summary: str | None) -> _Derived:
+    message = subject.text.strip() or summary or ""
     is_description = "\n" in message or (message and message != name.strip())
     description = message if is_description else inference.DESCRIPTIONS.get(subject.category)
     return _Derived(inference.title_of(subject.heading), description, inference.ICONS.get(subject.category))
@@ -246,7 +249,8 @@ def _plain(subject: _Subject, summary: str | None, *, is_titled: bool) -> _Deriv
     message = subject.text.strip()
     first, _, further = (part.strip() for part in message.partition("\n"))
     rest = message if is_titled or units(first) > LONGEST_TITLE else further
-    return _Derived(first or summary, rest or summary, inference.ICONS.get(subject.category))
+    title = first or (summary or "").partition("\n")[0]
+    return _Derived(title, rest or summary, inference.ICONS.get(subject.category))
 
 
 def _page_view(page: Json, occurred_at: float) -> _Derived:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emitkit_logging._api.encoding import Json
-from emitkit_logging._events import extras
+from emitkit_logging._events import extras, tracebacks
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.redaction import REDACTED
@@ -16,8 +16,6 @@ GENERATED = frozenset(
     + ("occurrences", "first_seen", "last_seen", "samples", "digest")
 )
 """Metadata that this library writes; a user's value of the same name stands in `metadata.extra`."""
-
-_LONGEST_TRACE = 60_000
 
 
 def circumstances(captured: CapturedRecord, converter: JsonConverter) -> dict[str, Json]:
@@ -37,10 +35,10 @@ def circumstances(captured: CapturedRecord, converter: JsonConverter) -> dict[st
         metadata["exception"] = {
             "type": text(exception.type),
             "message": text(exception.message),
-            "stacktrace": converter.ending(exception.stacktrace, _LONGEST_TRACE),
+            "stacktrace": converter.ending(exception.stacktrace, tracebacks.LONGEST),
         }
     if isinstance(stack, str) and stack:
-        metadata["stack"] = converter.ending(stack, _LONGEST_TRACE)
+        metadata["stack"] = converter.ending(stack, tracebacks.LONGEST)
     if captured.unused_args is not None:
         metadata["args"] = captured.unused_args.value
     return metadata

@@ -10,6 +10,9 @@ import re
 from dataclasses import dataclass
 
 HEADER = "Traceback (most recent call last):"
+LONGEST = 60_000
+"""Characters kept of the text of a traceback, from its end."""
+
 _GROUP = "  + Exception Group "
 _STACK = "Stack (most recent call last):"
 _NAME = re.compile(r"[^\W\d][\w.]*(?:\.<locals>\.[\w.]+)*")
