@@ -13,6 +13,7 @@ from emitkit_logging._events.captured import CapturedRecord, restore
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.merging import Values, merge
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
@@ -25,6 +26,9 @@ from emitkit_logging.formatter import EmitKitFormatter
 
 if TYPE_CHECKING:
     from emitkit_logging._worker.client import Client
+
+_ABOUT_PLACES = frozenset(("page", "device", "utm", "server"))
+"""Keys of a context that do not change what a record folds by."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,14 @@ class Formatting:
 
     Args:
         formatter: the formatter to begin with.
+        context: the outermost event context, under what a record has; it is added here and not at the call, which
+            should cost no more for it.
     """
 
-    def __init__(self, formatter: EmitKitFormatter) -> None:
+    def __init__(self, formatter: EmitKitFormatter, context: Values | None = None) -> None:
         self.formatter = formatter
+        self._context = context or {}
+        self._is_context_of_kinds = not _ABOUT_PLACES.issuperset(self._context)
 
     @property
     def converter(self) -> JsonConverter:
@@ -63,12 +71,36 @@ class Formatting:
     @property
     def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
         """Returns what a record folds by."""
-        return self.formatter.fold_key
+        return self._fold_key if self._is_context_of_kinds else self.formatter.fold_key
+
+    def _fold_key(self, captured: CapturedRecord) -> FoldKey | None:
+        self._add_context(captured)
+        return self.formatter.fold_key(captured)
+
+    def _add_context(self, captured: CapturedRecord) -> None:
+        """Put the outermost context under that of a record; to do so again changes nothing."""
+        if self._context:
+            captured.context = merge(self._context, captured.context) if captured.context else self._context
 
     def event(self, captured: CapturedRecord) -> Event:
-        """Return a record's event; what an application's own formatter logs meanwhile is no event."""
-        with own_calls.inside():
-            return self.formatter.event(restore(captured))
+        """Return a record's event, which can be encoded; a minimal one if anything raises.
+
+        What an application's own formatter logs meanwhile is no event.
+        """
+        try:
+            self._add_context(captured)
+            with own_calls.inside():
+                return self._usable(self.formatter.event(restore(captured)))
+        except Exception as error:
+            return self.formatter.minimal_event(captured, error)
+
+    def _usable(self, event: Event) -> Event:
+        if type(self.formatter) is not EmitKitFormatter:  # what an application's own formatter made may be no event
+            event.encode()
+            if type(event.level) is not int:
+                raise TypeError(f"the level of an event is an integer, not {event.level!r}")
+            hash(event.fold_key)
+        return event
 
     def summary(
         self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]

@@ -21,8 +21,14 @@ from emitkit_logging._api.requests import DISPLAY_STYLES
 
 API_KEY_VARIABLE = "EMITKIT_API_KEY"
 BASE_URL_VARIABLE = "EMITKIT_BASE_URL"
+ENABLED_VARIABLE = "EMITKIT_ENABLED"
+ALLOW_HTTP_VARIABLE = "EMITKIT_ALLOW_HTTP"
 DEFAULT_BASE_URL = "https://api.emitkit.com"
 DEFAULT_LEVEL_CHANNELS: Mapping[str | int, str] = {"ERROR": "alerts", "CRITICAL": "alerts"}
+_FLAGS = {
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+}
 LONGEST_SOURCE = 50
 """Characters that the open-source server's database stores. The API's own limit is higher."""
 
@@ -58,6 +64,21 @@ def flag(option: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{option}: must be True or False, not {value!r}")
     return value
+
+
+def _said(variable: str) -> bool | None:
+    """Return what a variable of the environment says, or `None` if it is not set or says neither yes nor no."""
+    return _FLAGS.get(os.environ.get(variable, "").strip().lower())
+
+
+def enabled(value: object) -> bool:
+    """Return whether the handler works: the option's value, else that of `EMITKIT_ENABLED`, else `True`."""
+    return _said(ENABLED_VARIABLE) is not False if value is None else flag("enabled", value)
+
+
+def allow_http(value: object) -> bool:
+    """Return whether plain http is allowed: the option's value, else that of `EMITKIT_ALLOW_HTTP`, else `False`."""
+    return _said(ALLOW_HTTP_VARIABLE) is True if value is None else flag("allow_http", value)
 
 
 def number(option: str, value: object, *, least: float = 0.0, most: float = math.inf, above: bool = False) -> float:
@@ -123,6 +144,14 @@ def _mapping(option: str, value: object) -> Mapping[object, object]:
     return value
 
 
+def context(value: object) -> Mapping[str, object]:
+    """Return the values of a static event context; `None` is an empty one."""
+    values = _mapping("context", value)
+    if not all(isinstance(key, str) for key in values):
+        raise TypeError(f"context: its keys must be strings, not {value!r}")
+    return values  # type: ignore[return-value]
+
+
 def api_key(value: object, *, required: bool) -> str:
     """Return the API key: the option's value, else that of `EMITKIT_API_KEY`.
 
@@ -138,7 +167,8 @@ def api_key(value: object, *, required: bool) -> str:
     key = (value or os.environ.get(API_KEY_VARIABLE, "")).strip()
     if not key and required:
         raise ValueError(
-            f"api_key: missing; pass it or set the environment variable {API_KEY_VARIABLE} (or enabled=False)"
+            f"api_key: missing; set the environment variable {API_KEY_VARIABLE} or pass api_key; to send nothing, set "
+            f"{ENABLED_VARIABLE}=0 or pass enabled=False"
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ValueError("api_key: has characters that are not allowed in an HTTP header")
@@ -170,7 +200,8 @@ def base_url(value: object, *, allow_http: bool) -> str:
         raise ValueError("base_url: must not have a user, a password, a query or a fragment")
     if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise ValueError(
-            f"base_url: plain http to {host} would send the API key unencrypted; use https, or allow_http=True"
+            f"base_url: plain http to {host} would send the API key unencrypted; use https, or allow_http=True "
+            f"({ALLOW_HTTP_VARIABLE}=1)"
         )
     return url
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.identity import Identity, identify_call
 from emitkit_logging._events.kinds import FoldKey, FoldKeys
+from emitkit_logging._events.minimal import minimal
+from emitkit_logging._events.reading import opened, rendered
 from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._events.routing import Router
 
@@ -138,12 +141,15 @@ class EmitKitFormatter(JsonFormatter):
         if record.levelno >= self.plain_level:
             return True
         attributes = record.__dict__
-        if type(record.msg) is str and not self._event_from_message and attributes.keys().isdisjoint(_KEYS_OF_EVENTS):
-            return False
+        message = record.msg
+        if type(message) is str and not self._event_from_message and attributes.keys().isdisjoint(_KEYS_OF_EVENTS):
+            if message[:1] != "{" and "event=" not in message:
+                return False
+            attributes = {**attributes, "msg": rendered(message)}
         found = extras.of_record(attributes)
         if self._builder.is_event(found, message_of(record)[0]):
             return True
-        return self._builder.identities.identify(Extras(found), record.created) is not None
+        return self._builder.identities.identify(Extras(found), time.time()) is not None
 
     def event(self, record: logging.LogRecord) -> Event:
         """Return the event that is sent for a record.
@@ -157,9 +163,20 @@ class EmitKitFormatter(JsonFormatter):
         """
         return self._builder.build(capture(record, self.json_converter))
 
+    def minimal_event(self, captured: CapturedRecord, error: Exception) -> Event:
+        """Return the event of a record whose own event cannot be built.
+
+        Args:
+            captured: the record.
+            error: what was raised.
+        """
+        readable = minimal(captured.attributes, captured.message, error)
+        readable.is_trusted = captured.is_trusted
+        return self._builder.build(readable)
+
     def fold_key(self, captured: CapturedRecord) -> FoldKey | None:
         """Return what a record that `accepts` let through folds by, or `None` where only its event says."""
-        return self._fold_keys.of(captured)
+        return self._fold_keys.of(opened(captured))
 
     def summary(
         self, channel: str | None, level: int, title: str, description: str, metadata: Mapping[str, Json]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import sys
 import time
+import uuid
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -15,9 +17,11 @@ from typing import Any
 from emitkit_logging import _log
 from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker
-from emitkit_logging._context.capture import capture
+from emitkit_logging._context.capture import capture, capture_minimal
 from emitkit_logging._context.redacted import redacted
+from emitkit_logging._context.values import static
 from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.minimal import names_event
 from emitkit_logging._worker import lifecycle, native
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.own_calls import is_own, under_way
@@ -40,7 +44,8 @@ class EmitKitHandler(logging.Handler):
         api_key: the project's key; the environment's `EMITKIT_API_KEY` when absent.
         level: records below it are ignored, as of any handler.
         base_url: the server; else `EMITKIT_BASE_URL`, else `https://api.emitkit.com`.
-        allow_http: whether plain http may be used to another machine.
+        allow_http: whether plain http may be used to another machine; else `EMITKIT_ALLOW_HTTP` (1, true, yes, on),
+            else not.
         channel_name: the fallback channel, at most 255 characters.
         category_channel_map: category to channel.
         level_channel_map: level name or number to channel; a record takes the entry of the highest level at or
@@ -62,8 +67,11 @@ class EmitKitHandler(logging.Handler):
         spool_size: bytes that may wait in it.
         spool_ttl: seconds for which anything may wait in it.
         redact: key names, besides the built-in list, whose values never leave the process.
+        context: an event context for every record of this handler, under what a request, a block or the record says.
+            `server.host` is the machine's name unless it says otherwise.
         debug: whether each request is logged, at DEBUG, on the logger `emitkit_logging`.
-        enabled: `False`: no thread, no queue, no cost; the options are checked all the same.
+        enabled: `False`: no thread, no queue, no cost; the options are checked all the same. Where it is not given,
+            `EMITKIT_ENABLED` (0, false, no, off) disables.
 
     Raises:
         TypeError: for an option that does not exist or has the wrong type.
@@ -76,7 +84,7 @@ class EmitKitHandler(logging.Handler):
         *,
         level: int | str = logging.NOTSET,
         base_url: str | None = None,
-        allow_http: bool = False,
+        allow_http: bool | None = None,
         channel_name: str = "general",
         category_channel_map: Mapping[str, str] | None = None,
         level_channel_map: Mapping[str | int, str] | None = options.DEFAULT_LEVEL_CHANNELS,
@@ -96,13 +104,14 @@ class EmitKitHandler(logging.Handler):
         spool_size: int = 64 * 1024 * 1024,
         spool_ttl: float = 7 * 86_400.0,
         redact: Iterable[str] | None = None,
+        context: Mapping[str, Any] | None = None,
         debug: bool = False,
-        enabled: bool = True,
+        enabled: bool | None = None,
     ) -> None:
-        self._enabled = options.flag("enabled", enabled)
-        key = options.api_key(api_key, required=self._enabled)
+        self._enabled = options.enabled(enabled)
+        key = _readable_key(api_key, is_required=self._enabled)
         self._settings = Settings(
-            base_url=options.base_url(base_url, allow_http=options.flag("allow_http", allow_http)),
+            base_url=options.base_url(base_url, allow_http=options.allow_http(allow_http)),
             api_key=key,
             timeout=options.number("timeout", timeout, above=True),
             queue_size=options.count("queue_size", queue_size, least=1),
@@ -130,7 +139,7 @@ class EmitKitHandler(logging.Handler):
         self._api_key = key
         self._own_formatter.mask(key)
         super().__init__(options.level("level", level))
-        self._formatting = Formatting(self._own_formatter)
+        self._formatting = Formatting(self._own_formatter, static(options.context(context), socket.gethostname()))
         self._use(self._own_formatter)
         self._is_closed = False
         self._is_written = self._settings.spool is not None
@@ -181,21 +190,27 @@ class EmitKitHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Put what a record says now on the queue, if it is to be sent."""
-        event = record.__dict__.get("event")
-        level = record.levelno
-        is_event = type(event) is str and event
-        if not is_event and level < self._plain_level and not self._event_formatter.accepts(record):
-            return
-        if record.name == _log.NAME or (under_way and is_own(record)):
-            return
+        try:
+            event = record.__dict__.get("event")
+            level = record.levelno
+            is_event = type(event) is str and event
+            if not is_event and level < self._plain_level and not self._event_formatter.accepts(record):
+                return
+            if record.name == _log.NAME or (under_way and is_own(record)):
+                return
+            captured = capture(record, self._converter)
+            if self._is_written:
+                captured = redacted(captured, self._converter)
+            if type(level) is not int:  # a record made of a dict
+                level = captured.level
+        except Exception as error:
+            minimal = self._minimal(record, error)
+            if minimal is None:
+                return
+            captured, level = minimal, minimal.level
         if self._is_closed:
             self._refuse()
             return
-        captured = capture(record, self._converter)
-        if self._is_written:
-            captured = redacted(captured, self._converter)
-        if type(level) is not int:  # a record made of a dict without it
-            level = captured.attributes["levelno"] = int(level) if isinstance(level, int | float) else logging.NOTSET
         worker = self._worker
         if worker is None:
             self._accept_early(captured)
@@ -208,8 +223,14 @@ class EmitKitHandler(logging.Handler):
         if not worker.is_started:
             self._start(worker)
 
+    def _minimal(self, record: logging.LogRecord, error: Exception) -> CapturedRecord | None:
+        """Return what can be read of a record that cannot be captured, or `None` if it is not to be sent."""
+        captured = capture_minimal(record, error)
+        is_sent = captured.level >= self._plain_level or names_event(record.__dict__)
+        return captured if is_sent and captured.attributes["name"] != _log.NAME else None
+
     def identify(
-        self, user_id: str | int, traits: Mapping[str, Any] | None = None, aliases: Iterable[str] = ()
+        self, user_id: str | int | uuid.UUID, traits: Mapping[str, Any] | None = None, aliases: Iterable[str] = ()
     ) -> None:
         """Send what is known of a user, without an event; the same facts are not sent again for `alias_ttl` seconds.
 
@@ -338,6 +359,19 @@ class EmitKitHandler(logging.Handler):
         if uwsgi is not None and not (uwsgi.opt.get("enable-threads") or uwsgi.opt.get("threads")):
             _log.warn("uWSGI runs without threads: nothing is sent until the handler is flushed; set enable-threads")
         lifecycle.start(worker)
+
+
+def _readable_key(value: str | None, *, is_required: bool) -> str:
+    """Return the API key; where it is missing and dictConfig would hide why, log that, too.
+
+    gunicorn, Django and Celery show only the outer error of dictConfig: "Unable to configure handler 'emitkit'".
+    """
+    try:
+        return options.api_key(value, required=is_required)
+    except ValueError as error:
+        if holds_logging_lock():
+            _log.warn("%s", error)
+        raise
 
 
 _log.install_last_resort(EmitKitHandler)

@@ -56,7 +56,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 
 OF_EVENTS: Mapping[str, frozenset[str]] = {
     "context": frozenset({"converter", "extras", "merging", "redaction"}),
-    "_context": frozenset({"captured", "converter", "extras", "merging", "redaction"}),
+    "_context": frozenset({"captured", "converter", "extras", "merging", "minimal", "redaction", "tracebacks"}),
 }
 """The modules of `_events` that the event context may import."""
 

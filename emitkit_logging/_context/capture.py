@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import logging
 from itertools import islice
+from typing import Any
 
 from emitkit_logging._context.scopes import current, of_record
-from emitkit_logging._events import extras
+from emitkit_logging._events import extras, tracebacks
 from emitkit_logging._events.captured import (
     UNTRUSTED_KEY,
+    CapturedException,
     CapturedRecord,
     Marker,
     RestoredRecord,
     exception_of,
     message_of,
+    text_of_object,
 )
 from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter
+from emitkit_logging._events.minimal import minimal, readable
 from emitkit_logging._events.redaction import REDACTED
 
 _new = CapturedRecord.__new__
@@ -59,6 +63,21 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
     return captured
 
 
+def capture_minimal(record: logging.LogRecord, error: Exception) -> CapturedRecord:
+    """Return what can be read of a record that `capture` cannot take.
+
+    Args:
+        record: the record; it is not changed.
+        error: what was raised.
+    """
+    attributes = readable(record.__dict__)
+    try:
+        message, _ = message_of(record)
+    except Exception:  # a record without a message, or whose attributes raise when they are looked up
+        message = text_of_object(attributes.get("msg", ""))
+    return minimal(attributes, message, error)
+
+
 def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, converter: JsonConverter) -> CapturedRecord:
     if isinstance(record, RestoredRecord):
         return record.captured
@@ -66,18 +85,28 @@ def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, conver
     captured.is_scalar = False
     captured.is_trusted = attributes.pop(UNTRUSTED_KEY, None) is not Marker.UNTRUSTED
     is_secret = converter.redactor.is_secret
-    for key, value in attributes.items():
-        if key not in extras.STANDARD:
+    for key, value in list(attributes.items()):
+        if type(key) is not str:
+            del attributes[key]
+            name = extras.key_text(key)
+            attributes.setdefault(name, Converted(REDACTED) if is_secret(name) else _snapshot(value, converter))
+        elif key not in extras.STANDARD:
             attributes[key] = Converted(REDACTED) if is_secret(key) else _snapshot(value, converter)
     captured.context = of_record(record)
     captured.exception = exception_of(record)
     attributes["exc_info"] = None
-    if isinstance(record.msg, dict):
-        attributes["msg"] = {key: converter.snapshot(value) for key, value in list(record.msg.items())}
+    if extras.is_dict(record.msg):
+        attributes["msg"] = _captured_dict(record.msg, converter)
         attributes["args"] = ()
     elif not _is_whole(record):
         _capture_message(captured, record, converter)
     return captured
+
+
+def _captured_dict(message: Any, converter: JsonConverter) -> dict[str, object]:
+    # an exception in it is captured as such; its frames are not worth a conversion
+    entries = [(extras.key_text(key), value) for key, value in list(dict.items(message))]
+    return {key: converter.snapshot(value) for key, value in entries if key != "exc_info"}
 
 
 def _snapshot(value: object, converter: JsonConverter) -> object:
@@ -95,7 +124,20 @@ def _is_whole(record: logging.LogRecord) -> bool:
 
 def _capture_message(captured: CapturedRecord, record: logging.LogRecord, converter: JsonConverter) -> None:
     text, unused = message_of(record)
+    if len(text) > LONGEST_TEXT:
+        text = _without_traceback(captured, text)
     captured.text = converter.text(text) if len(text) > LONGEST_TEXT else text
     captured.unused_args = None if unused is None else Converted(converter.value(unused))
-    captured.attributes["msg"] = converter.text(record.msg) if isinstance(record.msg, str) else captured.text
+    is_template = extras.is_text(record.msg) and record.args
+    captured.attributes["msg"] = converter.text(record.msg) if is_template else captured.text
     captured.attributes["args"] = ()
+
+
+def _without_traceback(captured: CapturedRecord, text: str) -> str:
+    """Take a traceback out of a message that is too long to be kept: its end says most."""
+    found = tracebacks.find(text)
+    if found is None:
+        return text
+    if captured.exception is None:
+        captured.exception = CapturedException(found.type, found.message, found.text[-tracebacks.LONGEST :])
+    return found.rest

@@ -10,7 +10,7 @@ from typing import Any
 
 from emitkit_logging._events import extras
 from emitkit_logging._events.converter import JsonConverter
-from emitkit_logging._events.merging import Values
+from emitkit_logging._events.merging import Values, merge
 from emitkit_logging._events.redaction import Redactor
 
 _SINGLE_RECORD = ("event", "emitkit_event", "category", "idempotency_key", "identify")
@@ -43,6 +43,19 @@ def _unpacked(values: Mapping[str, Any]) -> Mapping[str, Any]:
 def received(values: Mapping[str, Any]) -> Values:
     """Return the context values of a message from another process, without keys that belong to a single record."""
     return checked({key: value for key, value in values.items() if key not in _SINGLE_RECORD})
+
+
+def static(values: Mapping[str, Any], host: str) -> Values:
+    """Return the outermost context of a handler: its own values, and the name of the machine as `server.host`.
+
+    Args:
+        values: as the application gave them; not changed.
+        host: the name of the machine.
+
+    Raises:
+        TypeError: for a key that can only belong to a single record.
+    """
+    return merge({"server": {"host": host}}, without_none(checked(values)))
 
 
 def without_none(values: Values) -> Values:

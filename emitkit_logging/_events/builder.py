@@ -22,6 +22,8 @@ from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.fields import FieldReader
 from emitkit_logging._events.identity import IdentityReader
 from emitkit_logging._events.kinds import plain_kind
+from emitkit_logging._events.readable import readable
+from emitkit_logging._events.reading import opened
 from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._events.routing import Router
 
@@ -142,6 +144,7 @@ class EventBuilder:
 
     def build(self, captured: CapturedRecord) -> Event:
         """Return the event of a record."""
+        captured = opened(captured)
         fields = self._fields
         found = extras.of_record(captured.attributes)
         is_sent = captured.priority >= self._defaults.plain_level or self.is_event(found, captured.message)
@@ -154,12 +157,13 @@ class EventBuilder:
         contexts = fields.contexts(values)
         identities, user_id = self.identities.take(values, captured.created)
         title = fields.text(values, "title")
-        derived = self._derive(captured, subject, contexts, is_titled=title is not None)
+        occurred_at = fields.occurred_at(values) or captured.created
+        derived = self._derive(captured, subject, contexts, occurred_at, is_titled=title is not None)
         event = self._event(captured, values, subject, derived)
         event.title = title or event.title
         event.user_id, event.identities = user_id, identities
         event.only_identifies = bool(identities) and not is_sent
-        generated = self._generated(captured, values, subject, event.tags)
+        generated = self._generated(values, subject, event.tags, occurred_at)
         generated.update(derived.metadata)
         generated.update(contexts)
         generated.update(metadata.circumstances(captured, self._converter))
@@ -167,7 +171,7 @@ class EventBuilder:
         return event
 
     def _subject(self, captured: CapturedRecord, values: Extras) -> _Subject:
-        text = self._converter.text(captured.message)
+        text = readable(self._converter.text(captured.message))
         name, category = self._fields.name(values), self._fields.text(values, "category")
         if name is None and self._is_named_by(captured.message):
             name = text
@@ -178,13 +182,19 @@ class EventBuilder:
         return _Subject(name, heading, category or self._router.category(name, captured.priority, level_name), text)
 
     def _derive(
-        self, captured: CapturedRecord, subject: _Subject, contexts: Mapping[str, Json], *, is_titled: bool
+        self,
+        captured: CapturedRecord,
+        subject: _Subject,
+        contexts: Mapping[str, Json],
+        occurred_at: float,
+        *,
+        is_titled: bool,
     ) -> _Derived:
         if subject.name == inference.PAGE_VIEW and captured.priority < logging.ERROR:
-            return _page_view(contexts.get("page"), captured.created)
+            return _page_view(contexts.get("page"), occurred_at)
+        summary = readable(self._converter.text(captured.exception.summary)) if captured.exception else None
         if subject.name is not None:
-            return _named(subject.name, subject)
-        summary = self._converter.text(captured.exception.summary) if captured.exception else None
+            return _named(subject.name, subject, summary)
         return _plain(subject, summary, is_titled=is_titled)
 
     def _event(self, captured: CapturedRecord, values: Extras, subject: _Subject, derived: _Derived) -> Event:
@@ -215,13 +225,11 @@ class EventBuilder:
             return named or self._router.channel(category, captured.level)
         return self._router.untrusted_channel(named, category)
 
-    def _generated(
-        self, captured: CapturedRecord, values: Extras, subject: _Subject, tags: list[str]
-    ) -> dict[str, Json]:
+    def _generated(self, values: Extras, subject: _Subject, tags: list[str], occurred_at: float) -> dict[str, Json]:
         generated: dict[str, Json] = {"category": subject.category}
         if subject.name is not None:
             generated["event"] = shorten(subject.name, LONGEST_TITLE)
-        generated["timestamp"] = int(captured.created * 1000)
+        generated["timestamp"] = int(occurred_at * 1000)
         session = self._fields.text(values, "session_id")
         if session is not None:
             generated["sessionId"] = session
@@ -230,8 +238,8 @@ class EventBuilder:
         return generated
 
 
-def _named(name: str, subject: _Subject) -> _Derived:
-    message = subject.text.strip()
+def _named(name: str, subject: _Subject, summary: str | None) -> _Derived:
+    message = subject.text.strip() or summary or ""
     is_description = "\n" in message or (message and message != name.strip())
     description = message if is_description else inference.DESCRIPTIONS.get(subject.category)
     return _Derived(inference.title_of(subject.heading), description, inference.ICONS.get(subject.category))
@@ -241,10 +249,11 @@ def _plain(subject: _Subject, summary: str | None, *, is_titled: bool) -> _Deriv
     message = subject.text.strip()
     first, _, further = (part.strip() for part in message.partition("\n"))
     rest = message if is_titled or units(first) > LONGEST_TITLE else further
-    return _Derived(first or summary, rest or summary, inference.ICONS.get(subject.category))
+    title = first or (summary or "").partition("\n")[0]
+    return _Derived(title, rest or summary, inference.ICONS.get(subject.category))
 
 
-def _page_view(page: Json, created: float) -> _Derived:
+def _page_view(page: Json, occurred_at: float) -> _Derived:
     path = page.get("path") if isinstance(page, dict) else None
     return _Derived(
         inference.title_of(inference.PAGE_VIEW),
@@ -253,7 +262,7 @@ def _page_view(page: Json, created: float) -> _Derived:
         tags=(inference.PAGE_VIEW,),
         notify=False,
         display_as="message",
-        metadata={"date": _iso(created)},
+        metadata={"date": _iso(occurred_at)},
     )
 
 
@@ -261,6 +270,6 @@ def _first(*flags: bool | None) -> bool | None:
     return next((flag for flag in flags if flag is not None), None)
 
 
-def _iso(created: float) -> str:
-    moment = datetime.datetime.fromtimestamp(created, tz=datetime.timezone.utc)
+def _iso(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import enum
 import logging
+import math
+import sys
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from emitkit_logging._api.text import clean
-from emitkit_logging._events import extras
+from emitkit_logging._events import extras, tracebacks
 from emitkit_logging._events.converter import Converted, qualified_name
+
+_EARLIEST = -62_135_596_800.0  # the years 1 to 9999, which `datetime` can express
+_LATEST = 253_402_300_800.0
+_HIGHEST_LEVEL = 999_999  # in absolute value: well within 64 bits, and above `UNTRUSTED_PRIORITY`
 
 UNTRUSTED_PRIORITY = -1_000_000
 """The priority of records that an untrusted source sent: below every level that an application uses."""
@@ -43,7 +50,16 @@ class CapturedException:
     @property
     def stacktrace(self) -> str:
         """The traceback as Python prints it. The source lines are read from disk here, not at the call."""
-        return self.trace if isinstance(self.trace, str) else "".join(self.trace.format())
+        if isinstance(self.trace, str):
+            return self.trace
+        try:
+            return "".join(self.trace.format())
+        except Exception:  # an odd SyntaxError, or a module whose loader refuses to give its source
+            return self._bare_stacktrace(self.trace)
+
+    def _bare_stacktrace(self, trace: traceback.TracebackException) -> str:
+        frames = [f'  File "{each.filename}", line {each.lineno}, in {each.name}\n' for each in trace.stack]
+        return f"{tracebacks.HEADER}\n{''.join(frames)}{self.summary}\n"
 
     @property
     def summary(self) -> str:
@@ -84,21 +100,24 @@ class CapturedRecord:
 
     @property
     def level(self) -> int:
-        """The level's number."""
-        level: int = self.attributes["levelno"]
+        """The level's number; a record made of a dict may have anything as its level."""
+        level = self.attributes.get("levelno")
+        if type(level) is not int or not -_HIGHEST_LEVEL <= level <= _HIGHEST_LEVEL:
+            level = self.attributes["levelno"] = level_of(level)
         return level
 
     @property
     def created(self) -> float:
-        """When it was logged, in epoch seconds."""
-        created: float = self.attributes["created"]
+        """When it was logged, in epoch seconds; the present time if the record has no usable time."""
+        created = self.attributes.get("created")
+        if type(created) is not float or not _EARLIEST <= created < _LATEST:
+            created = self.attributes["created"] = created_of(created)
         return created
 
     @property
     def priority(self) -> int:
         """The number by which it waits, greater first: its level, or less than any level if it is not trusted."""
-        level: int = self.attributes["levelno"]
-        return level if self.is_trusted else UNTRUSTED_PRIORITY
+        return self.level if self.is_trusted else UNTRUSTED_PRIORITY
 
     @property
     def message(self) -> str:
@@ -106,10 +125,32 @@ class CapturedRecord:
         return _text_of(self.attributes["msg"]) if self.text is None else self.text
 
     @property
-    def user_id(self) -> object:
+    def user_id(self) -> str | int | None:
         """The id of the user that the record names, or else its context, or `None`."""
         user = self.attributes.get("user_id")
-        return self.context.get("user_id") if user is None and self.context else user
+        if user is None and self.context:
+            user = self.context.get("user_id")
+        if user is None or type(user) is str or type(user) is int:
+            return user
+        return extras.id_text(user) if extras.is_id(user) else None
+
+
+def level_of(value: object) -> int:
+    """Return a level's number from what a record has as one: `NOTSET` if it is no number."""
+    try:
+        number = int(value)  # type: ignore[call-overload]
+    except Exception:  # text, NaN, or an object that raises
+        return logging.NOTSET
+    return max(-_HIGHEST_LEVEL, min(int(number), _HIGHEST_LEVEL))
+
+
+def created_of(value: object) -> float:
+    """Return epoch seconds from what a record has as its time: the present time if that is not usable."""
+    try:
+        created = float(value) if issubclass(type(value), int | float) else math.nan  # type: ignore[arg-type]
+    except Exception:  # an integer beyond every float, or an object that raises
+        created = math.nan
+    return created if _EARLIEST <= created < _LATEST else time.time()
 
 
 class RestoredRecord(logging.LogRecord):
@@ -129,43 +170,69 @@ def restore(captured: CapturedRecord) -> logging.LogRecord:
 
 def message_of(record: logging.LogRecord) -> tuple[str, object]:
     """Return a record's message, and its arguments if they do not fit into it, else `None`."""
-    if isinstance(record.msg, dict):
-        return _text_of(record.msg), None
+    message = record.msg
+    if extras.is_dict(message):
+        return _text_of(message), None
     try:
-        return record.getMessage(), None
+        text = record.getMessage()
     except Exception:  # `%` raises whatever the arguments raise
-        return _text(record.msg), record.args
+        return text_of_object(message), record.args
+    text = text_of_object(text)
+    if not text.strip() and issubclass(type(message), BaseException):
+        return qualified_name(type(message)), None
+    return text, None
 
 
 def exception_of(record: logging.LogRecord) -> CapturedException | None:
     """Return the exception that a record carries, or `None`.
 
-    A record that came through a queue or a socket has only the text of its traceback.
+    It stands in `exc_info`, in the dict that is the message (structlog), or it is the message itself. A record that
+    came through a queue or a socket has only the text of its traceback.
     """
-    info = record.exc_info
-    if isinstance(info, tuple) and len(info) == 3 and info[1] is not None:
-        kind, error, trace = info
-        name = qualified_name(kind or type(error))
-        try:
-            captured = traceback.TracebackException(type(error), error, trace, lookup_lines=False)
-        except Exception:  # an exception whose own parts raise still has its name
-            return CapturedException(name, _text(error), "")
-        return CapturedException(name, _text(error), captured)
-    if isinstance(record.exc_text, str) and record.exc_text:
-        last = record.exc_text.rstrip().rpartition("\n")[2]
-        name, _, message = last.partition(": ")
-        return CapturedException(name, message, record.exc_text)
+    message = record.msg
+    nested = message if extras.is_dict(message) else {}
+    for given in (record.exc_info, dict.get(nested, "exc_info"), message):
+        error, trace = _raised(given)
+        if error is not None:
+            return _captured_exception(error, trace)
+    for text in (record.exc_text, dict.get(nested, "exception")):
+        if extras.is_text(text) and str.strip(text):
+            parsed = tracebacks.parse(str.__str__(text))
+            return CapturedException(parsed.type, parsed.message, parsed.text)
     return None
 
 
-def _text_of(message: object) -> str:
-    if isinstance(message, dict):
-        message = message.get("event", message.get("message", ""))
-    return message if isinstance(message, str) else _text(message)
+def _raised(given: Any) -> tuple[BaseException | None, Any]:
+    """Return the exception and its traceback that `exc_info` names, in all the forms that logging calls accept."""
+    if given is True:
+        given = sys.exc_info()
+    kind = type(given)
+    if issubclass(kind, BaseException):
+        return given, given.__traceback__
+    if issubclass(kind, tuple) and tuple.__len__(given) == 3 and issubclass(type(given[1]), BaseException):
+        return given[1], given[2]
+    return None, None
 
 
-def _text(value: object) -> str:
+def _captured_exception(error: BaseException, trace: Any) -> CapturedException:
+    name, text = qualified_name(type(error)), text_of_object(error)
     try:
-        return clean(str(value))
-    except Exception:  # an object whose text raises is named instead
+        return CapturedException(
+            name, text, traceback.TracebackException(type(error), error, trace, lookup_lines=False)
+        )
+    except Exception:  # an exception whose own parts raise still has its name
+        return CapturedException(name, text, "")
+
+
+def _text_of(message: object) -> str:
+    if extras.is_dict(message):
+        message = dict.get(message, "event", dict.get(message, "message", ""))
+    return message if type(message) is str else text_of_object(message)
+
+
+def text_of_object(value: object) -> str:
+    """Return the text of any object; one whose text raises is named by its type instead."""
+    try:
+        return clean(str.__str__(str(value)))
+    except Exception:
         return f"<{qualified_name(type(value))}>"

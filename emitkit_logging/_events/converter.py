@@ -11,11 +11,11 @@ import base64
 import codecs
 import collections
 import contextlib
-import dataclasses
 import datetime
 import decimal
 import enum
 import math
+import numbers
 import pathlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +25,8 @@ from urllib.parse import ParseResult, SplitResult
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import MORE, clean, cut
+from emitkit_logging._events.extras import MOST_BITS
+from emitkit_logging._events.objects import fields_of, http_fields
 from emitkit_logging._events.redaction import REDACTED, Redactor
 
 LONGEST_TEXT = 8_000
@@ -49,7 +51,6 @@ DEEPEST = 16
 """Most containers inside one another; servers refuse metadata that is nested too deeply (API contract)."""
 
 _SAFE_INTEGER = 2**53  # beyond it, servers written in JavaScript lose digits (API contract)
-_MOST_BITS = 10_000  # beyond it, the interpreter may refuse to write an integer's digits, or take very long
 _MARGIN = 1_000  # of a text beyond its limit that is searched for secrets, since half a key is no longer recognised
 _UNCHANGING = frozenset(
     (int, float, bool, type(None), complex, uuid.UUID, decimal.Decimal)
@@ -85,9 +86,9 @@ def is_unchanging(value: object) -> bool:
 class JsonConverter:
     """Turns any value into JSON values.
 
-    Only builtin containers, dataclasses, mappings and sequences are walked. Iterators and other iterables are
-    never evaluated: they are named by their type. Whatever an object does when asked for its text, the result
-    is JSON.
+    Builtin containers, mappings, sequences and the objects that `objects` knows are walked. Iterators and other
+    iterables are never evaluated: they are named by their type. Whatever an object does when asked for its text,
+    the result is JSON.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -203,6 +204,8 @@ class _Walk:
             return _integer(int.__int__(value))
         if issubclass(kind, float):
             return _number(float.__float__(value))
+        if issubclass(kind, decimal.Decimal):
+            return _decimal(decimal.Decimal(value))
         if issubclass(kind, str):
             return self._converter.text(self._within_bounds(str.__str__(value)))
         if issubclass(kind, SplitResult | ParseResult):
@@ -216,13 +219,15 @@ class _Walk:
             return self._converter.text(f"{kind.__name__}: {text}" if text else kind.__name__)
         if issubclass(kind, type):
             return _named(value)
-        if dataclasses.is_dataclass(value):
-            return self._container(value, _fields, self._mapping, depth)
+        if kind is not dict and kind is not list:
+            fields = self._fields(value)
+            if fields is not None:
+                return self._container(value, lambda _, most: _pairs(fields, most), self._mapping, depth)
         if issubclass(kind, Mapping):
             return self._container(value, _pairs, self._mapping, depth)
         if issubclass(kind, set | frozenset):
             return self._container(value, _ordered, self._sequence, depth)
-        if issubclass(kind, Sequence) and not issubclass(kind, range | collections.UserString):
+        if issubclass(kind, Sequence) and not issubclass(kind, collections.UserString):
             return self._container(value, _entries, self._sequence, depth)
         return self._object(value, kind, depth)
 
@@ -232,13 +237,17 @@ class _Walk:
         self._characters -= min(len(text), LONGEST_TEXT)
         return text
 
+    def _fields(self, value: Any) -> dict[str, Any] | None:
+        message = http_fields(value)
+        return fields_of(value) if message is None else self._redactor.mask_page(message)
+
     def _object(self, value: Any, kind: type, depth: int) -> Any:
         if callable(getattr(kind, "item", None)) and getattr(value, "ndim", 0) == 0:
             item = value.item()
             if type(item) is not kind:
                 return self._visit(item, depth)
         is_iterable = hasattr(kind, "__iter__") or hasattr(kind, "__next__")
-        if is_iterable and not issubclass(kind, pathlib.PurePath | range | collections.UserString):
+        if is_iterable and not issubclass(kind, pathlib.PurePath | collections.UserString):
             return _named(kind)
         return self._converter.text(str(value))
 
@@ -308,11 +317,16 @@ class _Walk:
 class _Snapshot(_Walk):
     """A conversion that keeps builtin types, and wraps what it converts."""
 
+    def __init__(self, converter: JsonConverter, redactor: Redactor) -> None:
+        super().__init__(converter, redactor)
+        self._foreign = _Walk(converter, redactor)
+        self._foreign._inside = self._inside
+
     def visit(self, value: object, depth: int) -> Any:
         try:
             return self._taken(value, depth)
         except Exception:  # such as the elements of a set, when one of them can no longer be an element
-            return Converted(_Walk(self._converter, self._redactor).visit(value, depth))
+            return self._converted(value, depth)
 
     def _taken(self, value: Any, depth: int) -> Any:
         kind = type(value)
@@ -323,15 +337,30 @@ class _Snapshot(_Walk):
             return value
         if issubclass(kind, int):
             return int.__int__(value)
+        if issubclass(kind, numbers.Integral):
+            return int(value)
         if issubclass(kind, float):
             return float.__float__(value)
+        if issubclass(kind, uuid.UUID):
+            return uuid.UUID(int=value.int)
+        if issubclass(kind, datetime.datetime):
+            return datetime.datetime.combine(value.date(), value.timetz())
         if issubclass(kind, dict):
             return self._container(value, _pairs, self._dict, depth)
+        if issubclass(kind, tuple) and not issubclass(kind, SplitResult | ParseResult) and fields_of(value) is not None:
+            return self._converted(value, depth)
         for builtin in () if issubclass(kind, SplitResult | ParseResult) else _SEQUENCES:
             if issubclass(kind, builtin):
                 walked = self._container(value, _entries, self._sequence, depth)
                 return builtin(walked) if type(walked) is list else walked
-        return Converted(super().visit(value, depth))
+        return self._converted(value, depth)
+
+    def _converted(self, value: object, depth: int) -> Converted:
+        self._foreign._left = self._left
+        try:
+            return Converted(self._foreign.visit(value, depth))
+        finally:
+            self._left = self._foreign._left
 
     def _dict(self, pairs: Sequence[tuple[object, object]], more: int, depth: int) -> dict[Any, Any]:
         result = {
@@ -356,11 +385,6 @@ def _first(values: Iterable[Any], most: int) -> list[Any]:
     return list(values)[:most]  # one step for the interpreter, but as long as all of them take
 
 
-def _fields(value: Any, most: int) -> tuple[list[tuple[object, object]], int]:
-    fields = dataclasses.fields(value)
-    return [(field.name, getattr(value, field.name, None)) for field in fields[:most]], len(fields)
-
-
 def _entries(values: Iterable[object], most: int) -> tuple[list[object], int]:
     if type(values) in (list, tuple):
         return list(values[:most]), len(values)  # type: ignore[index, arg-type]
@@ -380,7 +404,7 @@ def _ordered(values: set[Any] | frozenset[Any], most: int) -> tuple[list[object]
 def _integer(value: int) -> Json:
     if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
         return value
-    if value.bit_length() > _MOST_BITS:
+    if value.bit_length() > MOST_BITS:
         return f"{hex(value >> value.bit_length() - 64)}{MORE} [{value.bit_length()} bits]"
     return str(value)
 
@@ -389,6 +413,17 @@ def _number(value: float) -> Json:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def _decimal(value: decimal.Decimal) -> Json:
+    """Return a number where JSON's holds the value exactly (design, *Values*), else its text."""
+    if value.is_finite() and abs(value) <= _SAFE_INTEGER:
+        if value == value.to_integral_value():
+            return int(value)
+        number = float(value)
+        if decimal.Decimal(repr(number)) == value:
+            return number
+    return cut(str(value), LONGEST_TEXT)
 
 
 def untaken(name: str, taken: Mapping[Any, object]) -> str:
@@ -407,6 +442,9 @@ def _named(kind: type) -> str:
 
 def qualified_name(kind: type) -> str:
     """Name a type as tracebacks do: with its module, builtins bare."""
-    module = getattr(kind, "__module__", None)
-    name = getattr(kind, "__qualname__", None) or "object"
-    return str(name) if module in (None, "builtins", "__main__") else f"{module}.{name}"
+    try:
+        module = getattr(kind, "__module__", None)
+        name = clean(str.__str__(str(getattr(kind, "__qualname__", None) or "object")))
+        return name if module in (None, "builtins", "__main__") else f"{clean(str(module))}.{name}"
+    except Exception:  # a metaclass that raises
+        return "object"

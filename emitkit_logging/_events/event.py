@@ -22,6 +22,7 @@ SHRUNK_BYTES = 4 * 1024
 
 _TRACE = "stacktrace"
 _SHRINKING = ((4_000, 60), (2_000, 40), (1_000, 25), (500, 15), (200, 8), (80, 4), (40, 2))
+_SHRINKING_GENERATED = ((4_000, 60), (2_000, 40), (1_000, 25), (1_000, 25), (1_000, 25), (500, 15), (200, 8))
 
 
 @dataclass(slots=True)
@@ -92,8 +93,8 @@ class Event:
         encoded = dump(body)
         if len(encoded) <= limit:
             return encoded
-        for longest, most in _SHRINKING:
-            body["metadata"] = _shrunk(self.metadata, longest, most)
+        for own, generated in zip(_SHRINKING, _SHRINKING_GENERATED, strict=True):
+            body["metadata"] = self._shrunk_metadata(own, generated)
             encoded = dump(body)
             if len(encoded) <= limit:
                 return encoded
@@ -109,8 +110,21 @@ class Event:
                 break
         return encoded
 
+    def _shrunk_metadata(self, own: tuple[int, int], generated: tuple[int, int]) -> dict[str, Json]:
+        """Return the metadata with the application's values shortened, and those of this library less so.
 
-_KEPT = ("category", "event", "timestamp", "occurrences", "first_seen", "last_seen")
+        Args:
+            own: characters of one text and entries of one container that are kept of the application's values.
+            generated: the same for what this library adds, of which each key is kept.
+        """
+        values = {key: value for key, value in self.metadata.items() if key not in _GENERATED}
+        kept = {key: _shrunk(value, *generated) for key, value in self.metadata.items() if key in _GENERATED}
+        shrunk = _shrunk(values, *own)
+        return {**shrunk, **kept} if isinstance(shrunk, dict) else kept
+
+
+_KEPT = ("category", "event", "timestamp", "occurrences", "first_seen", "last_seen", "log", "exception")
+_GENERATED = frozenset(_KEPT)
 
 
 def _shrunk(value: Json, longest: int, most: int, key: str = "") -> Json:

@@ -6,9 +6,12 @@ has such keys too. Types are compared by `type(value)`: asking a lazy object for
 
 from __future__ import annotations
 
+import datetime
 import logging
+import numbers
+import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 _BARE_RECORD = vars(logging.LogRecord("", logging.NOTSET, "", 0, "", (), None))
 
@@ -19,6 +22,10 @@ STANDARD = frozenset((*_BARE_RECORD, "message", "asctime", "taskName"))
 """The attributes that logging itself gives a record. Not asked of the application's record factory, which adds more."""
 
 _STRUCTLOG_OWN = ("_logger", "_name")
+_STRUCTLOG_MESSAGE = frozenset(("event", "exc_info"))
+
+MOST_BITS = 10_000
+"""Bits beyond which the interpreter may refuse to write an integer's digits, or take very long."""
 
 PRIVATE = "__emitkit_"
 """The beginning of keys that only this library uses; they never stand in the metadata."""
@@ -27,7 +34,7 @@ OVERRIDES = ("__emitkit_channel", "__emitkit_notify")
 """The private keys that an application may set, as the seed document names them."""
 
 
-def is_text(value: object) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Whether `value` is a string."""
     return issubclass(type(value), str)
 
@@ -38,16 +45,45 @@ def is_flag(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether `value` is an integer, which a boolean is not (design, *Keys*)."""
-    return issubclass(type(value), int) and type(value) is not bool
+    """Whether `value` is an integer, which a boolean is not (design, *Keys*); numpy's are integers too."""
+    return issubclass(type(value), numbers.Integral) and type(value) is not bool
 
 
 def is_id(value: object) -> bool:
     """Whether `value` is of a type that can name a user."""
-    return is_text(value) or is_number(value)
+    return is_text(value) or is_number(value) or issubclass(type(value), uuid.UUID)
 
 
-def is_dict(value: object) -> bool:
+def id_text(value: object) -> str:
+    """Return the text of an id, see `is_id`. One that cannot be written in digits is written in hexadecimal."""
+    if is_text(value):
+        return str.__str__(value)
+    if is_number(value):
+        number = int(value)  # type: ignore[call-overload]
+        return str(number) if number.bit_length() <= MOST_BITS else hex(number)
+    return str(value)
+
+
+def is_moment(value: object) -> bool:
+    """Whether `value` is a point in time: a datetime with a zone, or epoch seconds, within the years 1 to 9999."""
+    return seconds_of(value) is not None
+
+
+def seconds_of(value: object) -> float | None:
+    """Return the epoch seconds of a point in time, or `None` for anything else."""
+    kind = type(value)
+    try:
+        if issubclass(kind, datetime.datetime):
+            return value.timestamp() if value.utcoffset() is not None else None  # type: ignore[attr-defined]
+        if kind is not bool and issubclass(kind, int | float):
+            datetime.datetime.fromtimestamp(value, tz=datetime.timezone.utc)  # type: ignore[arg-type]
+            return float(value)  # type: ignore[arg-type]
+    except Exception:  # out of range, NaN, or a zone that raises
+        return None
+    return None
+
+
+def is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
     """Whether `value` is a dict."""
     return issubclass(type(value), dict)
 
@@ -95,6 +131,7 @@ _TYPES: Mapping[str, Callable[[object], bool]] = {
     "expires_in": is_number,
     "callback_url": is_text,
     "resume": is_text,
+    "occurred_at": is_moment,
 }
 
 
@@ -131,15 +168,23 @@ def of_record(attributes: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         attributes: the record's `__dict__`, or a copy of it.
     """
-    found = {key: value for key, value in attributes.items() if key not in STANDARD and not is_private(key)}
+    found = {key: value for key, value in _with_text_keys(attributes) if key not in STANDARD and not is_private(key)}
     if is_dict(found.get("extra")):
         found = with_nested(found, found.pop("extra"))
     message = attributes.get("msg")
-    if isinstance(message, dict):
+    if is_dict(message):
         for key in _STRUCTLOG_OWN:
             found.pop(key, None)
-        found = with_nested(found, {key: value for key, value in list(message.items()) if key != "event"})
+        found = with_nested(found, _without_exception(message))
     return found
+
+
+def _without_exception(message: Any) -> dict[Any, Any]:
+    """Return what a dict as the message says besides its text and its exception, see `captured.exception_of`."""
+    values = {key: value for key, value in _with_text_keys(message) if key not in _STRUCTLOG_MESSAGE}
+    if is_text(values.get("exception")):
+        del values["exception"]
+    return values
 
 
 def with_nested(found: dict[str, Any], inner: Mapping[Any, Any]) -> dict[str, Any]:
@@ -149,11 +194,19 @@ def with_nested(found: dict[str, Any], inner: Mapping[Any, Any]) -> dict[str, An
 
 
 def _with_text_keys(values: Mapping[Any, Any]) -> list[tuple[str, Any]]:
-    return [(key if type(key) is str else str(key), value) for key, value in list(values.items())]
+    return [(key if type(key) is str else key_text(key), value) for key, value in list(values.items())]
+
+
+def key_text(key: object) -> str:
+    """Return the text of any key; one whose text raises is named by its type."""
+    try:
+        return str.__str__(str(key))
+    except Exception:
+        return f"<{type.__getattribute__(type(key), '__name__')}>"
 
 
 def _is_absent(key: str, value: object) -> bool:
-    return key in _TYPES and is_text(value) and not str.__len__(value)  # type: ignore[arg-type]
+    return key in _TYPES and is_text(value) and not str.__len__(value)
 
 
 class Extras:

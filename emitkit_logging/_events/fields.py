@@ -14,6 +14,7 @@ from emitkit_logging._events import extras
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.merging import merge
+from emitkit_logging._events.readable import readable
 from emitkit_logging._events.redaction import REDACTED, Redactor
 
 _CONTEXTS = ("page", "device", "utm", "server")
@@ -47,9 +48,9 @@ class FieldReader:
         return withheld
 
     def text(self, values: Extras, key: str) -> str | None:
-        """Take a text, or return `None`."""
+        """Take a text, or return `None` if there is none, or nothing to see in it."""
         value = values.take(key)
-        return None if value is None else self._converter.text(value)
+        return None if value is None else readable(self._converter.text(value)) or None
 
     def name(self, values: Extras) -> str | None:
         """Take the event's name, or return `None`."""
@@ -93,13 +94,21 @@ class FieldReader:
         contexts: dict[str, Json] = {}
         for name in _CONTEXTS:
             given = values.take(name)
-            if given is not None:
-                contexts[name] = converted = self._converter.items(given)
-                if name in _WITH_ADDRESS:
-                    converted.pop("ip", None)
-                if name == "page":
-                    contexts[name] = self._redactor.mask_page(converted)
+            if given is None:
+                continue
+            converted = self._converter.items(given)
+            if name in _WITH_ADDRESS:
+                converted.pop("ip", None)
+                if not converted:
+                    continue
+            contexts[name] = self._redactor.mask_page(converted) if name == "page" else converted
         return contexts
+
+    @staticmethod
+    def occurred_at(values: Extras) -> float | None:
+        """Take when it happened, in epoch seconds, or return `None`."""
+        moment = values.take("occurred_at")
+        return None if moment is None else extras.seconds_of(moment)
 
     def channel(self, values: Extras) -> str | None:
         """Take the channel that the record names, or return `None`."""
@@ -118,7 +127,9 @@ class FieldReader:
     def tags(self, values: Extras) -> list[str]:
         """Take the tags."""
         tags = values.take("tags") or ()
-        return [self._converter.text(tag) for tag in (sorted(tags) if isinstance(tags, set | frozenset) else tags)]
+        return [
+            readable(self._converter.text(tag)) for tag in (sorted(tags) if isinstance(tags, set | frozenset) else tags)
+        ]
 
     def questions(self, values: Extras) -> dict[str, Json]:
         """Take `actions`, `fields` and what belongs to them, as far as the server accepts it, by the API's names."""
@@ -135,7 +146,8 @@ class FieldReader:
 
     def idempotency_key(self, values: Extras) -> str | None:
         """Take the `Idempotency-Key`, or return `None`; what cannot be a header is replaced by its hash."""
-        key = self.text(values, "idempotency_key")
+        given = values.take("idempotency_key")
+        key = None if given is None else self._converter.text(given)
         if key is None or (
             len(key) <= LONGEST_IDEMPOTENCY_KEY and key.isascii() and key.isprintable() and key.strip() == key
         ):

@@ -8,7 +8,7 @@ from typing import Any
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.limits import LONGEST_ID, MOST_ALIASES
-from emitkit_logging._api.text import units
+from emitkit_logging._api.text import shorten, units
 from emitkit_logging._events import extras
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.extras import Extras
@@ -85,12 +85,15 @@ class IdentityReader:
         Returns:
             What the record says about users, and the id of its own user, or `None`.
         """
-        given_id = self._id(found.take("user_id"))
-        user = found.take("user")
+        own_id, user = found.take("user_id"), found.take("user")
+        given_id = self._id(own_id)
+        self._keep_whole(found, "user_id", own_id)
         identities: list[Identity] = []
         fallback = self._id(user)
+        self._keep_whole(found, "user", user)
         if fallback is None and extras.is_dict(user):
             identity = self._identity(user, given_id, created)
+            self._keep_whole(found, "user_id", self._given_id(user))
             if identity is not None and identity.has_facts:
                 identities.append(identity)
             fallback = identity.user_id if identity is not None else None
@@ -102,6 +105,12 @@ class IdentityReader:
             fallback = fallback or identity.user_id
         return tuple(identities), given_id or fallback
 
+    def _keep_whole(self, found: Extras, key: str, value: object) -> None:
+        """Leave an id that had to be shortened to the metadata."""
+        text = self.whole_id(value)
+        if text is not None and units(text) > LONGEST_ID:
+            found.remaining.setdefault(key, text)
+
     def identify(self, found: Extras, created: float) -> Identity | None:
         """Return what `extra["identify"]` says, without taking it, or `None` where it names nobody."""
         values = found.get("identify")
@@ -111,26 +120,28 @@ class IdentityReader:
         """Return what `EmitKitHandler.identify` was given, converted.
 
         Args:
-            user_id: a string or an integer.
+            user_id: a string, an integer or a UUID.
             traits: a mapping, or `None`.
             aliases: other names of the user.
             created: epoch seconds.
 
         Raises:
-            TypeError: for an id that is no string or integer, or traits that are no mapping.
+            TypeError: for an id that is no string, integer or UUID, or traits that are no mapping.
             ValueError: for an id that is empty or has over 255 characters.
         """
         if not extras.is_id(user_id):
-            raise TypeError(f"user_id: must be a string or an integer, not {user_id!r}")
+            raise TypeError(f"user_id: must be a string, an integer or a UUID, not {user_id!r}")
         if traits is not None and not isinstance(traits, Mapping):
             raise TypeError(f"traits: must be a dict, not {type(traits).__name__}")
-        identity = self._identity({**(traits or {}), "id": user_id, "aliases": aliases}, None, created)
-        if identity is None:
+        text = self.whole_id(user_id)
+        if text is None or units(text) > LONGEST_ID:
             raise ValueError(f"user_id: must have 1 to {LONGEST_ID} characters")
+        identity = self._identity({**(traits or {}), "id": user_id, "aliases": aliases}, None, created)
+        assert identity is not None  # noqa: S101 - its id was checked
         return identity
 
     def _identity(self, values: Mapping[Any, Any], given_id: str | None, created: float) -> Identity | None:
-        user_id = self._fact(values, "id") or self._fact(values, "user_id") or given_id
+        user_id = self._id(self._given_id(values)) or given_id
         if user_id is None:
             return None
         properties = _properties(values)
@@ -141,18 +152,33 @@ class IdentityReader:
         aliases = [self._fact(values, key) for key in _ALIASES if extras.is_text(values.get(key))]
         more = values.get("aliases")
         if isinstance(more, list | tuple | set | frozenset):
-            aliases += [self._id(alias) for alias in more]
+            aliases += [self._name(alias) for alias in more]
         unique = dict.fromkeys(alias for alias in aliases if alias is not None and alias != user_id)
         return tuple(unique)[: MOST_ALIASES - 1]
 
+    def _given_id(self, values: Mapping[Any, Any]) -> object:
+        """Return the first value of `id` and `user_id` that can be an id, or `None`."""
+        given = (values.get(key) for key in ("id", "user_id") if not self._redactor.is_secret(key))
+        return next((value for value in given if self.whole_id(value) is not None), None)
+
     def _fact(self, values: Mapping[Any, Any], key: str) -> str | None:
-        return None if self._redactor.is_secret(key) else self._id(values.get(key))
+        return None if self._redactor.is_secret(key) else self._name(values.get(key))
+
+    def _name(self, value: object) -> str | None:
+        """Return another name of a user, or `None` for one over the limit: cut, it could be another user's."""
+        text = self.whole_id(value)
+        return text if text is not None and units(text) <= LONGEST_ID else None
 
     def _id(self, value: object) -> str | None:
+        """Return an id, within its limit: a longer one is visibly shortened."""
+        text = self.whole_id(value)
+        return None if text is None else shorten(text, LONGEST_ID)
+
+    def whole_id(self, value: object) -> str | None:
+        """Return an id of any length, or `None` for what is no id."""
         if not extras.is_id(value):
             return None
-        text = self._converter.text(str.__str__(value) if isinstance(value, str) else str(int(value)))  # type: ignore[call-overload]
-        return text if 0 < units(text) <= LONGEST_ID else None
+        return self._converter.text(extras.id_text(value)) or None
 
 
 def _properties(values: Mapping[Any, Any]) -> dict[Any, Any]:

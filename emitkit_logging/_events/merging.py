@@ -54,4 +54,4 @@ def person_id(values: Mapping[str, Any]) -> str | None:
     user_id = values.get("user_id")
     if user_id is None:
         user_id = (user.get("id") or user.get("user_id")) if isinstance(user, dict) else user
-    return str(user_id) if extras.is_id(user_id) else None
+    return extras.id_text(user_id) if extras.is_id(user_id) else None

@@ -37,6 +37,7 @@ DIFFERENT = {
     "tags: strings, no category": "a missing category is inferred",
     "tags: empty list, no category": "a missing category is inferred",
     "tags: repeats the category": "each tag once",
+    "device: empty": "no device about which nothing is known",
     "tags: empty string inside": "no empty tag",
     "user: both": "the canonical id before the email",
     "user: traits": "the canonical id before the email",

@@ -75,6 +75,7 @@ def handler() -> EmitKitHandler:
         spool_size=64 * 1024 * 1024,
         spool_ttl=604_800.0,
         redact=("password", "iban"),
+        context={"server": {"release": "1.4"}},
         debug=False,
         enabled=True,
     )
