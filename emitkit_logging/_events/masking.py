@@ -1,8 +1,8 @@
 """Mask the variable parts of a log message: numbers, ids, times, addresses and quoted strings.
 
-Words are not masked here; `templates` finds those that vary. Each expression looks ahead only as far as a constant number
-of characters or over one class of characters that it matches anyway, and none looks at more than `LONGEST_MASKED`
-characters of a text. So the time is bounded whatever a text holds.
+Words are not masked here; `templates` finds those that vary. No expression looks at more than `LONGEST_MASKED`
+characters of a text, and each looks ahead only a constant number of characters or over one class of characters. So the
+time is bounded whatever a text holds.
 """
 
 from __future__ import annotations
@@ -115,10 +115,7 @@ def mask(text: str) -> str:
         text = _EMAIL.sub(MASK, text)
     if "_" in text:
         text = _PREFIXED.sub(r"\1…", text)
-    if _DIGIT.search(text):
-        text = _mask_digits(text)
-    else:
-        text = _HEX.sub(MASK, text)
+    text = _mask_digits(text) if _DIGIT.search(text) else _HEX.sub(MASK, text)
     return _RUN.sub(MASK, _RUN.sub(MASK, text)) if MASK in text else text
 
 

@@ -1,9 +1,9 @@
 """Learn the templates of log messages: which of their words stay and which vary.
 
-`masking` masks what is variable at sight. A word is variable when its place has taken more than `MOST_VALUES` values at
-one call site, all else being equal: *user ada cannot log in*, *user bob cannot log in*, … are `user … cannot log in` from
-the sixth name on. Until then *disk is full on the primary* and *disk is full on the replica* are two templates. Several
-places of one call site that vary at the same time are found in the same way.
+`masking` masks what is variable at sight. A word is variable when its place has taken more than `MOST_VALUES` values
+at one call site, all else being equal: *user ada cannot log in*, *user bob cannot log in*, … are `user … cannot log
+in` from the sixth name on. Until then *disk is full on the primary* and *disk is full on the replica* are two
+templates. Several places of one call site that vary at the same time are found in the same way.
 
 Drain (He et al., ICWS 2017) learns in a similar way, but takes a word for a variable at its second value.
 """
@@ -270,7 +270,10 @@ class Templates:
         return merged
 
     def export(self) -> list[Any]:
-        """Return what is known as JSON values, the least recently seen first. Sites must be strings, numbers or tuples."""
+        """Return what is known as JSON values, the least recently seen first.
+
+        Sites must be strings, numbers or tuples of them.
+        """
         return [
             [family.site, template.text, list(template.variables)]
             for family in self._families.values()
