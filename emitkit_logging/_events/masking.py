@@ -35,11 +35,11 @@ _REQUEST = re.compile(rf"\b({_METHODS}) [^\s\"']+")
 # a request line keeps its method, and structlog's key=value output its event
 _QUOTED = re.compile(
     rf"""(?<![\w'"])(?<!event=)(?<!message=)(?<!msg=)[bru]?"""
-    rf"""(?:'(?!{_METHODS} )[^'\n]{{0,300}}'|"(?!{_METHODS} )[^"\n]{{0,300}}"|`[^`\n]{{0,300}}`)(?![\w'"])"""
+    rf"""(?:'(?!{_METHODS} )(?:[^'\n]|(?<=\w)'(?=\w)){{0,300}}'|"(?!{_METHODS} )[^"\n]{{0,300}}"|`[^`\n]{{0,300}}`)(?![\w'"])"""
 )
 _URL = re.compile(r"""\b([a-zA-Z][a-zA-Z0-9+.]{1,15}://[^\s/?#"'<>()\]},;]{1,255})[/?#][^\s"'<>()\]},;]*""")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}")
-_HOST = re.compile(r"(?<![\w.-])(?:[a-zA-Z][\w-]{0,62}(?:\.[\w-]{1,63}){1,6}|localhost):\d{2,5}(?![\w.])")
+_HOST = re.compile(r"(?<![\w.-])(?:[a-zA-Z][\w-]{0,62}(?:\.[\w-]{1,63}){1,6}|localhost):\d{2,5}(?!\w|\.\w)")
 _SEGMENT = re.compile(r"(?<=[/\\])[^\s/\\\"'<>()\[\]{},;:=?&]*\d[^\s/\\\"'<>()\[\]{},;:=?&]*")
 _OPAQUE = re.compile(
     r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9a-zA-Z])|[0-9a-fA-F]{16,}(?![0-9a-zA-Z])"
@@ -50,6 +50,7 @@ _COLONS = re.compile(
 _PREFIXED = re.compile(
     r"(?<![A-Za-z0-9_])([a-z]{2,12}_(?:(?:live|test)_)?)(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,}(?![A-Za-z0-9_])"
 )
+_CODE = re.compile(r"(?<![\w-])[A-Z]{1,6}-\d[A-Z0-9]*(?:-[A-Z0-9]+){0,4}(?![\w-])")
 _HEX = re.compile(
     r"(?<![0-9a-zA-Z])(?:nan|NaN|inf|0[xXbBoO][0-9a-fA-F]+|(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{6,}|[a-f]{8,}|[A-F]{8,}"
     r"|(?:[A-Za-z]+[0-9]+){2,}[A-Za-z]*|[0-9]+(?:[A-Za-z]+[0-9]+)+[A-Za-z]*)(?![0-9a-zA-Z])"
@@ -124,5 +125,7 @@ def _mask_digits(text: str) -> str:
         text = _SEGMENT.sub(MASK, text)
     if ":" in text:
         text = _COLONS.sub(MASK, _HOST.sub(MASK, text))
+    if "-" in text:
+        text = _CODE.sub(MASK, text)
     text = _SIGN.sub("", _NUMBER.sub(MASK, _HEX.sub(MASK, text)))
     return _DATE.sub(MASK, text) if any(map(text.__contains__, _MONTH_NAMES)) else text
