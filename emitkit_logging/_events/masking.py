@@ -34,8 +34,9 @@ _DIGIT = re.compile(r"\d")
 _REQUEST = re.compile(rf"\b({_METHODS}) [^\s\"']+")
 # a request line keeps its method, and structlog's key=value output its event
 _QUOTED = re.compile(
-    rf"""(?<![\w'"])(?<!event=)(?<!message=)(?<!msg=)[bru]?"""
-    rf"""(?:'(?!{_METHODS} )(?:[^'\n]|(?<=\w)'(?=\w)){{0,300}}'|"(?!{_METHODS} )[^"\n]{{0,300}}"|`[^`\n]{{0,300}}`)(?![\w'"])"""
+    r"""(?<![\w'"])(?<!event=)(?<!message=)(?<!msg=)[bru]?(?:"""
+    rf"""'(?!{_METHODS} )(?:[^'\n]|(?<=\w)'(?=\w)){{0,300}}'"""
+    rf"""|"(?!{_METHODS} )[^"\n]{{0,300}}"|`[^`\n]{{0,300}}`)(?![\w'"])"""
 )
 _URL = re.compile(r"""\b([a-zA-Z][a-zA-Z0-9+.]{1,15}://[^\s/?#"'<>()\]},;]{1,255})[/?#][^\s"'<>()\]},;]*""")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}")
