@@ -35,8 +35,9 @@ _FIELD = re.compile(
     rf"""[\s|:-]{{0,12}}(?:
     (?P<level>{_LEVELS}(?![\w.])|[\[(]\s?(?:{_LEVELS}|(?i:{_LEVELS}))\s{{0,8}}[\])])(?:/\w{{1,40}})?\]?
     |[\[(]\d{{1,9}}[\])]                                                  # a process or thread
-    |(?P<number>\d{1, 9})(?=\s)
-    |(?P<letter>[VDIWEF])(?=\s)                                          # Android
+    |\[(?:-|req-[^\]]{{0,300}})\]                                         # a request, as oslo.log has it
+    |(?P<number>\d{{1,9}})(?=\s)
+    |(?P<letter>[VDIWEF])(?=\s[\w./]{{1,100}}\s{{0,20}}:)                                          # Android
     |\[(?P<bracketed>[A-Za-z_][\w.-]{{0,100}})\](?=[\s:])
     |(?P<logger>[A-Za-z_<][\w.$<>-]{{0,100}})(?P<place>:[\w<>.]{{1,80}}:\d{{1,7}}|:\d{{1,7}})?(?:\s?:(?=\S|\s|$)|\s+[-|]\s|(?=\s\[))
     )""",
