@@ -48,9 +48,7 @@ _OPAQUE = re.compile(
 _COLONS = re.compile(
     r"(?<![\w:])(?:(?:[0-9a-fA-F]{1,4}::?){2,8}[0-9a-fA-F]{0,4}|(?:[fF][eE]80)?::[0-9a-fA-F]{1,4})(?:%\w{1,15})?(?![\w:])"
 )
-_PREFIXED = re.compile(
-    r"(?<![A-Za-z0-9_])([a-z]{2,12}_(?:(?:live|test)_)?)(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,}(?![A-Za-z0-9_])"
-)
+_PREFIXED = re.compile(r"(?<=[a-z]{2}_)(?=[A-Za-z]*[0-9])[A-Za-z0-9]{8,}(?![A-Za-z0-9_])")
 _CODE = re.compile(r"(?<![\w-])[A-Z]{1,6}-\d[A-Z0-9]*(?:-[A-Z0-9]+){0,4}(?![\w-])")
 _HEX = re.compile(
     r"(?<![0-9a-zA-Z])(?:nan|NaN|inf|0[xXbBoO][0-9a-fA-F]+|(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{6,}|[a-f]{8,}|[A-F]{8,}"
@@ -97,7 +95,8 @@ def shape(text: str) -> str:
 
     This is much faster than `mask`, so that what is known of a text can be found by it.
     """
-    return _OPAQUE.sub(MASK, text.translate(_ZEROS))
+    text = _OPAQUE.sub(MASK, text.translate(_ZEROS))
+    return _PREFIXED.sub(MASK, text) if "_" in text else text
 
 
 def mask(text: str) -> str:
@@ -116,7 +115,7 @@ def mask(text: str) -> str:
     if "@" in text:
         text = _EMAIL.sub(MASK, text)
     if "_" in text:
-        text = _PREFIXED.sub(r"\1…", text)
+        text = _PREFIXED.sub(MASK, text)
     text = _mask_digits(text) if _DIGIT.search(text) else _HEX.sub(MASK, text)
     return _RUN.sub(MASK, _RUN.sub(MASK, text)) if MASK in text else text
 
