@@ -49,6 +49,11 @@ _COLONS = re.compile(
     r"(?<![\w:])(?:(?:[0-9a-fA-F]{1,4}::?){2,8}[0-9a-fA-F]{0,4}|(?:[fF][eE]80)?::[0-9a-fA-F]{1,4})(?:%\w{1,15})?(?![\w:])"
 )
 _PREFIXED = re.compile(r"(?<=[a-z]{2}_)(?=[A-Za-z]*[0-9])[A-Za-z0-9]{8,}(?![A-Za-z0-9_])")
+# letters and digits at random, which CamelCase with a number in it is not
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])(?![a-z]*(?:[A-Z]{1,5}[a-z]{2,}|[0-9]{1,4}(?![0-9]))+(?![A-Za-z0-9]))"
+    r"[A-Za-z0-9]{14,}(?![A-Za-z0-9])"
+)
 _CODE = re.compile(r"(?<![\w-])[A-Z]{1,6}-\d[A-Z0-9]*(?:-[A-Z0-9]+){0,4}(?![\w-])")
 _HEX = re.compile(
     r"(?<![0-9a-zA-Z])(?:nan|NaN|inf|0[xXbBoO][0-9a-fA-F]+|(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{6,}|[a-f]{8,}|[A-F]{8,}"
@@ -58,8 +63,12 @@ _NUMBER = re.compile(
     r"\d(?:[\d.,:_'’]*\d)?(?:[eE][-+]?\d+)?(?:-?(?:rc|a|b|alpha|beta|dev|post)\.?\d+)?"
     rf"(?: ?{_UNITS}(?!\w))?"
 )
-_SIGN = re.compile(r"[-+−$€£¥](?<![\w.)\]…].)[$€£¥]?(?=…)")
-_DATE = re.compile(rf"(?:\b{_DAYS},? (?={_MONTHS}|…))?(?:\b{_MONTHS},? …|…[ /-]{_MONTHS}\b)")
+_BOUND = re.compile(r"(?<=\s)[<>~]=?(?=\d[\w.]*(?: sec)?(?:[\s,;]|$))")
+_SIGN = re.compile(r"[-+−$€£¥](?<![^\W_].)(?<![.)\]…].)[$€£¥]?(?=…)")
+_DATE = re.compile(rf"(?:\b{_DAYS},? {{1,2}}(?={_MONTHS}|…))?(?:\b{_MONTHS},? {{1,2}}…|…[ /-]{_MONTHS}\b)")
+# an empty list is a list; after a word it is a call
+_EMPTY = re.compile(r"(?<![\w.])([(\[{])([)\]}])")
+_SPACES = re.compile(r"\s{2,}")
 _RUN = re.compile(r"…(?:[-.,:/_@+ ×xTZ%~#]{0,3}…)+|…(?:Z| (?:[AP]M|UTC|GMT|[PECM][SD]T)\b)")
 
 
@@ -117,7 +126,9 @@ def mask(text: str) -> str:
     if "_" in text:
         text = _PREFIXED.sub(MASK, text)
     text = _mask_digits(text) if _DIGIT.search(text) else _HEX.sub(MASK, text)
-    return _RUN.sub(MASK, _RUN.sub(MASK, text)) if MASK in text else text
+    text = _EMPTY.sub(rf"\1{MASK}\2", text)
+    text = _RUN.sub(MASK, _RUN.sub(MASK, text)) if MASK in text else text
+    return _SPACES.sub(" ", text)
 
 
 def _mask_digits(text: str) -> str:
@@ -127,5 +138,7 @@ def _mask_digits(text: str) -> str:
         text = _COLONS.sub(MASK, _HOST.sub(MASK, text))
     if "-" in text:
         text = _CODE.sub(MASK, text)
-    text = _SIGN.sub("", _NUMBER.sub(MASK, _HEX.sub(MASK, text)))
+    text = _HEX.sub(MASK, _TOKEN.sub(MASK, text))
+    text = _BOUND.sub("", text) if "<" in text or ">" in text or "~" in text else text
+    text = _SIGN.sub("", _NUMBER.sub(MASK, text))
     return _DATE.sub(MASK, text) if any(map(text.__contains__, _MONTH_NAMES)) else text

@@ -5,6 +5,9 @@ at one call site, all else being equal: *user ada cannot log in*, *user bob cann
 in` from the sixth name on. Until then *disk is full on the primary* and *disk is full on the replica* are two
 templates. Several places of one call site that vary at the same time are found in the same way.
 
+A name with a variable part in it, such as `worker-7`, is a variable as a whole; so is the place of a word that also has
+held a variable: *connected to db.internal* after *connected to 10.0.0.7*.
+
 Drain (He et al., ICWS 2017) learns in a similar way, but takes a word for a variable at its second value.
 """
 
@@ -144,7 +147,7 @@ class _Family:
     def _varying(self, words: _Words) -> tuple[int, ...]:
         """Return the first place that has taken too many values while all else was equal."""
         for key, _ in _places(words):
-            if len(self._values[key]) > MOST_VALUES and _has_own_words(_generalised(words, key[:1])):
+            if _are_too_many(self._values[key]) and _has_own_words(_generalised(words, key[:1])):
                 return key[:1]
         return ()
 
@@ -186,7 +189,7 @@ def _places(words: _Words) -> Iterator[tuple[tuple[int, int], str]]:
     hashes = [hash((place, word)) for place, word in enumerate(words)]
     total = sum(hashes)
     for place, word in enumerate(words):
-        if word and word != MASK:
+        if word:
             yield (place, total - hashes[place]), word
 
 
@@ -195,6 +198,11 @@ def _generalised(words: _Words, places: Iterable[int]) -> _Words:
     for place in places:
         general[place] = MASK
     return tuple(general)
+
+
+def _are_too_many(values: set[str]) -> bool:
+    """Whether the values of a place make it a variable: there are many, or one word where there also was a variable."""
+    return len(values) > MOST_VALUES or (len(values) > 1 and MASK in values)
 
 
 def _counts_enough(values: Iterable[str]) -> bool:
@@ -338,7 +346,12 @@ class Templates:
 def _split(text: str) -> tuple[_Words, _Words]:
     """Return the words of a masked text, and what stands between them. What follows the last place is one word."""
     parts = _SEPARATORS.split(text, maxsplit=_MOST_WORDS)
-    return tuple(parts[::2]), tuple(parts[1::2])
+    return tuple(map(_whole, parts[::2])), tuple(parts[1::2])
+
+
+def _whole(word: str) -> str:
+    """Return `MASK` for a name with a variable part, such as `worker-…`; a path or an address keeps what is around it."""
+    return MASK if MASK in word and "/" not in word and "\\" not in word else word
 
 
 def _hashable(site: Any) -> Any:
