@@ -22,7 +22,7 @@ from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.identity import Identity, identify_call
-from emitkit_logging._events.kinds import FoldKey, FoldKeys
+from emitkit_logging._events.kinds import FoldKey, FoldKeys, PlainKinds
 from emitkit_logging._events.minimal import minimal
 from emitkit_logging._events.reading import opened, rendered
 from emitkit_logging._events.redaction import Redactor
@@ -100,10 +100,12 @@ class EmitKitFormatter(JsonFormatter):
             plain_level=self.plain_level,
             event_from_message=self._event_from_message,
         )
-        self._builder = EventBuilder(defaults, router, self._redactor, self.json_converter)
+        self.plain_kinds = PlainKinds(self._redactor)
+        self._builder = EventBuilder(defaults, router, self._redactor, self.json_converter, self.plain_kinds)
         self._fold_keys = FoldKeys(
             router,
             self.json_converter,
+            self.plain_kinds,
             is_usable=not any(map(self._redactor.is_secret, ("event", "category", "user_id"))),
             names_from_messages=self._event_from_message,
         )

@@ -21,7 +21,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.fields import FieldReader
 from emitkit_logging._events.identity import IdentityReader
-from emitkit_logging._events.kinds import plain_kind
+from emitkit_logging._events.kinds import PlainKinds, fingerprint_kind
 from emitkit_logging._events.readable import readable
 from emitkit_logging._events.reading import opened
 from emitkit_logging._events.redaction import Redactor
@@ -93,8 +93,16 @@ class EventBuilder:
         identities: reads what a record says about users.
     """
 
-    def __init__(self, defaults: EventDefaults, router: Router, redactor: Redactor, converter: JsonConverter) -> None:
+    def __init__(
+        self,
+        defaults: EventDefaults,
+        router: Router,
+        redactor: Redactor,
+        converter: JsonConverter,
+        plain_kinds: PlainKinds,
+    ) -> None:
         self._defaults = defaults
+        self._plain_kinds = plain_kinds
         self._router = router
         self._converter = converter
         self._fields = FieldReader(redactor, converter)
@@ -217,8 +225,14 @@ class EventBuilder:
             level=captured.priority,
             created=captured.created,
             idempotency_key=fields.idempotency_key(values),
-            kind=(subject.name,) if subject.name is not None else plain_kind(captured, self._converter.redactor),
+            kind=self._kind(captured, values, subject),
         )
+
+    def _kind(self, captured: CapturedRecord, values: Extras, subject: _Subject) -> tuple[str, ...]:
+        fingerprint = values.take("fingerprint")
+        if fingerprint is not None:
+            return fingerprint_kind(fingerprint, self._converter)
+        return (subject.name,) if subject.name is not None else self._plain_kinds.of(captured)
 
     def _channel(self, named: str | None, category: str, captured: CapturedRecord) -> str:
         if captured.is_trusted:

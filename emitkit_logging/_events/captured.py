@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 import math
+import re
 import sys
 import time
 import traceback
@@ -25,6 +26,9 @@ UNTRUSTED_PRIORITY = -1_000_000
 
 UNTRUSTED_KEY = f"{extras.PRIVATE}untrusted"
 """The attribute that marks a record of an untrusted source; only the value `Marker.UNTRUSTED` counts."""
+
+_FRAME = re.compile(r'^ {2,}File "([^"\n]{1,1000})", line \d+, in (.{1,300})$', re.MULTILINE)
+_LONGEST_TAIL = 20_000
 
 
 class Marker(enum.Enum):
@@ -60,6 +64,21 @@ class CapturedException:
     def _bare_stacktrace(self, trace: traceback.TracebackException) -> str:
         frames = [f'  File "{each.filename}", line {each.lineno}, in {each.name}\n' for each in trace.stack]
         return f"{tracebacks.HEADER}\n{''.join(frames)}{self.summary}\n"
+
+    @property
+    def raised_at(self) -> str:
+        """File and function of the innermost frame, as `package/module.py:function`; empty if there is no frame.
+
+        Of the file's path only its last two parts count: where an application is installed differs between releases.
+        """
+        if isinstance(self.trace, str):
+            frames = _FRAME.findall(self.trace[-_LONGEST_TAIL:])
+            file, function = frames[-1] if frames else ("", "")
+        else:
+            file, function = (
+                (self.trace.stack[-1].filename, self.trace.stack[-1].name) if self.trace.stack else ("", "")
+            )
+        return f"{'/'.join(file.replace(chr(92), '/').split('/')[-2:])}:{function}" if file else ""
 
     @property
     def summary(self) -> str:

@@ -98,6 +98,13 @@ def is_texts(value: object) -> bool:
     return issubclass(type(value), list | tuple | set | frozenset) and all(map(is_text, value))  # type: ignore[call-overload]
 
 
+def is_fingerprint(value: object) -> bool:
+    """Whether `value` is a string, or a list or tuple of at least one string."""
+    if issubclass(type(value), list | tuple):
+        return bool(value) and all(map(is_text, value))  # type: ignore[call-overload]
+    return is_text(value)
+
+
 def _is_user(value: object) -> bool:
     return is_dict(value) or is_text(value)
 
@@ -126,6 +133,7 @@ _TYPES: Mapping[str, Callable[[object], bool]] = {
     "context": is_dict,
     "properties": is_dict,
     "idempotency_key": is_text,
+    "fingerprint": is_fingerprint,
     "actions": is_list,
     "fields": is_list,
     "expires_in": is_number,

@@ -1,21 +1,34 @@
-"""What records have in common that fold into one event."""
+"""What records have in common that are of one kind, and so may fold into one event (design, *Kinds*)."""
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.extras import PRIVATE
-from emitkit_logging._events.redaction import Redactor
+from emitkit_logging._events.masking import LONGEST_MASKED, MASK, headline, mask
 from emitkit_logging._events.routing import Router
+from emitkit_logging._events.templates import Templates
 
 _MOST_REMEMBERED = 4_096
 _NEEDING_THE_EVENT = frozenset(
     ("emitkit_event", "channel", f"{PRIVATE}channel", "extra", "context", "properties", "user", "identify")
-    + ("idempotency_key", "actions", "fields")
+    + ("idempotency_key", "actions", "fields", "fingerprint")
 )
 """Extras with which only the event itself says what its record folds by."""
+
+
+FINGERPRINT = "fingerprint:"
+"""The first part of a kind that a record's `fingerprint` names."""
+
+_PLACEHOLDER = re.compile(
+    r"%(?:\([^)\s]{0,100}\))?[-#0 +]{0,5}(?:\d{1,9}|\*)?(?:\.(?:\d{1,9}|\*))?[hlL]?[diouxXeEfFgGcrsa]"
+)
+_WORD = re.compile(r"[^\W\d_]{2}")
+_DIGIT = re.compile(r"\d")
 
 
 class FoldKey(NamedTuple):
@@ -24,7 +37,8 @@ class FoldKey(NamedTuple):
     Attributes:
         channel: the channel of their events.
         level: their priority, see `CapturedRecord.priority`.
-        kind: the event's name alone, or of a plain record logger, message template and type of the exception.
+        kind: the event's name alone; `FINGERPRINT` and the parts of a fingerprint; or of a plain record logger,
+            template, type of the exception and where it was raised.
     """
 
     channel: str
@@ -36,19 +50,83 @@ class FoldKey(NamedTuple):
         """The kind as people read it."""
         if len(self.kind) == 1:
             return self.kind[0]
-        logger, template, exception = self.kind
+        if self.kind[0] == FINGERPRINT:
+            return " ".join(self.kind[1:])
+        logger, template, exception = self.kind[:3]
         return template.strip().partition("\n")[0] or exception or logger
 
 
-def plain_kind(captured: CapturedRecord, redactor: Redactor) -> tuple[str, str, str]:
-    """Return logger, message template and exception type of a record that is no event, masked: digests name them."""
-    template = captured.attributes["msg"]
-    exception = captured.exception
-    return (
-        redactor.mask_repeated(str(captured.attributes["name"])),
-        redactor.mask_repeated(template if isinstance(template, str) else captured.message),
-        redactor.mask_repeated(exception.type) if exception else "",
-    )
+class MergedTemplate(NamedTuple):
+    """A template that became part of a more general one: kinds with `before` are kinds with `after` now.
+
+    Attributes:
+        logger: the first part of their kinds.
+        before: the second part that no record has any more.
+        after: the second part that these records have now.
+    """
+
+    logger: str
+    before: str
+    after: str
+
+
+class PlainKinds:
+    """Finds the kinds of records that are no event.
+
+    Args:
+        redactor: masks secrets, since digests show the names of kinds.
+        templates: knows the templates of messages without arguments.
+    """
+
+    def __init__(self, redactor: Redactor, templates: Templates | None = None) -> None:
+        self._mask = redactor.mask_repeated
+        self.templates = templates or Templates()
+
+    def of(self, captured: CapturedRecord) -> tuple[str, ...]:
+        """Return logger, template, exception type and where that was raised.
+
+        Args:
+            captured: a record that is no event.
+        """
+        exception = captured.exception
+        raised = (self._mask(exception.type), exception.raised_at) if exception else ("", "")
+        return (self._mask(str(captured.attributes["name"])), self._mask(self._template(captured)), *raised)
+
+    def pop_merged(self) -> list[MergedTemplate]:
+        """Return which templates became part of others since the last call, in that order."""
+        return [MergedTemplate(site[0], *templates) for site, *templates in self.templates.pop_merged()]  # type: ignore[index]
+
+    def _template(self, captured: CapturedRecord) -> str:
+        attributes, text = captured.attributes, captured.message
+        written = attributes["msg"]
+        if captured.text is not None and isinstance(written, str) and written != text:
+            template = template_of_format(written)
+            if template is not None:
+                return template
+        return self.templates.of((str(attributes["name"]), attributes["filename"], attributes["lineno"]), text)
+
+
+@lru_cache(1_024)
+def template_of_format(written: str) -> str | None:
+    """Return the template of a message with `%` placeholders, or `None` if it has no words besides them.
+
+    Digits in it come from an f-string or from `%` applied before the call, or are always the same, so they are masked.
+    """
+    template = _PLACEHOLDER.sub(MASK, written[: 2 * LONGEST_MASKED])
+    if _WORD.search(template) is None:
+        return None
+    return mask(headline(template)) if _DIGIT.search(template) else template
+
+
+def fingerprint_kind(fingerprint: object, converter: JsonConverter) -> tuple[str, ...]:
+    """Return the kind that a fingerprint names.
+
+    Args:
+        fingerprint: a string, or a list or tuple of strings.
+        converter: masks secrets in it.
+    """
+    parts = fingerprint if isinstance(fingerprint, list | tuple) else (fingerprint,)
+    return (FINGERPRINT, *(converter.text(str(part)) for part in parts))
 
 
 class FoldKeys:
@@ -57,13 +135,23 @@ class FoldKeys:
     Args:
         router: decides on channels and categories.
         converter: masks secrets in names.
+        plain_kinds: finds the kinds of records that are no event.
         is_usable: `False` where a key name that decides on the kind is secret, or messages name events: then only the
             event says what a record folds by.
     """
 
-    def __init__(self, router: Router, converter: JsonConverter, *, is_usable: bool, names_from_messages: bool) -> None:
+    def __init__(
+        self,
+        router: Router,
+        converter: JsonConverter,
+        plain_kinds: PlainKinds,
+        *,
+        is_usable: bool,
+        names_from_messages: bool,
+    ) -> None:
         self._router = router
         self._converter = converter
+        self._plain_kinds = plain_kinds
         self._is_usable = is_usable
         self._names_from_messages = names_from_messages
         self._known: dict[tuple[object, ...], FoldKey] = {}
@@ -105,7 +193,7 @@ class FoldKeys:
         if key is None:
             channel = self._router.channel(self._router.category(None, level, level_name), level)
             key = self._remember((level, level_name), FoldKey(channel, level, ()))
-        return FoldKey(key.channel, level, plain_kind(captured, self._converter.redactor))
+        return FoldKey(key.channel, level, self._plain_kinds.of(captured))
 
     def _remember(self, known: tuple[object, ...], key: FoldKey) -> FoldKey:
         if len(self._known) >= _MOST_REMEMBERED:

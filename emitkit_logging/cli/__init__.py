@@ -63,6 +63,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     spool.set_defaults(run=_spool)
 
+    kinds = commands.add_parser(
+        "kinds",
+        help="show what kinds of records a log has",
+        description="Show what kinds of records a log has: count, template and an example of each, the most frequent "
+        "first. It reads text lines in the usual layouts, or JSON lines.",
+    )
+    kinds.add_argument("files", nargs="*", default=["-"], metavar="FILE", help="a log; -: standard input (default)")
+    kinds.add_argument("--json", action="store_true", help="print one JSON object with the kind of each line instead")
+    kinds.set_defaults(run=_kinds)
+
     inbox = commands.add_parser("inbox", help="run a local EmitKit", description=inbox_arguments.DESCRIPTION)
     inbox_arguments.add_arguments(inbox)
     inbox.set_defaults(run=_inbox)
@@ -106,6 +116,15 @@ def _spool(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         return spool.export(path) if options.export else spool.show(path)
     except (OSError, ValueError, sqlite3.Error) as error:
         parser.exit(1, f"{parser.prog}: {path}: {error}\n")
+
+
+def _kinds(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from emitkit_logging.cli.kinds import kinds  # noqa: PLC0415
+
+    try:
+        return kinds(options.files, as_json=options.json)
+    except OSError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 def _inbox(_: argparse.ArgumentParser, options: argparse.Namespace) -> int:

@@ -22,13 +22,13 @@ def test_help(capsys):
         cli.main(["--help"])
     assert caught.value.code == 0
     output = capsys.readouterr().out
-    for name in ("check", "spool", "inbox", "demo"):
+    for name in ("check", "spool", "kinds", "inbox", "demo"):
         assert re.search(rf"^ +{name} +\w", output, re.MULTILINE), output
 
 
 @pytest.mark.parametrize(
     ("command", "option"),
-    [("check", "--send"), ("spool", "--requeue"), ("inbox", "--rate-limit"), ("demo", "--keep")],
+    [("check", "--send"), ("spool", "--requeue"), ("kinds", "--json"), ("inbox", "--rate-limit"), ("demo", "--keep")],
 )
 def test_help_of_a_command(capsys, command, option):
     """Each command has a help of its own."""
