@@ -24,6 +24,7 @@ from emitkit_logging._assembly import Formatting
 from emitkit_logging._context.capture import capture
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._outbox.budget import RateBudget
+from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.outbox import Outbox
 
 RECORDS = 1_000_000

@@ -12,7 +12,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from emitkit_logging._api.responses import ApiResponse, Quota, Verdict
 
@@ -107,6 +107,8 @@ class RateBudget:
     def answered(self, answer: ApiResponse) -> None:
         """Learn from an answer how many requests may start, and when."""
         now = self._clock()
+        if not answer.reached_server:
+            self._window.not_reached()
         if answer.quota is not None:
             self._window.update_quota(answer.quota, now)
         elif answer.verdict is Verdict.ACCEPTED:
@@ -145,6 +147,21 @@ class RateBudget:
         self._pause.resume(state)
 
 
+class _BeforeStart(NamedTuple):
+    """The counts of a window before a request started, for one that does not reach the server.
+
+    Attributes:
+        dropped: the oldest start, which was forgotten for it, or `None`.
+        last_start: as in `_Window`, like the others.
+    """
+
+    dropped: float | None
+    last_start: float
+    starts_since_silence: int
+    quota: Quota | None
+    quota_ends_at: float
+
+
 class _Window:
     """Counts requests against the limit of the window.
 
@@ -168,6 +185,7 @@ class _Window:
         self._starts_since_silence = 0
         self._full_answers = 0
         self._quota_ends_at = 0.0
+        self._before_start: _BeforeStart | None = None
         self.quota: Quota | None = None
 
     def capacity(self, *, with_reserve: bool) -> int:
@@ -221,6 +239,11 @@ class _Window:
 
     def started(self, now: float) -> None:
         """Count a request that starts now."""
+        full = len(self._starts) >= max(self._limit, DEFAULT_LIMIT)
+        first = self._starts[0] if full else None
+        self._before_start = _BeforeStart(
+            first, self._last_start, self._starts_since_silence, self.quota, self._quota_ends_at
+        )
         if self._is_silent(now):
             self._starts_since_silence = 0
         self._starts_since_silence += 1
@@ -232,6 +255,17 @@ class _Window:
             remaining = self.quota.limit if now >= self._quota_ends_at else self.quota.remaining
             self._quota_ends_at = max(self._quota_ends_at, now)
             self.quota = Quota(self.quota.limit, max(0, remaining - 1), 0.0)
+
+    def not_reached(self) -> None:
+        """Count the last request no more: the server has not seen it."""
+        before, self._before_start = self._before_start, None
+        if before is None or not self._starts:
+            return
+        self._starts.pop()
+        if before.dropped is not None:
+            self._starts.appendleft(before.dropped)
+        self._last_start, self._starts_since_silence = before.last_start, before.starts_since_silence
+        self.quota, self._quota_ends_at = before.quota, before.quota_ends_at
 
     def update_quota(self, quota: Quota, now: float) -> None:
         """Take rate-limit headers into account, if they are true."""

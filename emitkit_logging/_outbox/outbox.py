@@ -25,8 +25,9 @@ from emitkit_logging._outbox.delivery import Delivery, EventDelivery, IdentifyDe
 from emitkit_logging._outbox.factory import EventFactory, SafeEventFactory
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.identifies import IdentifyQueue, KnownUsers
-from emitkit_logging._outbox.losses import REPORT_PRIORITY, Losses
+from emitkit_logging._outbox.losses import REPORT_PRIORITY, Losses, Undelivered
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.outage import Outage
 from emitkit_logging._outbox.scarcity import ScarcityPolicy
 from emitkit_logging.stats import Stats
 
@@ -70,8 +71,14 @@ class Outbox:
         self._losses = Losses(clock)
         self._backlog = Backlog(self._factory, observer)
         self._identifies = IdentifyQueue(users, size=size, places=self._places, losses=self._losses, observer=observer)
+        self._outage = Outage(self._losses.notices, lambda: self.pending, clock)
         self._deliveries = Deliveries(
-            budget=budget, identifies=self._identifies, losses=self._losses, observer=observer, clock=clock
+            budget=budget,
+            identifies=self._identifies,
+            losses=self._losses,
+            outage=self._outage,
+            observer=observer,
+            clock=clock,
         )
         self._scarcity = ScarcityPolicy(self._backlog, self._deliveries, budget, clock)
         self.closed = False
@@ -334,21 +341,30 @@ class Outbox:
         """Go on as before `hurry`: the process did not end."""
         self._budget.closing = False
 
-    def give_up(self, reason: str) -> int:
+    def give_up(self, reason: str) -> Undelivered:
         """Drop all that waits and all that comes in later.
 
         Args:
             reason: what it is counted under.
 
         Returns:
-            How many log records waited.
+            What waited, and why it could not be delivered.
         """
-        lost = self.pending
-        self._losses.dropped[reason] += lost
+        lost = Undelivered(self.pending, self._identifies.without_records, self._hindrance())
+        self._losses.dropped[reason] += lost.records
+        self._losses.identifies += lost.identifies
         self._backlog.clear()
         self._deliveries.clear()
         self.closed = True
         return lost
+
+    def _hindrance(self) -> str:
+        """Return why what waits could not be delivered, or an empty string."""
+        if self._outage.reason:
+            return self._outage.reason
+        if self._deliveries.is_waiting_for_answer:
+            return "the server does not answer"
+        return "the rate limit is used up" if self._budget.is_spent(alert=True) else ""
 
     # What waits
 
@@ -389,4 +405,5 @@ class Outbox:
             identifies=counts.identifies,
             requests=counts.requests,
             retries=counts.retries,
+            identifies_lost=self._losses.identifies,
         )

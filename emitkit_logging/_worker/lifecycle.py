@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
 
+from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._worker import own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.worker import Worker
@@ -78,10 +79,10 @@ def leave_behind(worker: Worker, timeout: float) -> None:
     _left_behind[worker] = timeout
 
 
-def report_lost(lost: int) -> None:
-    """Print on stderr how many records could not be delivered; the log may be gone by then."""
+def report_lost(lost: Undelivered) -> None:
+    """Print on stderr what could not be delivered, and why; the log may be gone by then."""
     if lost and sys.stderr is not None:
-        print(f"emitkit-logging: {lost} log records could not be delivered before the exit", file=sys.stderr)  # noqa: T201
+        print(f"emitkit-logging: {lost}", file=sys.stderr)  # noqa: T201
 
 
 # Processes that end without exit hooks
@@ -144,7 +145,7 @@ def _delivering(shutdown: Callable[..., Any]) -> Callable[..., Any]:
 def _exiting() -> None:
     global _is_exiting  # noqa: PLW0603 - one process, one exit
     _is_exiting = True
-    lost = 0
+    lost = Undelivered()
     for worker, timeout in list(_left_behind.items()):
         if not worker.finish(monotonic() + timeout):
             lost += worker.give_up()

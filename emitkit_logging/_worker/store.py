@@ -10,6 +10,7 @@ from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
+from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging.stats import Stats
@@ -76,8 +77,8 @@ class Store(Protocol):
     def has_waiting(self) -> bool:
         """Whether something waits although nothing was logged yet, so that the thread is to start at once."""
 
-    def give_up(self) -> int:
-        """Stop; return how many accepted records are lost by that."""
+    def give_up(self) -> Undelivered:
+        """Stop; return what is lost by that."""
 
     def stats(self) -> Stats:
         """Return the counts of this moment."""
@@ -155,8 +156,8 @@ class MemoryStore:
         """Return `False`: nothing waits in a new process."""
         return False
 
-    def give_up(self) -> int:
-        """Drop what waits, and return how many records it was."""
+    def give_up(self) -> Undelivered:
+        """Drop what waits, and return what it was."""
         return self._outbox.give_up("shutdown")
 
     def stats(self) -> Stats:
