@@ -22,6 +22,8 @@ class Stats:
         requests: requests started.
         retries: requests that repeated an earlier one.
         identifies_lost: identify requests that were dropped and stood for no log record of their own.
+        kinds: kinds of alerts (ERROR and above) that are remembered.
+        storming: the kinds whose repeats fold at the moment, at most five, and how many records each had lately.
     """
 
     accepted: int = 0
@@ -33,6 +35,8 @@ class Stats:
     requests: int = 0
     retries: int = 0
     identifies_lost: int = 0
+    kinds: int = 0
+    storming: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         dropped = sum(self.dropped.values())

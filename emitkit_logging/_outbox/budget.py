@@ -52,7 +52,7 @@ class RateBudget:
 
     Args:
         rate_limit: requests a minute; `None`: learned from the server; 0: no limit.
-        alert_reserve: share of each window that only alerts may use.
+        alert_reserve: share of each window that only alerts of a new kind may use.
         clock: returns seconds of a monotonic clock, the same one in all processes of the machine.
 
     Attributes:
@@ -66,28 +66,30 @@ class RateBudget:
         self._pause = _Pause()
         self.closing = False
 
-    def wait(self, *, alert: bool, spread: bool = False) -> float:
+    def wait(self, *, alert: bool, spread: bool = False, kept: int = 0) -> float:
         """Return the seconds until a request may start; 0 means now.
 
         Args:
-            alert: whether it is an alert, which may use the reserve.
+            alert: whether it is an alert of a new kind, which may use the reserve.
             spread: whether requests that are no alerts are spread over the window, so that an alert finds a request
                 left at any time.
+            kept: requests of the window that it leaves to others.
         """
         now = self._clock()
         waits = [0.0, self._pause.until - now]
         if self._is_limited:
             with_reserve = alert or self.closing
-            waits.append(self._window.wait(now, with_reserve=with_reserve))
+            waits.append(self._window.wait(now, with_reserve=with_reserve, kept=kept))
             if spread and not with_reserve:
                 waits.append(self._window.spacing(now))
         return max(waits)
 
-    def is_spent(self, *, alert: bool) -> bool:
-        """Whether a request has to wait for the budget, and not because of a failure."""
+    def is_spent(self, *, alert: bool, kept: int = 0) -> bool:
+        """Whether a request must wait for the budget, not because of a failure; the arguments are those of `wait`."""
         now = self._clock()
         is_refused = self._pause.is_for_limit and now < self._pause.until
-        return is_refused or (self._is_limited and self._window.wait(now, with_reserve=alert or self.closing) > 0)
+        with_reserve = alert or self.closing
+        return is_refused or (self._is_limited and self._window.wait(now, with_reserve=with_reserve, kept=kept) > 0)
 
     def capacity(self, *, alert: bool) -> float:
         """Return how many requests a whole window has for alerts, or for other requests."""
@@ -207,20 +209,20 @@ class _Window:
         counts.append(capacity - len(self._starts))
         return min(counts)
 
-    def wait(self, now: float, *, with_reserve: bool) -> float:
-        """Return the seconds until a request may start."""
-        if self.available(now, with_reserve=with_reserve) >= 1:
+    def wait(self, now: float, *, with_reserve: bool, kept: int = 0) -> float:
+        """Return the seconds until a request may start that leaves `kept` requests."""
+        if self.available(now, with_reserve=with_reserve) >= 1 + kept:
             return 0.0
         waits = [0.0]
         if self.quota is not None and now < self._quota_ends_at:
-            if self._quota_left(self.quota, with_reserve=with_reserve) < 1:
+            if self._quota_left(self.quota, with_reserve=with_reserve) < 1 + kept:
                 waits.append(self._quota_ends_at - now)
             if self._fixed is None:
                 return waits[-1]
         capacity = self.capacity(with_reserve=with_reserve)
-        if self._headers_unreliable and self._starts_since_silence >= capacity:
+        if self._headers_unreliable and self._starts_since_silence + kept >= capacity:
             waits.append(self._last_start + WINDOW - now)
-        excess = len(self._starts) + 1 - capacity
+        excess = len(self._starts) + 1 + kept - capacity
         if excess > 0:
             waits.append(self._starts[min(excess, len(self._starts)) - 1] + WINDOW - now if self._starts else 0.0)
         return max(waits)

@@ -15,10 +15,10 @@ from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.limits import MOST_ALIASES
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._events.identity import IdentifyCall, Identity
-from emitkit_logging._outbox.backlog import Places
 from emitkit_logging._outbox.delivery import IdentifyDelivery
 from emitkit_logging._outbox.losses import Losses
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.queues import Places
 
 MOST_PROPERTIES = 100
 """Properties that are remembered of one user."""

@@ -302,6 +302,7 @@ class SpoolStore:
         """Return a function that says whether all that this process logged before now is settled."""
         if self._is_closed:
             return lambda: True
+        self._outbox.release()
         end, newest = self._spool.journal.end(), -1
 
         def is_over() -> bool:
@@ -403,6 +404,8 @@ class SpoolStore:
             requests=before.requests + now.requests,
             retries=before.retries + now.retries,
             identifies_lost=before.identifies_lost + now.identifies_lost,
+            kinds=now.kinds,
+            storming=now.storming,
         )
 
     # Trouble

@@ -136,6 +136,7 @@ class MemoryStore:
 
     def mark(self) -> Callable[[], bool]:
         """Return a function that says whether all that was accepted before now is settled."""
+        self._outbox.release()
         newest = self._outbox.newest
         return lambda: self._outbox.is_settled(newest)
 

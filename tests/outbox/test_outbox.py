@@ -35,7 +35,7 @@ def test_order():
 def test_reserve_for_alerts():
     """An alert goes out at once, whatever else waits."""
     harness = Harness(rate_limit=10)
-    harness.put(*"abcdefghijkl")
+    harness.put(*"abcdefghi")
     for _ in range(9):
         harness.send()
     assert harness.wait() > 50
