@@ -160,7 +160,7 @@ def test_repeats_leave_the_reserve():
     for kind in "abcdef":
         harness.put(kind, priority=logging.ERROR)
         harness.send()
-    for kind in "abcdef":
+    for kind in "abc":
         harness.put(kind, priority=logging.ERROR)
     for _ in range(3):
         harness.send()
