@@ -25,6 +25,7 @@ from emitkit_logging._context.capture import capture
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.outbox import Outbox
 
 RECORDS = 1_000_000
@@ -101,6 +102,7 @@ def drain() -> float:
         size=10_000,
         budget=RateBudget(rate_limit=1, alert_reserve=0.0, clock=clock),
         users=KnownUsers(ttl=3_600.0, size=100, clock=clock),
+        kinds=KindMemory(notify_interval=300.0, clock=clock),
         factory=Formatting(EmitKitFormatter()),
         clock=clock,
     )

@@ -25,6 +25,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.outbox import Outbox
 
 DAY = 86_400.0
@@ -177,7 +178,8 @@ def ours(kind: str, arrivals: list[Arrival]) -> Result:
     clock, result = Clock(), Result()
     budget = RateBudget(rate_limit=None, alert_reserve=0.1, clock=clock)
     users = KnownUsers(ttl=3_600.0, size=100, clock=clock)
-    outbox = Outbox(size=10_000, budget=budget, users=users, factory=Factory(), clock=clock)
+    kinds = KindMemory(notify_interval=300.0, clock=clock)
+    outbox = Outbox(size=10_000, budget=budget, users=users, kinds=kinds, factory=Factory(), clock=clock)
     server, account = Server(kind, clock), Account(result)
     coming = iter(arrivals)
     following = next(coming, None)

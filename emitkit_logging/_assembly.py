@@ -16,6 +16,7 @@ from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._events.merging import Values, merge
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._worker import own_calls
@@ -43,6 +44,7 @@ class Settings:
     alias_cache_size: int
     rate_limit: int | None
     alert_reserve: float
+    notify_interval: float
     spool: Path | None
     spool_size: int
     spool_ttl: float
@@ -119,6 +121,7 @@ def make_worker(settings: Settings, formatting: Formatting) -> Worker:
             size=settings.queue_size,
             budget=budget,
             users=users,
+            kinds=KindMemory(notify_interval=settings.notify_interval, clock=monotonic),
             factory=formatting,
             clock=monotonic,
             observer=observer,

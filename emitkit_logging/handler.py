@@ -61,7 +61,9 @@ class EmitKitHandler(logging.Handler):
         alias_cache_size: users remembered.
         shutdown_timeout: seconds that `close` and the interpreter's exit may take to deliver what waits.
         rate_limit: requests a minute; `None`: learned from the server; 0: no limit.
-        alert_reserve: share (0 to 1) of each rate-limit window that only ERROR and above may use.
+        alert_reserve: share (0 to 1) of each rate-limit window that only alerts (ERROR and above) of a new kind may
+            use.
+        notify_interval: seconds in which repeats of one kind of alert push once; 0: each event pushes.
         spool: path of a durable queue: what is accepted survives the process, and is delivered by the next that opens
             it; processes of one machine may share it.
         spool_size: bytes that may wait in it.
@@ -100,6 +102,7 @@ class EmitKitHandler(logging.Handler):
         shutdown_timeout: float = 5.0,
         rate_limit: int | None = None,
         alert_reserve: float = 0.1,
+        notify_interval: float = 300.0,
         spool: str | os.PathLike[str] | None = None,
         spool_size: int = 64 * 1024 * 1024,
         spool_ttl: float = 7 * 86_400.0,
@@ -119,6 +122,7 @@ class EmitKitHandler(logging.Handler):
             alias_cache_size=options.count("alias_cache_size", alias_cache_size, least=1),
             rate_limit=None if rate_limit is None else options.count("rate_limit", rate_limit, least=0),
             alert_reserve=options.number("alert_reserve", alert_reserve, most=1.0),
+            notify_interval=options.number("notify_interval", notify_interval),
             spool=options.spool(spool),
             spool_size=options.count("spool_size", spool_size, least=1),
             spool_ttl=options.number("spool_ttl", spool_ttl, above=True),

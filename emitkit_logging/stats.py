@@ -21,6 +21,9 @@ class Stats:
         identifies: identify requests that succeeded.
         requests: requests started.
         retries: requests that repeated an earlier one.
+        identifies_lost: identify requests that were dropped and stood for no log record of their own.
+        kinds: kinds of alerts (ERROR and above) that are remembered.
+        storming: the kinds whose repeats fold at the moment, at most five, and how many records each had lately.
     """
 
     accepted: int = 0
@@ -31,12 +34,16 @@ class Stats:
     identifies: int = 0
     requests: int = 0
     retries: int = 0
+    identifies_lost: int = 0
+    kinds: int = 0
+    storming: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         dropped = sum(self.dropped.values())
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.dropped.items() if count)
+        lost = f"; {self.identifies_lost:,} identifies lost" if self.identifies_lost else ""
         return (
             f"{self.accepted:,} records accepted: {self.delivered:,} delivered, {self.pending:,} pending, "
             f"{dropped:,} dropped{f' ({reasons})' if reasons else ''}; {self.events:,} events and {self.identifies:,} "
-            f"identifies in {self.requests:,} requests ({self.retries:,} retries)"
+            f"identifies in {self.requests:,} requests ({self.retries:,} retries){lost}"
         )

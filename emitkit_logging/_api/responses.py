@@ -82,6 +82,7 @@ class ApiResponse:
         failed_aliases: aliases that an identify request could not register.
         is_event_at_fault: whether the request itself may cause the failure: true for a 500, false for a 503 or a broken
             connection.
+        reached_server: whether the request may have reached the server; false where no connection was made.
     """
 
     verdict: Verdict
@@ -90,6 +91,7 @@ class ApiResponse:
     quota: Quota | None = None
     failed_aliases: tuple[str, ...] = field(default=())
     is_event_at_fault: bool = False
+    reached_server: bool = True
 
 
 def read(response: HttpResponse, *, success: int) -> ApiResponse:
@@ -111,13 +113,14 @@ def read(response: HttpResponse, *, success: int) -> ApiResponse:
     return ApiResponse(verdict, detail, retry_after, quota, is_event_at_fault=at_fault)
 
 
-def unanswered(reason: str) -> ApiResponse:
+def unanswered(reason: str, *, reached_server: bool = True) -> ApiResponse:
     """Return the answer for a request without a response.
 
     Args:
         reason: what happened, for people: a timeout or a broken connection.
+        reached_server: whether the request may have reached the server.
     """
-    return ApiResponse(Verdict.FAILED, reason)
+    return ApiResponse(Verdict.FAILED, reason, reached_server=reached_server)
 
 
 def _verdict(status: int, body: Mapping[str, Any]) -> Verdict:

@@ -38,6 +38,7 @@ class Event:
         idempotency_key: the application's own `Idempotency-Key`, or `None`.
         identities: what its record says about users.
         kind: what it has in common with others that it may fold with, see `FoldKey.kind`.
+        is_notify_given: whether the record itself says whether it pushes.
         only_identifies: whether its record causes an identify request and no event.
     """
 
@@ -57,6 +58,7 @@ class Event:
     idempotency_key: str | None = None
     identities: tuple[Identity, ...] = ()
     kind: tuple[str, ...] = ()
+    is_notify_given: bool = False
     only_identifies: bool = False
 
     @property

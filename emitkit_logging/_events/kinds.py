@@ -10,6 +10,7 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.extras import PRIVATE
 from emitkit_logging._events.masking import LONGEST_MASKED, MASK, headline, mask
+from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._events.routing import Router
 from emitkit_logging._events.templates import Templates
 

@@ -1,7 +1,7 @@
 """The records that wait and that no request was started for, in the order in which they are sent.
 
-Pure. The highest priority goes first, within a priority the oldest. A record waits by itself until it is folded, a fold
-until it is digested or its request starts.
+Pure. The first alert of each kind goes first, then the highest priority, within a priority the oldest. A record waits
+by itself until it is folded, a fold until it is digested or its request starts.
 """
 
 from __future__ import annotations
@@ -9,35 +9,20 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import EventFactory
-from emitkit_logging._outbox.folding import Digest, Fold
+from emitkit_logging._outbox.folding import Digest, Fold, Rank
+from emitkit_logging._outbox.folds import Folds
+from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.queues import FirstOfKind, PriorityQueue
 
 ALERT = logging.ERROR
 """The priority from which a record is an alert (design, *Delivery*)."""
-
-_Item = TypeVar("_Item", CapturedRecord, Event)
-
-
-class Places:
-    """Numbers the places where records, folds, digests and requests wait. A later place has a greater number.
-
-    Attributes:
-        newest: the number of the latest place.
-    """
-
-    newest = 0
-
-    def add(self) -> int:
-        """Return the number of one more place."""
-        self.newest += 1
-        return self.newest
 
 
 class Examined(NamedTuple):
@@ -63,6 +48,8 @@ class Popped(NamedTuple):
         place: where it waited.
         records: how many log records it stands for.
         event: its event, or `None` where it could not be made.
+        is_new: whether it has the first record of a kind of alerts.
+        key: what it has in common with others that fold with it; `None`: a digest.
     """
 
     priority: int
@@ -70,54 +57,8 @@ class Popped(NamedTuple):
     place: int
     records: int
     event: Event | None
-
-
-class PriorityQueue(Generic[_Item]):
-    """Items with their places: the highest priority first, within a priority the oldest.
-
-    Attributes:
-        by_priority: the items of each priority, the oldest first; no deque in it is empty.
-    """
-
-    def __init__(self) -> None:
-        self.by_priority: dict[int, deque[tuple[int, _Item]]] = {}
-
-    def put(self, priority: int, place: int, item: _Item) -> None:
-        """Add an item; its place is behind all that are here."""
-        items = self.by_priority.get(priority)
-        if items is None:
-            items = self.by_priority[priority] = deque()
-        items.append((place, item))
-
-    def count(self, below: float = math.inf) -> int:
-        """Count the items of priorities less than `below`."""
-        # counted at each call: an interrupt (a signal handler that raises) cannot make it wrong
-        if below == math.inf:
-            return sum(map(len, self.by_priority.values()))
-        return sum([len(items) for priority, items in self.by_priority.items() if priority < below])
-
-    def rank(self) -> tuple[float, float] | None:
-        """Return the rank of the first item, or `None` when there is none."""
-        priority = max(self.by_priority, default=None)
-        return None if priority is None else (-priority, self.by_priority[priority][0][0])
-
-    def is_after(self, place: float) -> bool:
-        """Whether all items came in after `place`."""
-        return all(items[0][0] > place for items in self.by_priority.values())
-
-    def pop(self, priority: int) -> tuple[int, _Item]:
-        """Take out the oldest item of a priority, and return its place and it."""
-        items = self.by_priority[priority]
-        first = items.popleft()
-        if not items:
-            del self.by_priority[priority]
-        return first
-
-    def expire(self, oldest: float) -> Iterator[tuple[int, int]]:
-        """Take out what was logged before `oldest`, in epoch seconds, and yield priority and place of each item."""
-        for priority in list(self.by_priority):
-            while priority in self.by_priority and self.by_priority[priority][0][1].created < oldest:
-                yield priority, self.pop(priority)[0]
+    is_new: bool = False
+    key: FoldKey | None = None
 
 
 class Backlog:
@@ -125,18 +66,23 @@ class Backlog:
 
     Args:
         factory: makes events.
+        kinds: what is remembered of the kinds of alerts.
         observer: receives the reports of where each record is.
     """
 
-    def __init__(self, factory: EventFactory, observer: BacklogObserver = NOBODY) -> None:
+    def __init__(self, factory: EventFactory, kinds: KindMemory, observer: BacklogObserver = NOBODY) -> None:
         self._factory = factory
+        self._kinds = kinds
         self._observer = observer
+        # alerts that `admit` has not looked at
+        self._arrivals: deque[tuple[int, CapturedRecord]] = deque()
+        self._firsts: PriorityQueue[FirstOfKind] = PriorityQueue(is_new=True)
+        self._first_keys: set[FoldKey] = set()
+        # alerts among them have a place of their kind each
         self._singles: PriorityQueue[CapturedRecord] = PriorityQueue()
         # events that never fold: they have an idempotency key of their own, or wait for an answer
         self._unfoldable: PriorityQueue[Event] = PriorityQueue()
-        self._folds: dict[FoldKey, Fold] = {}
-        self._digests: dict[tuple[str, bool], Digest] = {}
-        self._samples = 0
+        self._folds = Folds(kinds, observer)
 
     def take(self, queue: deque[CapturedRecord], count: int, newest: int) -> None:
         """Move records from `queue` to the backlog, the oldest first.
@@ -150,86 +96,182 @@ class Backlog:
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
             came(place, captured)
-            priority = captured.priority
+            priority = captured.attributes["levelno"] if captured.is_trusted else UNTRUSTED_PRIORITY
+            if priority >= ALERT:
+                self._arrivals.append((place, captured))
+                continue
             items = by_priority.get(priority)
             if items is None:
                 items = by_priority[priority] = deque()
             items.append((place, captured))
 
+    # Alerts: new kinds and repeats
+
+    def admit(self, most: float = math.inf) -> list[Examined]:
+        """Decide of alerts that came in, the oldest first, whether each is new, goes by itself or joins a fold.
+
+        The first of a kind is new. The next go by themselves as long as the kind has places (design, *Kinds, repeats,
+        pushes*), all others join the kind's fold, which waits for a place.
+
+        Args:
+            most: how many alerts are looked at, at most.
+
+        Returns:
+            What `fold` returns.
+        """
+        examined: list[Examined] = []
+        arrivals, by_key, key_of, join = self._arrivals, self._folds.by_key, self._factory.fold_key, self._folds.join
+        records: dict[FoldKey, int] = {}
+        for _ in range(int(min(len(arrivals), most))):
+            place, captured = arrivals.popleft()
+            try:
+                key = key_of(captured)
+            except Exception:  # from a formatter of the application's own; making the event raises it again
+                key = None
+            if key is None:
+                key = self._admit_event(place, captured, examined)
+                if key is None:
+                    continue
+            elif (fold := by_key.get(key)) is not None:
+                join(fold, place, captured, captured.user_id)
+            else:
+                self._admit_single(key, place, captured)
+            records[key] = records.get(key, 0) + 1
+        for key, count in records.items():
+            self._kinds.count(key, count)
+            if (changed := by_key.get(key)) is not None:
+                self._observer.changed(changed)
+        return examined
+
+    def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
+        """Admit an alert of whose kind no fold waits."""
+        if self._is_first(key):
+            self._put_first(key, place, captured)
+        elif self._kinds.take_place(key):
+            self._singles.put(key.level, place, captured)
+        else:
+            fold = self._folds.add(key, place)
+            self._folds.join(fold, place, captured, captured.user_id)
+            self._folds.hold(fold)
+
+    def _is_first(self, key: FoldKey) -> bool:
+        return key not in self._first_keys and not self._kinds.is_known(key)
+
+    def _put_first(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
+        self._kinds.take_place(key)
+        self._first_keys.add(key)
+        self._firsts.put(key.level, place, FirstOfKind(captured, key))
+
+    def _admit_event(self, place: int, captured: CapturedRecord, examined: list[Examined]) -> FoldKey | None:
+        """Admit an alert whose kind only its event says; return the kind, or `None` where it waits no more."""
+        event = self._factory.event(captured)
+        if event is None or event.only_identifies:
+            examined.append(Examined(captured.priority, place, event))
+            return None
+        key = FoldKey(event.channel, event.level, event.kind)
+        if event.fold_key is None and not self._is_first(key):
+            self._unfoldable.put(event.level, place, event)
+        elif event.fold_key is not None and (fold := self._folds.by_key.get(key)) is not None:
+            self._folds.join(fold, place, captured, event.user_id)
+        else:
+            self._admit_single(key, place, captured)
+        if event.identities and key in self._folds.by_key:
+            examined.append(Examined(event.level, place, event))
+        return key
+
+    def release(self) -> None:
+        """Let all folds go that wait for a place of their kind."""
+        self._folds.release()
+
+    def release_due(self, now: float) -> None:
+        """Let the folds go whose kinds have a place at `now`, in seconds of the clock."""
+        self._folds.release_due(now)
+
+    @property
+    def release_at(self) -> float:
+        """When a fold may go that waits for a place, in seconds of the clock; infinite: none waits for one."""
+        return self._folds.release_at
+
     # What waits
 
     def __len__(self) -> int:
         """Count the log records."""
-        return self._singles.count() + self._unfoldable.count() + sum(entry.count for entry in self._joined())
+        return self._unjoined() + self._folds.records
+
+    def _unjoined(self) -> int:
+        return len(self._arrivals) + self._firsts.count() + self._singles.count() + self._unfoldable.count()
 
     @property
     def held(self) -> int:
         """How much is held in memory: records, and each digest as one."""
-        return self._singles.count() + self._samples + len(self._digests) + self._unfoldable.count()
+        return self._unjoined() + self._folds.held_in_memory
 
     def singles(self, below: float = math.inf) -> int:
-        """Count the records of priorities less than `below` that wait by themselves."""
+        """Count the records of priorities less than `below` that wait by themselves, first alerts left out."""
         return self._singles.count(below)
 
+    def news(self) -> int:
+        """Count the events that have the first alert of a kind."""
+        return self._firsts.count() + sum(joined.is_new for joined in self._folds)
+
     def events(self, below: float = math.inf) -> int:
-        """Count the events of priorities less than `below` that would be sent if nothing more folded."""
-        joined = sum(entry.priority < below for entry in self._joined())
-        return self._singles.count(below) + self._unfoldable.count(below) + joined
+        """Count the events of priorities less than `below` that could be sent now if nothing more folded."""
+        joined = sum([entry.priority < below for entry in self._folds.sendable()])
+        return self._firsts.count(below) + self._singles.count(below) + self._unfoldable.count(below) + joined
 
-    def _joined(self) -> Iterator[Fold | Digest]:
-        yield from self._folds.values()
-        yield from self._digests.values()
+    def rank(self) -> Rank | None:
+        """Return the rank of what goes first, or `None` when nothing can go."""
+        joined = min((entry.rank for entry in self._folds.sendable()), default=None)
+        ranks = (self._firsts.rank(), self._singles.rank(), self._unfoldable.rank(), joined)
+        return min(filter(None, ranks), default=None)
 
-    def rank(self) -> tuple[float, float] | None:
-        """Return the rank of what goes first, or `None` when nothing waits."""
-        joined = min((entry.rank for entry in self._joined()), default=None)
-        return min(filter(None, (self._singles.rank(), self._unfoldable.rank(), joined)), default=None)
+    def is_one_record(self, rank: Rank) -> bool:
+        """Whether what has this rank stands for one record."""
+        return not any(entry.rank == rank and entry.count > 1 for entry in self._folds)
 
     def is_after(self, place: float) -> bool:
         """Whether all that waits came in after `place`."""
-        queues = self._singles.is_after(place) and self._unfoldable.is_after(place)
-        return queues and all(entry.age > place for entry in self._joined())
+        queues: tuple[PriorityQueue[Any], ...] = (self._firsts, self._singles, self._unfoldable)
+        arrived_after = not self._arrivals or self._arrivals[0][0] > place
+        return arrived_after and all(q.is_after(place) for q in queues) and all(e.age > place for e in self._folds)
 
     # What is sent
 
     def pop(self) -> Popped:
-        """Take out what goes first. Something must wait."""
+        """Take out what goes first. Something must be able to go."""
         rank = self.rank()
         assert rank is not None  # noqa: S101 - its caller looked
-        priority = -int(rank[0])
+        priority = -int(rank[1])
+        if rank == self._firsts.rank():
+            place, first = self._firsts.pop(priority)
+            self._first_keys.discard(first.key)
+            return Popped(priority, place, place, 1, self._factory.event(first.captured), is_new=True, key=first.key)
         if rank == self._singles.rank():
             place, captured = self._singles.pop(priority)
-            return Popped(priority, place, place, 1, self._factory.event(captured))
+            return _popped_single(priority, place, self._factory.event(captured))
         if rank == self._unfoldable.rank():
             place, event = self._unfoldable.pop(priority)
-            return Popped(priority, place, place, 1, event)
-        joined = next(entry for entry in self._joined() if entry.rank == rank)
-        self._remove(joined)
-        return Popped(priority, joined.age, joined.place, joined.count, joined.event(self._factory))
-
-    def _remove(self, joined: Fold | Digest) -> None:
-        if isinstance(joined, Digest):
-            del self._digests[_digest_key(joined)]
-        else:
-            del self._folds[joined.key]
-            self._samples -= len(joined.samples)
+            return _popped_single(priority, place, event)
+        joined = next(entry for entry in self._folds.sendable() if entry.rank == rank)
+        self._folds.remove(joined)
+        key = joined.key if isinstance(joined, Fold) else None
+        made = joined.event(self._factory)
+        return Popped(priority, joined.age, joined.place, joined.count, made, is_new=joined.is_new, key=key)
 
     # What folds
 
     def fold(self, below: float = math.inf, most: float = math.inf) -> list[Examined]:
         """Fold records of priorities less than `below`, at most `most` of them, the least important and oldest first.
 
+        First alerts stay as they are, see `fold_firsts`.
+
         Returns:
             The records whose events name users, which must be identified whatever happens to the fold, and those that
             could not be made events. Of these, a record that only identifies and one without an event wait no more.
         """
         examined: list[Examined] = []
-        by_priority, folds, key_of, joined = (
-            self._singles.by_priority,
-            self._folds,
-            self._factory.fold_key,
-            self._observer.joined,
-        )
+        by_priority, by_key, key_of = self._singles.by_priority, self._folds.by_key, self._factory.fold_key
+        join = self._folds.join
         changed: dict[FoldKey, Fold] = {}
         for priority in sorted(priority for priority in by_priority if priority < below):
             items = by_priority[priority]
@@ -244,11 +286,12 @@ class Backlog:
                 if key is None:
                     self._fold_event(priority, place, captured, examined)
                     continue
-                fold = folds.get(key)
+                fold = by_key.get(key)
                 if fold is None:
-                    fold = folds[key] = Fold(key, place)
-                self._samples += fold.add(captured, captured.user_id)
-                joined(place, fold.place)
+                    fold = self._folds.add(key, place)
+                elif priority >= ALERT:
+                    self._pass_place(fold)
+                join(fold, place, captured, captured.user_id)
                 changed[key] = fold
             if not items:
                 del by_priority[priority]
@@ -256,7 +299,31 @@ class Backlog:
             self._observer.changed(fold)
         return examined
 
-    def _fold_event(self, priority: int, place: int, captured: CapturedRecord, examined: list[Examined]) -> None:
+    def fold_firsts(self, most: float = math.inf) -> list[Examined]:
+        """Fold first alerts, at most `most`, the least important and oldest first; their folds are new as they were.
+
+        Returns:
+            What `fold` returns.
+        """
+        examined: list[Examined] = []
+        for priority in sorted(self._firsts.by_priority):
+            for _ in range(int(min(len(self._firsts.by_priority[priority]), most))):
+                place, first = self._firsts.pop(priority)
+                self._first_keys.discard(first.key)
+                self._fold_event(priority, place, first.captured, examined, is_new=True)
+                most -= 1
+        return examined
+
+    def _pass_place(self, fold: Fold) -> None:
+        """Give the place of an alert that joins a fold to that fold, or back to their kind."""
+        if fold.is_held:
+            fold.is_held = False
+        else:
+            self._kinds.return_place(fold.key)
+
+    def _fold_event(
+        self, priority: int, place: int, captured: CapturedRecord, examined: list[Examined], *, is_new: bool = False
+    ) -> None:
         event = self._factory.event(captured)
         if event is None or event.identities:
             examined.append(Examined(priority, place, event))
@@ -267,34 +334,29 @@ class Backlog:
             # it keeps its identities: they are taken out of it by the reader of `examined`
             self._unfoldable.put(priority, place, event)
             return
-        fold = self._folds.get(key)
+        fold = self._folds.by_key.get(key)
         if fold is None:
-            fold = self._folds[key] = Fold(key, place)
-        self._samples += fold.add(captured, event.user_id)
-        self._observer.joined(place, fold.place)
+            fold = self._folds.add(key, place)
+        elif priority >= ALERT:
+            self._pass_place(fold)
+        fold.is_new = fold.is_new or is_new
+        self._folds.join(fold, place, captured, event.user_id)
         self._observer.changed(fold)
 
     def digest(self, most: float, below: float = math.inf) -> None:
         """Digest the least important folds of priorities less than `below` until at most `most` events of them wait."""
         excess = self.events(below) - most
         if excess > 0:
-            for fold in sorted((fold for fold in self._folds.values() if fold.priority < below), key=_least_first):
+            folds = (fold for fold in self._folds.by_key.values() if fold.priority < below and not fold.is_held)
+            for fold in sorted(folds, key=_least_first):
                 excess -= not self._digest(fold)
                 if excess <= 0:
                     return
 
     def _digest(self, fold: Fold) -> bool:
-        """Move a fold into its channel's digest, and return whether that is a new one."""
-        key = _digest_key(fold)
-        digest = self._digests.get(key)
-        is_new = digest is None
-        if digest is None:
-            digest = self._digests[key] = Digest(fold.channel, fold.place)
-        digest.add(fold)
-        self._remove(fold)
-        self._observer.joined(fold.place, digest.place)
-        self._observer.changed(digest)
-        return is_new
+        if fold.priority >= ALERT:
+            self._kinds.started(fold.key)
+        return self._folds.digest(fold)
 
     # What is too much
 
@@ -309,8 +371,13 @@ class Backlog:
             What `fold` returns, and how many log records were dropped of each priority.
         """
         examined: list[Examined] = []
-        while self.held > size and self._singles.by_priority:
-            examined += self.fold(most=most)
+        while self.held > size and (self._arrivals or self._singles.by_priority or self._firsts.by_priority):
+            if self._singles.by_priority:
+                examined += self.fold(most=most)
+            elif self._arrivals:
+                examined += self.admit(most)
+            else:
+                examined += self.fold_firsts(most)
         if self.held <= size:
             return examined, Counter()
         self._condense(size)
@@ -318,7 +385,7 @@ class Backlog:
 
     def _condense(self, size: int) -> None:
         # until a tenth is free, so that not each further record sorts all folds
-        for fold in sorted(self._folds.values(), key=_least_first):
+        for fold in sorted(self._folds.by_key.values(), key=_least_first):
             self._digest(fold)
             if self.held <= size - size // 10:
                 return
@@ -331,16 +398,14 @@ class Backlog:
         return lost
 
     def _drop_least(self) -> tuple[int, int]:
-        queues: tuple[PriorityQueue[Any], ...] = (self._singles, self._unfoldable)
-        priority = min((priority for queue in queues for priority in queue.by_priority), default=math.inf)
-        joined = min(self._joined(), key=_least_first, default=None)
+        """Drop what is least important; only events that never fold, and digests, are left."""
+        priority = min(self._unfoldable.by_priority, default=math.inf)
+        joined = min(self._folds, key=_least_first, default=None)
         if joined is not None and joined.priority < priority:
-            self._remove(joined)
+            self._folds.remove(joined)
             priority, place, records = joined.priority, joined.place, joined.count
         else:
-            least = [queue for queue in queues if priority in queue.by_priority]
-            queue = min(least, key=lambda queue: queue.by_priority[int(priority)][0][0])
-            place, records = queue.pop(int(priority))[0], 1
+            place, records = self._unfoldable.pop(int(priority))[0], 1
         self._observer.ended(place, "overflow")
         return int(priority), records
 
@@ -350,10 +415,14 @@ class Backlog:
         Returns:
             How many log records were dropped of each priority.
         """
-        expired = [(priority, place, 1) for priority, place in self._singles.expire(oldest)]
-        expired += [(priority, place, 1) for priority, place in self._unfoldable.expire(oldest)]
-        for entry in [entry for entry in self._joined() if entry.last_seen < oldest]:
-            self._remove(entry)
+        queues: tuple[PriorityQueue[Any], ...] = (self._firsts, self._singles, self._unfoldable)
+        expired = [(priority, place, 1) for queue in queues for priority, place in queue.expire(oldest)]
+        self._first_keys = {first.key for items in self._firsts.by_priority.values() for _, first in items}
+        while self._arrivals and self._arrivals[0][1].created < oldest:
+            place, captured = self._arrivals.popleft()
+            expired.append((captured.priority, place, 1))
+        for entry in [entry for entry in self._folds if entry.last_seen < oldest]:
+            self._folds.remove(entry)
             expired.append((entry.priority, entry.place, entry.count))
         lost: Counter[int] = Counter()
         for priority, place, records in expired:
@@ -363,28 +432,32 @@ class Backlog:
 
     def resume(self, place: int, entry: CapturedRecord | Fold | Digest) -> None:
         """Take over what waited in another outbox, in the order of places. It is not reported to the observer."""
-        if isinstance(entry, Digest):
-            self._digests[_digest_key(entry)] = entry
-        elif isinstance(entry, Fold):
-            self._folds[entry.key] = entry
-            self._samples += len(entry.samples)
-        else:
-            self._singles.put(entry.priority, place, entry)
+        if isinstance(entry, CapturedRecord):
+            if entry.priority >= ALERT:
+                self._arrivals.append((place, entry))
+            else:
+                self._singles.put(entry.priority, place, entry)
+            return
+        self._folds.resume(entry)
+        if isinstance(entry, Fold) and entry.priority >= ALERT:
+            entry.is_new = not self._kinds.is_known(entry.key)
+            if not entry.is_new:
+                self._folds.hold(entry)
 
     def clear(self) -> None:
         """Forget all that waits."""
-        self._singles.by_priority.clear()
-        self._unfoldable.by_priority.clear()
+        self._arrivals.clear()
+        self._first_keys.clear()
+        for queue in (self._firsts, self._singles, self._unfoldable):
+            queue.by_priority.clear()
         self._folds.clear()
-        self._digests.clear()
-        self._samples = 0
 
 
-def _digest_key(entry: Fold | Digest) -> tuple[str, bool]:
-    """Return what is digested together: of each channel the trusted records, and those from browsers."""
-    return entry.channel, entry.priority < 0
+def _popped_single(priority: int, place: int, event: Event | None) -> Popped:
+    key = None if event is None else FoldKey(event.channel, event.level, event.kind)
+    return Popped(priority, place, place, 1, event, key=key)
 
 
-def _least_first(joined: Fold | Digest) -> tuple[float, float]:
-    priority, age = joined.rank
-    return (-priority, -age)
+def _least_first(joined: Fold | Digest) -> tuple[bool, float, float]:
+    is_repeat, priority, age = joined.rank
+    return (not is_repeat, -priority, -age)

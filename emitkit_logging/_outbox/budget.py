@@ -12,7 +12,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from emitkit_logging._api.responses import ApiResponse, Quota, Verdict
 
@@ -52,7 +52,7 @@ class RateBudget:
 
     Args:
         rate_limit: requests a minute; `None`: learned from the server; 0: no limit.
-        alert_reserve: share of each window that only alerts may use.
+        alert_reserve: share of each window that only alerts of a new kind may use.
         clock: returns seconds of a monotonic clock, the same one in all processes of the machine.
 
     Attributes:
@@ -66,28 +66,30 @@ class RateBudget:
         self._pause = _Pause()
         self.closing = False
 
-    def wait(self, *, alert: bool, spread: bool = False) -> float:
+    def wait(self, *, alert: bool, spread: bool = False, kept: int = 0) -> float:
         """Return the seconds until a request may start; 0 means now.
 
         Args:
-            alert: whether it is an alert, which may use the reserve.
+            alert: whether it is an alert of a new kind, which may use the reserve.
             spread: whether requests that are no alerts are spread over the window, so that an alert finds a request
                 left at any time.
+            kept: requests of the window that it leaves to others.
         """
         now = self._clock()
         waits = [0.0, self._pause.until - now]
         if self._is_limited:
             with_reserve = alert or self.closing
-            waits.append(self._window.wait(now, with_reserve=with_reserve))
+            waits.append(self._window.wait(now, with_reserve=with_reserve, kept=kept))
             if spread and not with_reserve:
                 waits.append(self._window.spacing(now))
         return max(waits)
 
-    def is_spent(self, *, alert: bool) -> bool:
-        """Whether a request has to wait for the budget, and not because of a failure."""
+    def is_spent(self, *, alert: bool, kept: int = 0) -> bool:
+        """Whether a request must wait for the budget, not because of a failure; the arguments are those of `wait`."""
         now = self._clock()
         is_refused = self._pause.is_for_limit and now < self._pause.until
-        return is_refused or (self._is_limited and self._window.wait(now, with_reserve=alert or self.closing) > 0)
+        with_reserve = alert or self.closing
+        return is_refused or (self._is_limited and self._window.wait(now, with_reserve=with_reserve, kept=kept) > 0)
 
     def capacity(self, *, alert: bool) -> float:
         """Return how many requests a whole window has for alerts, or for other requests."""
@@ -107,6 +109,8 @@ class RateBudget:
     def answered(self, answer: ApiResponse) -> None:
         """Learn from an answer how many requests may start, and when."""
         now = self._clock()
+        if not answer.reached_server:
+            self._window.not_reached()
         if answer.quota is not None:
             self._window.update_quota(answer.quota, now)
         elif answer.verdict is Verdict.ACCEPTED:
@@ -145,6 +149,21 @@ class RateBudget:
         self._pause.resume(state)
 
 
+class _BeforeStart(NamedTuple):
+    """The counts of a window before a request started, for one that does not reach the server.
+
+    Attributes:
+        dropped: the oldest start, which was forgotten for it, or `None`.
+        last_start: as in `_Window`, like the others.
+    """
+
+    dropped: float | None
+    last_start: float
+    starts_since_silence: int
+    quota: Quota | None
+    quota_ends_at: float
+
+
 class _Window:
     """Counts requests against the limit of the window.
 
@@ -168,6 +187,7 @@ class _Window:
         self._starts_since_silence = 0
         self._full_answers = 0
         self._quota_ends_at = 0.0
+        self._before_start: _BeforeStart | None = None
         self.quota: Quota | None = None
 
     def capacity(self, *, with_reserve: bool) -> int:
@@ -189,20 +209,20 @@ class _Window:
         counts.append(capacity - len(self._starts))
         return min(counts)
 
-    def wait(self, now: float, *, with_reserve: bool) -> float:
-        """Return the seconds until a request may start."""
-        if self.available(now, with_reserve=with_reserve) >= 1:
+    def wait(self, now: float, *, with_reserve: bool, kept: int = 0) -> float:
+        """Return the seconds until a request may start that leaves `kept` requests."""
+        if self.available(now, with_reserve=with_reserve) >= 1 + kept:
             return 0.0
         waits = [0.0]
         if self.quota is not None and now < self._quota_ends_at:
-            if self._quota_left(self.quota, with_reserve=with_reserve) < 1:
+            if self._quota_left(self.quota, with_reserve=with_reserve) < 1 + kept:
                 waits.append(self._quota_ends_at - now)
             if self._fixed is None:
                 return waits[-1]
         capacity = self.capacity(with_reserve=with_reserve)
-        if self._headers_unreliable and self._starts_since_silence >= capacity:
+        if self._headers_unreliable and self._starts_since_silence + kept >= capacity:
             waits.append(self._last_start + WINDOW - now)
-        excess = len(self._starts) + 1 - capacity
+        excess = len(self._starts) + 1 + kept - capacity
         if excess > 0:
             waits.append(self._starts[min(excess, len(self._starts)) - 1] + WINDOW - now if self._starts else 0.0)
         return max(waits)
@@ -221,6 +241,11 @@ class _Window:
 
     def started(self, now: float) -> None:
         """Count a request that starts now."""
+        full = len(self._starts) >= max(self._limit, DEFAULT_LIMIT)
+        first = self._starts[0] if full else None
+        self._before_start = _BeforeStart(
+            first, self._last_start, self._starts_since_silence, self.quota, self._quota_ends_at
+        )
         if self._is_silent(now):
             self._starts_since_silence = 0
         self._starts_since_silence += 1
@@ -232,6 +257,17 @@ class _Window:
             remaining = self.quota.limit if now >= self._quota_ends_at else self.quota.remaining
             self._quota_ends_at = max(self._quota_ends_at, now)
             self.quota = Quota(self.quota.limit, max(0, remaining - 1), 0.0)
+
+    def not_reached(self) -> None:
+        """Count the last request no more: the server has not seen it."""
+        before, self._before_start = self._before_start, None
+        if before is None or not self._starts:
+            return
+        self._starts.pop()
+        if before.dropped is not None:
+            self._starts.appendleft(before.dropped)
+        self._last_start, self._starts_since_silence = before.last_start, before.starts_since_silence
+        self.quota, self._quota_ends_at = before.quota, before.quota_ends_at
 
     def update_quota(self, quota: Quota, now: float) -> None:
         """Take rate-limit headers into account, if they are true."""

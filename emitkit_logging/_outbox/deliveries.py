@@ -16,6 +16,7 @@ from emitkit_logging._outbox.delivery import Delivery, EventDelivery, IdentifyDe
 from emitkit_logging._outbox.identifies import IdentifyQueue
 from emitkit_logging._outbox.losses import Losses
 from emitkit_logging._outbox.observer import BacklogObserver
+from emitkit_logging._outbox.outage import Outage
 
 _SMOOTHING = 0.2
 """Weight of the last request in the moving average of how long one takes."""
@@ -47,6 +48,7 @@ class Deliveries:
         budget: learns from answers.
         identifies: the identify requests that wait.
         losses: counts what is dropped.
+        outage: learns from answers whether anything can be delivered.
         observer: receives the reports of where each record is.
         clock: returns seconds of a monotonic clock.
 
@@ -61,12 +63,14 @@ class Deliveries:
         budget: RateBudget,
         identifies: IdentifyQueue,
         losses: Losses,
+        outage: Outage,
         observer: BacklogObserver,
         clock: Callable[[], float],
     ) -> None:
         self._budget = budget
         self._identifies = identifies
         self._losses = losses
+        self._outage = outage
         self._observer = observer
         self._clock = clock
         self._events: list[EventDelivery] = []
@@ -78,6 +82,11 @@ class Deliveries:
         """Yield all deliveries: of events, and identify requests."""
         yield from self._events
         yield from self._identifies
+
+    @property
+    def is_waiting_for_answer(self) -> bool:
+        """Whether a request is under way."""
+        return self._under_way is not None
 
     @property
     def events(self) -> int:
@@ -142,6 +151,7 @@ class Deliveries:
             self._settle_rejected(delivery, answer)
         else:
             self._settle_retry(delivery, answer)
+        self._outage.answered(answer, delivery.started_at, self._budget.wait(alert=True))
 
     def _measure(self, seconds: float) -> None:
         weight = _SMOOTHING if self.seconds_each else 1.0
@@ -178,10 +188,10 @@ class Deliveries:
             self._identifies.retry(delivery)
         if answer.verdict is Verdict.REFUSED:
             text = f"nothing can be sent, the API key or the address is wrong: {answer.detail}; trying once a minute"
-            self._losses.notices.stopped(text)
+            self._outage.stopped(text)
         elif answer.verdict is Verdict.AMBIGUOUS_401 and self._budget.is_key_in_doubt:
             text = f"nothing can be sent, the API key is wrong or its rate limit is used up: {answer.detail}"
-            self._losses.notices.stopped(text)
+            self._outage.stopped(text)
 
     def _remove(self, delivery: Delivery) -> None:
         if isinstance(delivery, EventDelivery):

@@ -18,6 +18,7 @@ from emitkit_logging._api.responses import ApiResponse, Verdict
 from emitkit_logging._events.event import SHRUNK_BYTES, Event
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._outbox.budget import backoff
+from emitkit_logging._outbox.folding import Rank
 
 MOST_FAULTS = 5
 """Times that one request may be answered with 500 while others succeed (design, *Delivery*)."""
@@ -61,6 +62,7 @@ class Delivery:
         not_before: time before which it is not tried again, in seconds of the monotonic clock.
         started_at: when the last try started, in seconds of the monotonic clock.
         tries: how often it was started.
+        is_new: whether it has the first record of a kind of alerts: it goes before all else.
         facts: the content of an identify request; `None` for an event.
     """
 
@@ -70,6 +72,7 @@ class Delivery:
         "_first_conflict_at",
         "_successes_at_fault",
         "age",
+        "is_new",
         "not_before",
         "place",
         "priority",
@@ -89,15 +92,16 @@ class Delivery:
         self.not_before = -math.inf
         self.started_at = -math.inf
         self.tries = 0
+        self.is_new = False
         self._faults = 0
         self._successes_at_fault = -1
         self._conflicts = 0
         self._first_conflict_at = 0.0
 
     @property
-    def rank(self) -> tuple[int, float]:
+    def rank(self) -> Rank:
         """Its position in the order of sending: the smallest rank goes first."""
-        return (-self.priority, self.age)
+        return (not self.is_new, -self.priority, self.age)
 
     @property
     def label(self) -> str:

@@ -8,7 +8,7 @@ Folds of one channel become a digest, which keeps names and counts only. When th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.limits import LONGEST_TITLE
@@ -26,6 +26,9 @@ MOST_NAMES = 100
 
 _LONGEST_NAME = 100
 
+Rank: TypeAlias = "tuple[bool, float, float]"
+"""The position of what waits in the order of sending, the smallest first: alerts of a new kind, priority, age."""
+
 
 class Fold:
     """Records of one channel, priority and kind that become one event.
@@ -41,9 +44,22 @@ class Fold:
         last_seen: when the latest record was logged, in epoch seconds.
         user_id: the user of the first record, or `None`.
         has_one_user: whether all records have that user.
+        is_new: whether it has the first record of a kind of alerts; it goes before all else.
+        is_held: whether it waits for a place of its kind, see `KindMemory`.
     """
 
-    __slots__ = ("count", "first_seen", "has_one_user", "key", "last_seen", "place", "samples", "user_id")
+    __slots__ = (
+        "count",
+        "first_seen",
+        "has_one_user",
+        "is_held",
+        "is_new",
+        "key",
+        "last_seen",
+        "place",
+        "samples",
+        "user_id",
+    )
 
     def __init__(self, key: FoldKey, place: int) -> None:
         self.key = key
@@ -54,6 +70,8 @@ class Fold:
         self.last_seen = 0.0
         self.user_id: object = None
         self.has_one_user = True
+        self.is_new = False
+        self.is_held = False
 
     @property
     def channel(self) -> str:
@@ -71,9 +89,9 @@ class Fold:
         return self.place
 
     @property
-    def rank(self) -> tuple[int, float]:
+    def rank(self) -> Rank:
         """Its position in the order of sending: the smallest rank goes first."""
-        return (-self.key.level, self.place)
+        return (not self.is_new, -self.key.level, self.place)
 
     def state(self) -> dict[str, Any]:
         """Return its content for `of`: JSON values, except for `samples` (captured records) and `user_id`."""
@@ -121,7 +139,7 @@ class Fold:
         Returns:
             By how many records `samples` grew: 1 or 0.
         """
-        created = captured.created
+        created = captured.attributes["created"]
         if not self.count:
             self.first_seen = self.last_seen = created
             self.user_id = user_id
@@ -171,6 +189,8 @@ class Digest:
 
     Attributes:
         priority: the highest priority of its folds.
+        is_new: whether one of its folds has the first record of a kind of alerts.
+        is_held: never; a digest waits for no place.
         age: the age of its oldest record.
         count: how many records it stands for.
         names: how many records each name has.
@@ -178,7 +198,8 @@ class Digest:
         last_seen: when the latest record was logged, in epoch seconds.
     """
 
-    __slots__ = ("age", "channel", "count", "first_seen", "last_seen", "names", "place", "priority")
+    __slots__ = ("age", "channel", "count", "first_seen", "is_new", "last_seen", "names", "place", "priority")
+    is_held = False
 
     def __init__(self, channel: str, place: int) -> None:
         self.channel = channel
@@ -187,13 +208,14 @@ class Digest:
         self.age = 0.0
         self.count = 0
         self.names: dict[str, int] = {}
+        self.is_new = False
         self.first_seen = 0.0
         self.last_seen = 0.0
 
     @property
-    def rank(self) -> tuple[int, float]:
+    def rank(self) -> Rank:
         """Its position in the order of sending: the smallest rank goes first."""
-        return (-self.priority, self.age)
+        return (not self.is_new, -self.priority, self.age)
 
     def state(self) -> dict[str, Any]:
         """Return its content as JSON values, for `of`."""
@@ -236,6 +258,7 @@ class Digest:
         self.age = fold.age if is_first else min(self.age, fold.age)
         self.first_seen = fold.first_seen if is_first else min(self.first_seen, fold.first_seen)
         self.last_seen = max(self.last_seen, fold.last_seen)
+        self.is_new = self.is_new or fold.is_new
         self.count += fold.count
         name = shorten(fold.key.name, _LONGEST_NAME)
         if name not in self.names and len(self.names) >= MOST_NAMES:

@@ -15,10 +15,10 @@ from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.limits import MOST_ALIASES
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._events.identity import IdentifyCall, Identity
-from emitkit_logging._outbox.backlog import Places
 from emitkit_logging._outbox.delivery import IdentifyDelivery
 from emitkit_logging._outbox.losses import Losses
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.queues import Places
 
 MOST_PROPERTIES = 100
 """Properties that are remembered of one user."""
@@ -194,6 +194,11 @@ class IdentifyQueue:
         self._observer.joined(place, delivery.place)
         return True
 
+    @property
+    def without_records(self) -> int:
+        """How many requests stand for no log record of their own."""
+        return sum(not delivery.records for delivery in self)
+
     def is_full_for(self, priority: int) -> bool:
         """Whether records of `priority` may add no more users: untrusted records have half of the places only."""
         return priority <= UNTRUSTED_PRIORITY and len(self._waiting) >= self._size // 2
@@ -213,7 +218,9 @@ class IdentifyQueue:
             return
         del self._waiting[oldest.facts.user_id]
         self._observer.ended(oldest.place, "overflow")
-        if oldest.records:
+        if not oldest.records:
+            self._losses.identifies += 1
+        else:
             lost = {oldest.priority: oldest.records}
             self._losses.add("overflow", lost, "more users were named than can be identified")
 

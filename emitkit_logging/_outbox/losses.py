@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
@@ -25,6 +26,37 @@ REPORT_PRIORITY = ALERT - 1
 """Of the event that reports drops: it must not use what is reserved for alerts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """What could not be delivered before the process ended.
+
+    Attributes:
+        records: log records.
+        identifies: identify requests that stand for no log record of their own.
+        reason: why, for people; empty where nothing hindered the delivery.
+    """
+
+    records: int = 0
+    identifies: int = 0
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.identifies)
+
+    def __add__(self, other: Undelivered) -> Undelivered:
+        reasons = dict.fromkeys(filter(None, (self.reason, other.reason)))
+        return Undelivered(self.records + other.records, self.identifies + other.identifies, "; ".join(reasons))
+
+    def __str__(self) -> str:
+        counts = [f"{self.records:,} log records"] if self.records or not self.identifies else []
+        counts += [f"{self.identifies:,} identifies"] if self.identifies else []
+        return (
+            " and ".join(counts)
+            + " could not be delivered before the exit"
+            + (f" ({self.reason})" if self.reason else "")
+        )
+
+
 class Notices:
     """Warnings for the log: for each reason at most one a minute.
 
@@ -36,7 +68,6 @@ class Notices:
         self._clock = clock
         self._texts: list[str] = []
         self._added_at: dict[str, float] = {}
-        self._is_stopped = False
 
     def add(self, reason: str, text: str) -> None:
         """Add a warning, unless one for the same reason was added less than a minute ago."""
@@ -45,15 +76,9 @@ class Notices:
             self._added_at[reason] = now
             self._texts.append(text)
 
-    def stopped(self, text: str) -> None:
-        """Add the warning that nothing can be sent, once until something was sent."""
-        if not self._is_stopped:
-            self._is_stopped = True
-            self._texts.append(text)
-
-    def sent(self) -> None:
-        """Take note that the server accepted a request."""
-        self._is_stopped = False
+    def add_now(self, text: str) -> None:
+        """Add a line that its reason itself limits."""
+        self._texts.append(text)
 
     def take(self) -> list[str]:
         """Return the warnings since the last call."""
@@ -72,6 +97,7 @@ class Losses:
 
     Attributes:
         dropped: dropped log records by reason: `rejected`, `shutdown`, `overflow`, `expired`.
+        identifies: identify requests that were dropped and stood for no log record of their own.
         notices: receives a warning for each drop.
         report_at: when the next report is due, in seconds of the clock; infinite: not before another success.
     """
@@ -79,6 +105,7 @@ class Losses:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.dropped: Counter[str] = Counter()
+        self.identifies = 0
         self.notices = Notices(clock)
         self.report_at = math.inf
         self._unreported: Counter[str] = Counter()
@@ -103,7 +130,6 @@ class Losses:
 
     def sent(self) -> None:
         """Take note that the server accepted a request: what was dropped can be reported."""
-        self.notices.sent()
         if self._unreported and self.report_at == math.inf:
             now = self._clock()
             self.report_at = max(self._first_unreported_at + REPORT_DELAY, self._reported_at + NOTICE_PAUSE, now)

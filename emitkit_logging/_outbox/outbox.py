@@ -18,15 +18,19 @@ from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall, Identity
-from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined, Places
+from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.deliveries import Deliveries
 from emitkit_logging._outbox.delivery import Delivery, EventDelivery, IdentifyDelivery
 from emitkit_logging._outbox.factory import EventFactory, SafeEventFactory
-from emitkit_logging._outbox.folding import Digest, Fold
+from emitkit_logging._outbox.folding import Digest, Fold, Rank
 from emitkit_logging._outbox.identifies import IdentifyQueue, KnownUsers
-from emitkit_logging._outbox.losses import REPORT_PRIORITY, Losses
+from emitkit_logging._outbox.kinds import KindMemory
+from emitkit_logging._outbox.losses import REPORT_PRIORITY, Losses, Undelivered
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.outage import Outage
+from emitkit_logging._outbox.queues import Places
 from emitkit_logging._outbox.scarcity import ScarcityPolicy
 from emitkit_logging.stats import Stats
 
@@ -43,6 +47,7 @@ class Outbox:
         size: records held in memory. Beyond it they fold, then they are digested, then the least important are dropped.
         budget: decides when a request may start.
         users: decides which identify requests are due.
+        kinds: what is remembered of the kinds of alerts.
         factory: makes events of records.
         clock: returns seconds of a monotonic clock.
         observer: receives the reports of where each record is.
@@ -57,6 +62,7 @@ class Outbox:
         size: int,
         budget: RateBudget,
         users: KnownUsers,
+        kinds: KindMemory,
         factory: EventFactory,
         clock: Callable[[], float],
         observer: BacklogObserver = NOBODY,
@@ -68,10 +74,17 @@ class Outbox:
         self._observer = observer
         self._places = Places()
         self._losses = Losses(clock)
-        self._backlog = Backlog(self._factory, observer)
+        self._kinds = kinds
+        self._backlog = Backlog(self._factory, kinds, observer)
         self._identifies = IdentifyQueue(users, size=size, places=self._places, losses=self._losses, observer=observer)
+        self._outage = Outage(self._losses.notices, lambda: self.pending, clock)
         self._deliveries = Deliveries(
-            budget=budget, identifies=self._identifies, losses=self._losses, observer=observer, clock=clock
+            budget=budget,
+            identifies=self._identifies,
+            losses=self._losses,
+            outage=self._outage,
+            observer=observer,
+            clock=clock,
         )
         self._scarcity = ScarcityPolicy(self._backlog, self._deliveries, budget, clock)
         self.closed = False
@@ -136,8 +149,8 @@ class Outbox:
     # What another outbox left
 
     def budget(self) -> dict[str, Any]:
-        """Return what was learned of the budget, as JSON values, for `begin_at`."""
-        return self._budget.state()
+        """Return what was learned of the budget and of the kinds of alerts, as JSON values, for `begin_at`."""
+        return self._budget.state() | {"kinds": self._kinds.state()}
 
     def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
         """Continue behind the last place of another outbox, with its budget.
@@ -148,6 +161,7 @@ class Outbox:
         """
         self._places.newest = newest
         self._budget.resume(budget)
+        self._kinds.resume(budget.get("kinds"))
 
     def remember(self, facts: IdentifyCall, age: float) -> None:
         """Take over what another outbox sent about a user, `age` seconds ago."""
@@ -214,32 +228,42 @@ class Outbox:
                 # new records are looked at again when the budget is back, whether or not one comes in
                 until_budget = self._budget.wait(alert=False)
                 return min(until_budget if until_budget > 0 else NEVER, self._until_retry(now))
-            priority = first.priority if isinstance(first, Delivery) else -first[0]
-            wait = self._budget.wait(alert=priority >= ALERT, spread=self._scarcity.is_scarce)
+            wait = self._wait_of(first)
             if wait > 0:
                 return min(wait, self._until_retry(now))
             delivery = first if isinstance(first, Delivery) else self._pop()
             if delivery is not None:
+                self._scarcity.forget_spent()
                 return self._deliveries.start(delivery, now)
 
-    def _first(self, now: float) -> Delivery | tuple[float, float] | None:
+    def _wait_of(self, first: Delivery | Rank) -> float:
+        """Return the seconds until what goes first may start."""
+        is_repeat, priority, _ = first.rank if isinstance(first, Delivery) else first
+        is_spread = self._scarcity.is_scarce and -priority < ALERT
+        may_keep = not isinstance(first, Delivery) and self._backlog.is_one_record(first)
+        kept = self._scarcity.kept(is_new=not is_repeat) if may_keep else 0
+        return self._budget.wait(alert=not is_repeat, spread=is_spread, kept=kept)
+
+    def _first(self, now: float) -> Delivery | Rank | None:
         """Return what goes first: a delivery, the rank of the first of the backlog, or `None`."""
         event = self._first_event(now)
         identify = self._identifies.first(now)
         if identify is None or event is None:
             return event or identify
+        if self._scarcity.is_scarce:
+            return event  # what waited for the budget goes before identifies, which nobody sees
         is_earlier = identify.rank < (event.rank if isinstance(event, Delivery) else event)
         events = self._backlog.events() + self._deliveries.events
         # it goes before its event only while that delays no event
         return identify if is_earlier and self._budget.available(alert=False) > events else event
 
-    def _first_event(self, now: float) -> EventDelivery | tuple[float, float] | None:
+    def _first_event(self, now: float) -> EventDelivery | Rank | None:
         started, rank = self._deliveries.first_event(now), self._backlog.rank()
         return started if rank is None or (started is not None and started.rank < rank) else rank
 
     def _pop(self) -> EventDelivery | None:
         """Make a delivery of the first of the backlog; return `None` where what goes first must be looked up again."""
-        priority, age, place, records, event = self._backlog.pop()
+        priority, age, place, records, event, is_new, key = self._backlog.pop()
         if event is None:
             self._reject_unbuilt(priority, place, records)
             return None
@@ -247,6 +271,9 @@ class Outbox:
             self._add_identify_only(event, priority, place)
             return None
         delivery = EventDelivery(priority, age, place=place, event=event, records=records)
+        delivery.is_new = is_new
+        if priority >= ALERT:
+            self._limit_pushes(event, key)
         try:
             delivery.prepare()
         except Exception as error:  # a formatter of the application's own returned values that are not JSON
@@ -256,8 +283,19 @@ class Outbox:
         self._deliveries.add(delivery)
         return None if self._add_identities(event, priority, age) else delivery
 
+    def _limit_pushes(self, event: Event, key: FoldKey | None) -> None:
+        """Let an alert push unless one of its kind has pushed before; what its record says goes before that."""
+        if key is None:
+            return
+        self._kinds.started(key)
+        if event.is_notify_given:
+            if event.notify:
+                self._kinds.pushed(key)
+        elif event.notify:
+            event.notify = self._kinds.push(key)
+
     def _until_retry(self, now: float) -> float:
-        times = (self._deliveries.next_retry(now), self._losses.report_at)
+        times = (self._deliveries.next_retry(now), self._losses.report_at, self._backlog.release_at)
         return min((time for time in times if time > now), default=NEVER) - now
 
     def settle(self, answer: ApiResponse) -> None:
@@ -330,25 +368,39 @@ class Outbox:
         self._budget.retry_now()
         self._deliveries.retry_now()
 
+    def release(self) -> None:
+        """Let nothing that came in before now wait for a place of its kind, see `KindMemory`."""
+        self._read_examined(self._backlog.admit())
+        self._backlog.release()
+
     def carry_on(self) -> None:
         """Go on as before `hurry`: the process did not end."""
         self._budget.closing = False
 
-    def give_up(self, reason: str) -> int:
+    def give_up(self, reason: str) -> Undelivered:
         """Drop all that waits and all that comes in later.
 
         Args:
             reason: what it is counted under.
 
         Returns:
-            How many log records waited.
+            What waited, and why it could not be delivered.
         """
-        lost = self.pending
-        self._losses.dropped[reason] += lost
+        lost = Undelivered(self.pending, self._identifies.without_records, self._hindrance())
+        self._losses.dropped[reason] += lost.records
+        self._losses.identifies += lost.identifies
         self._backlog.clear()
         self._deliveries.clear()
         self.closed = True
         return lost
+
+    def _hindrance(self) -> str:
+        """Return why what waits could not be delivered, or an empty string."""
+        if self._outage.reason:
+            return self._outage.reason
+        if self._deliveries.is_waiting_for_answer:
+            return "the server does not answer"
+        return "the rate limit is used up" if self._budget.is_spent(alert=True) else ""
 
     # What waits
 
@@ -364,7 +416,7 @@ class Outbox:
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits."""
-        return self._backlog.rank() is None and not any(True for _ in self._deliveries)
+        return not len(self._backlog) and not any(True for _ in self._deliveries)
 
     @property
     def pending(self) -> int:
@@ -389,4 +441,7 @@ class Outbox:
             identifies=counts.identifies,
             requests=counts.requests,
             retries=counts.retries,
+            identifies_lost=self._losses.identifies,
+            kinds=len(self._kinds),
+            storming=self._kinds.storming(),
         )

@@ -15,12 +15,16 @@ _MOST_WINDOWS = 100
 """Windows that a backlog may take if its records are sent one by one; a larger one folds at once."""
 
 
+_KEPT = 2
+"""Requests of each window that are kept for folds and digests while more waits than the window can take."""
+
+
 class ScarcityPolicy:
     """Folds and digests what cannot be sent one by one.
 
-    Records that are no alerts fold when the budget that is not reserved is used up; alerts fold when the reserve is
-    used up, too. What is still more than a whole window takes, even folded, is digested. At exit the time that is left
-    counts as well.
+    Records fold when the budget that is not reserved is used up. The first alerts of new kinds may use the reserve;
+    more of them than a whole window takes are digested. Of all others, what is still more than a whole window takes,
+    even folded, is digested. At exit the time that is left counts as well.
 
     Args:
         backlog: the records that wait.
@@ -40,7 +44,7 @@ class ScarcityPolicy:
         self._budget = budget
         self._clock = clock
         self.is_scarce = False
-        self._alerts_were_spent = False
+        self._firsts_were_spent = False
         self._others_were_spent = False
         self._exit_at = 0.0
 
@@ -50,9 +54,13 @@ class ScarcityPolicy:
         Returns:
             What `Backlog.fold` returns.
         """
+        backlog = self._backlog
+        examined = backlog.admit()
         if self._budget.closing:
-            return self._fold_for_exit()
-        return self._fold_others() + self._fold_alerts()
+            backlog.release()
+            return examined + self._fold_for_exit()
+        backlog.release_due(self._clock())
+        return examined + self._fold_others() + self._fold_repeats() + self._fold_firsts()
 
     def _fold_others(self) -> list[Examined]:
         events = self._backlog.events(below=ALERT)
@@ -67,11 +75,20 @@ class ScarcityPolicy:
         self._backlog.digest(capacity, below=ALERT)
         return examined
 
-    def _fold_alerts(self) -> list[Examined]:
-        if self._backlog.singles() == self._backlog.singles(below=ALERT) or not self._alerts_are_spent():
+    def _fold_repeats(self) -> list[Examined]:
+        backlog = self._backlog
+        if not self._others_are_spent():
             return []
-        examined = self._backlog.fold()
-        self._backlog.digest(self._budget.capacity(alert=True))
+        examined = backlog.fold() if backlog.singles() > backlog.singles(below=ALERT) else []
+        backlog.digest(self._budget.capacity(alert=False) + backlog.news())
+        return examined
+
+    def _fold_firsts(self) -> list[Examined]:
+        backlog, capacity = self._backlog, self._budget.capacity(alert=True)
+        if backlog.news() <= capacity or not self._firsts_are_spent():
+            return []
+        examined = backlog.fold_firsts()
+        backlog.digest(capacity)
         return examined
 
     def _fold_for_exit(self) -> list[Examined]:
@@ -82,22 +99,39 @@ class ScarcityPolicy:
         if self._backlog.events() <= most:
             return []
         examined = self._backlog.fold()
+        if self._backlog.events() > most:
+            examined += self._backlog.fold_firsts()
         self._backlog.digest(max(most, 1))
         return examined
+
+    def kept(self, *, is_new: bool) -> int:
+        """Return how many requests of the window are kept for folds and digests, while more waits than it can take.
+
+        A process that ends in a used-up window can then still deliver all that it logged, folded.
+
+        Args:
+            is_new: whether to ask for the first alert of a kind, which may use the reserve.
+        """
+        news = self._backlog.news()
+        events = news if is_new else self._backlog.events() - news
+        is_enough = self._budget.closing or events <= self._budget.available(alert=is_new)
+        return 0 if is_enough else int(min(_KEPT, self._budget.capacity(alert=is_new) // 4))
 
     # What came in since the last look waited for the budget, even if the budget is back by now
 
     def _others_are_spent(self) -> bool:
-        were_spent, self._others_were_spent = self._others_were_spent, False
-        return were_spent or self._budget.is_spent(alert=False)
+        return self._others_were_spent or self._budget.is_spent(alert=False, kept=self.kept(is_new=False))
 
-    def _alerts_are_spent(self) -> bool:
-        were_spent, self._alerts_were_spent = self._alerts_were_spent, False
-        return were_spent or self._budget.is_spent(alert=True)
+    def _firsts_are_spent(self) -> bool:
+        return self._firsts_were_spent or self._budget.is_spent(alert=True, kept=self.kept(is_new=True))
+
+    def forget_spent(self) -> None:
+        """Take note that a request starts: what comes in from now on did not wait for the budget."""
+        self._others_were_spent = self._firsts_were_spent = False
 
     def remember_spent(self) -> None:
         """Take note of whether what comes in from now on has to wait for the budget."""
-        self._alerts_were_spent = self._budget.is_spent(alert=True)
+        self._firsts_were_spent = self._budget.is_spent(alert=True)
         self._others_were_spent = self._budget.is_spent(alert=False)
 
     def exit_within(self, seconds: float) -> None:

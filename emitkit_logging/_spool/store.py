@@ -23,6 +23,7 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._outbox.factory import EventFactory
+from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.observer import BacklogObserver, Changes
 from emitkit_logging._outbox.outbox import NEVER, Outbox
 from emitkit_logging._spool import journal
@@ -315,6 +316,7 @@ class SpoolStore:
         """Return a function that says whether all that this process logged before now is settled."""
         if self._is_closed:
             return lambda: True
+        self._outbox.release()
         end, newest = self._spool.journal.end(), -1
 
         def is_over() -> bool:
@@ -366,12 +368,12 @@ class SpoolStore:
         """Whether the background thread may end: nothing of this process waits."""
         return self._is_closed or self.mark()()
 
-    def give_up(self) -> int:
-        """Leave what waits to the next process, and return how many records are lost with the memory."""
+    def give_up(self) -> Undelivered:
+        """Leave what waits to the next process, and return what is lost with the memory."""
         if self._is_closed:
-            return 0
-        lost = len(self.queue)
-        self._counts.refused += lost
+            return Undelivered()
+        lost = Undelivered(len(self.queue), len(self._identities), "the spool could not be used")
+        self._counts.refused += lost.records
         self.queue.clear()
         with contextlib.suppress(LeaseLost, sqlite3.Error):  # the next process finds what was written before
             if self._spool.is_sender:
@@ -424,6 +426,9 @@ class SpoolStore:
             identifies=before.identifies + now.identifies,
             requests=before.requests + now.requests,
             retries=before.retries + now.retries,
+            identifies_lost=before.identifies_lost + now.identifies_lost,
+            kinds=now.kinds,
+            storming=now.storming,
         )
 
     # Trouble

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.util import Timeout
 
 from emitkit_logging._api.requests import ApiRequest
@@ -75,7 +75,7 @@ class Client:
         try:
             response = self.exchange("POST", request.path, request.body, request.key)
         except FAILURES as error:
-            return unanswered(self._reason(error))
+            return unanswered(self._reason(error), reached_server=not _is_unconnected(error))
         return read(response, success=request.success)
 
     def exchange(self, method: str, path: str, body: bytes | None = None, key: str | None = None) -> HttpResponse:
@@ -194,6 +194,12 @@ def _body(response: Any) -> bytes:
     if not response.closed:
         response.close()  # else the next response on this connection would begin with the rest of it
     return body
+
+
+def _is_unconnected(error: Exception) -> bool:
+    """Whether there was no connection, so that nothing of the request can have reached the server."""
+    cause = getattr(error, "original_error", error)  # a proxy's error names the error that it stands for
+    return isinstance(cause, NewConnectionError | ConnectTimeoutError)
 
 
 def _prepared(url: str) -> requests.PreparedRequest:

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from emitkit_logging import _log
+from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._worker import native, own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.worker import Worker
@@ -135,10 +136,10 @@ def _is_main_interpreter() -> bool:
     return True
 
 
-def report_lost(lost: int) -> None:
-    """Print on stderr how many records could not be delivered; the log may be gone by then."""
+def report_lost(lost: Undelivered) -> None:
+    """Print on stderr what could not be delivered, and why; the log may be gone by then."""
     if lost and sys.stderr is not None:
-        print(f"emitkit-logging: {lost} log records could not be delivered before the exit", file=sys.stderr)  # noqa: T201
+        print(f"emitkit-logging: {lost}", file=sys.stderr)  # noqa: T201
 
 
 # Processes that end without exit hooks
@@ -232,7 +233,7 @@ def _exiting() -> None:
     global _is_exiting  # noqa: PLW0603 - one process, one exit
     _is_exiting = True
     native.begin_exit()
-    lost = 0
+    lost = Undelivered()
     for worker, timeout in list(_left_behind.items()):
         if not worker.finish(monotonic() + timeout):
             lost += worker.give_up()

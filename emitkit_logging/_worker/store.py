@@ -10,6 +10,7 @@ from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
+from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging.stats import Stats
@@ -75,8 +76,8 @@ class Store(Protocol):
     def is_done(self) -> bool:
         """Whether the background thread may end."""
 
-    def give_up(self) -> int:
-        """Stop; return how many accepted records are lost by that."""
+    def give_up(self) -> Undelivered:
+        """Stop; return what is lost by that."""
 
     def stats(self) -> Stats:
         """Return the counts of this moment."""
@@ -135,6 +136,7 @@ class MemoryStore:
 
     def mark(self) -> Callable[[], bool]:
         """Return a function that says whether all that was accepted before now is settled."""
+        self._outbox.release()
         newest = self._outbox.newest
         return lambda: self._outbox.is_settled(newest)
 
@@ -151,8 +153,8 @@ class MemoryStore:
         """Whether the background thread may end: nothing waits."""
         return self._outbox.is_empty
 
-    def give_up(self) -> int:
-        """Drop what waits, and return how many records it was."""
+    def give_up(self) -> Undelivered:
+        """Drop what waits, and return what it was."""
         return self._outbox.give_up("shutdown")
 
     def stats(self) -> Stats:

@@ -18,6 +18,7 @@ from emitkit_logging import _log
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, unanswered
 from emitkit_logging._events.identity import Identity
+from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.outbox import NEVER
 from emitkit_logging._worker import native, own_calls
 from emitkit_logging._worker.clock import monotonic
@@ -166,8 +167,8 @@ class Worker(QueueListener):
             self._store.carry_on()
         return is_settled
 
-    def give_up(self) -> int:
-        """Stop delivering, and return how many accepted records are lost by that."""
+    def give_up(self) -> Undelivered:
+        """Stop delivering, and return what is lost by that."""
         with self._locked():
             lost = self._store.give_up()
             self._progress.notify()

@@ -14,6 +14,7 @@ from emitkit_logging._events.identity import Identity
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
 from emitkit_logging._outbox.outbox import Outbox
 
@@ -51,6 +52,8 @@ class Factory:
             user_id=attributes.get("user_id"),
             metadata={"event": attributes["title"], **attributes.get("metadata", {})},
             kind=(attributes["title"],),
+            notify=attributes.get("notify", True),
+            is_notify_given="notify" in attributes,
         )
 
     def fold_key(self, captured: CapturedRecord) -> FoldKey | None:
@@ -86,8 +89,15 @@ class Harness:
         self.clock = clock or Clock()
         self.budget = RateBudget(rate_limit=rate_limit, alert_reserve=0.1, clock=self.clock)
         self.users = KnownUsers(ttl=3_600.0, size=100, clock=self.clock)
+        self.kinds = KindMemory(notify_interval=300.0, clock=self.clock)
         self.outbox = Outbox(
-            size=size, budget=self.budget, users=self.users, factory=Factory(), clock=self.clock, observer=observer
+            size=size,
+            budget=self.budget,
+            users=self.users,
+            kinds=self.kinds,
+            factory=Factory(),
+            clock=self.clock,
+            observer=observer,
         )
 
     def put(self, *titles: str, priority: int = logging.INFO, **more) -> None:

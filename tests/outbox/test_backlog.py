@@ -7,17 +7,19 @@ from collections import deque
 
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
 from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._outbox.backlog import Backlog, Places
+from emitkit_logging._outbox.backlog import Backlog
 from emitkit_logging._outbox.factory import SafeEventFactory
 from emitkit_logging._outbox.folding import Digest, Fold
+from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import Changes, Ended
-from tests.outbox.support import Factory, identity, record
+from emitkit_logging._outbox.queues import Places
+from tests.outbox.support import Clock, Factory, identity, record
 
 
 def backlog(*records: CapturedRecord) -> tuple[Backlog, Changes]:
     """A backlog in which records wait at the places 1, 2, …, and what it reported since."""
     changes = Changes()
-    made = Backlog(SafeEventFactory(Factory()), changes)
+    made = Backlog(SafeEventFactory(Factory()), KindMemory(notify_interval=300.0, clock=Clock()), changes)
     made.take(deque(records), len(records), 0)
     assert list(changes.came_at) == list(range(1, len(records) + 1))
     changes.came_at.clear()
@@ -41,7 +43,9 @@ def test_places():
 def test_order():
     """The highest priority goes first, within a priority the oldest."""
     waiting, _ = backlog(record("a"), record("b", 40), record("c"), record("d", UNTRUSTED_PRIORITY))
-    assert waiting.rank() == (-40, 2)
+    assert waiting.rank() == (True, -20, 1)
+    waiting.admit()
+    assert waiting.rank() == (False, -40, 2)
     assert pop_all(waiting) == ["b", "a", "c", "d"]
     assert (waiting.rank(), len(waiting)) == (None, 0)
 
@@ -49,7 +53,7 @@ def test_order():
 def test_popped():
     """What is popped says where it waited and for how many records it stands; no event where none could be made."""
     waiting, _ = backlog(record("a"), record("a"), record("x", 40, raises=True))
-    assert waiting.pop() == (40, 3, 3, 1, None)
+    assert waiting.admit() == [(40, 3, None)]
     waiting.fold()
     popped = waiting.pop()
     assert (popped.priority, popped.age, popped.place, popped.records) == (20, 1, 1, 2)
@@ -58,6 +62,7 @@ def test_popped():
 def test_counts():
     """Log records, what is held in memory, and the events that would be sent are counted apart."""
     waiting, _ = backlog(*(record("a") for _ in range(9)), record("k", key="1"), record("e", 40))
+    waiting.admit()
     assert (len(waiting), waiting.held, waiting.events(), waiting.singles(below=40)) == (11, 11, 11, 10)
     waiting.fold(below=40)
     assert (len(waiting), waiting.held, waiting.events(), waiting.events(below=40)) == (11, 7, 3, 2)

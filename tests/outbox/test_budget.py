@@ -47,6 +47,29 @@ def test_own_count(clock):
     assert burst(budget, alert=False) == 90
 
 
+@pytest.mark.parametrize("reached", [True, False])
+def test_connections_that_are_not_made(clock, reached):
+    """A request that did not reach the server uses nothing of the window; one that may have reached it does."""
+    budget = make(clock, rate_limit=10, alert_reserve=0.0)
+    for _ in range(15):
+        send(budget, ApiResponse(Verdict.FAILED, reached_server=reached))
+        clock.now += 1.0
+        budget.retry_now()
+    assert burst(budget, alert=False) == (10 if not reached else 0)
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_connections_that_are_not_made_with_headers(clock, limit):
+    """The count of the headers is as before, too, and a full count of our own."""
+    budget = make(clock, limit)
+    for left in range(99, 94, -1):
+        send(budget, ApiResponse(Verdict.ACCEPTED, quota=Quota(100, left, 30.0)))
+    before = budget.available(alert=True)
+    budget.started()
+    budget.answered(ApiResponse(Verdict.FAILED, reached_server=False))
+    assert budget.available(alert=True) == before == 95
+
+
 @pytest.mark.parametrize(
     ("limit", "share", "lesser"), [(10, 0.1, 9), (10, 0.0, 10), (5, 0.1, 4), (1, 0.1, 1), (10, 1.0, 1)]
 )

@@ -84,7 +84,7 @@ def test_digest():
     assert list(event.metadata["digest"].items()) == [("a", 4), ("b", 3)]
     assert event.metadata["occurrences"] == 7
     assert event.description == "a ×4, b ×3"
-    assert digest.rank == (-logging.WARNING, 4)
+    assert digest.rank == (True, -logging.WARNING, 4)
 
 
 def test_digest_of_untrusted_records():

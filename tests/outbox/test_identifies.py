@@ -8,12 +8,12 @@ from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Verdict
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._events.identity import IdentifyCall, Identity
-from emitkit_logging._outbox.backlog import Places
 from emitkit_logging._outbox.budget import REFUSED_PAUSE
 from emitkit_logging._outbox.delivery import IdentifyDelivery
 from emitkit_logging._outbox.identifies import MOST_ALIASES, MOST_PROPERTIES, IdentifyQueue, KnownUsers
 from emitkit_logging._outbox.losses import Losses
 from emitkit_logging._outbox.observer import Changes, Ended
+from emitkit_logging._outbox.queues import Places
 from tests.outbox.support import ACCEPTED, FAILED, REFUSED, Clock, Harness, identity
 
 

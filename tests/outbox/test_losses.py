@@ -8,7 +8,7 @@ import pytest
 
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._outbox.factory import SafeEventFactory
-from emitkit_logging._outbox.losses import NOTICE_PAUSE, REPORT_DELAY, Losses, Notices
+from emitkit_logging._outbox.losses import NOTICE_PAUSE, REPORT_DELAY, Losses, Undelivered
 from emitkit_logging._outbox.outbox import NEVER
 from tests.outbox.support import INVALID, Clock, Factory, Harness
 
@@ -80,15 +80,12 @@ def test_notices_once_a_minute():
     assert "4 log records" in losses.notices.take()[0]
 
 
-def test_stopped():
-    """The warning that nothing can be sent comes once, and again when that happens after a success."""
-    notices = Notices(Clock())
-    notices.stopped("a")
-    notices.stopped("b")
-    assert notices.take() == ["a"]
-    notices.sent()
-    notices.stopped("c")
-    assert notices.take() == ["c"]
+def test_undelivered():
+    """What an exit loses is written in one line, with the reason; that of several workers is added up."""
+    lost = Undelivered(2, 3, "a") + Undelivered(1_000, 0, "b")
+    assert str(lost) == "1,002 log records and 3 identifies could not be delivered before the exit (a; b)"
+    assert str(Undelivered(0, 3)) == "3 identifies could not be delivered before the exit"
+    assert not Undelivered(reason="a")
 
 
 def test_report_is_an_event_of_the_outbox():

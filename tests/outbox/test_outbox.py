@@ -16,6 +16,7 @@ from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.budget import REFUSED_PAUSE
 from emitkit_logging._outbox.folding import Fold
+from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.outbox import NEVER
 from tests.outbox.support import ACCEPTED, FAILED, FAULT, INVALID, REFUSED, Harness, identity, name_of, record, spent
 
@@ -34,7 +35,7 @@ def test_order():
 def test_reserve_for_alerts():
     """An alert goes out at once, whatever else waits."""
     harness = Harness(rate_limit=10)
-    harness.put(*"abcdefghijkl")
+    harness.put(*"abcdefghi")
     for _ in range(9):
         harness.send()
     assert harness.wait() > 50
@@ -294,10 +295,26 @@ def test_identifies_are_bounded():
     for n in range(10):
         harness.outbox.identify(identity(str(n)))
     assert [harness.send() for _ in range(3)] == ["identify 7", "identify 8", "identify 9"]
+    assert harness.outbox.stats().identifies_lost == 7
     assert harness.wait() == NEVER
 
 
 # The end
+
+
+def test_identifies_at_exit():
+    """Identify requests that wait at exit go as long as the window lasts; how many are lost is returned and counted."""
+    harness = Harness(rate_limit=10)
+    for n in range(15):
+        harness.outbox.identify(identity(str(n)))
+    harness.outbox.hurry(5.0)
+    for _ in range(10):
+        harness.send()
+    assert harness.wait() > 5.0
+    assert harness.outbox.give_up("shutdown") == Undelivered(0, 5, "the rate limit is used up")
+    stats = harness.outbox.stats()
+    assert (stats.identifies, stats.identifies_lost, stats.accepted) == (10, 5, 0)
+    assert "5 identifies lost" in str(stats)
 
 
 def test_refused_at_exit():
@@ -313,7 +330,7 @@ def test_refused_at_exit():
     harness.outbox.hurry(5.0)
     assert harness.send(REFUSED) == "a"
     assert harness.wait() > 0
-    assert harness.outbox.give_up("shutdown") == 1
+    assert harness.outbox.give_up("shutdown").records == 1
     assert harness.outbox.stats().dropped == {"shutdown": 1}
 
 
@@ -335,7 +352,7 @@ def test_given_up_under_way():
     harness = Harness()
     harness.put("a")
     harness.start()
-    assert harness.outbox.give_up("shutdown") == 1
+    assert harness.outbox.give_up("shutdown").records == 1
     harness.outbox.settle(ACCEPTED)
     stats = harness.outbox.stats()
     assert (stats.accepted, stats.delivered, stats.dropped) == (1, 0, {"shutdown": 1})

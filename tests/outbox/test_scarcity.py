@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
 
 import pytest
 
+from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
-from tests.outbox.support import ACCEPTED, Harness, spent, titles
+from tests.outbox.support import ACCEPTED, Harness, identity, name_of, spent, titles
 
 
 def test_nothing_folds_while_the_budget_lasts():
@@ -95,11 +98,165 @@ def test_large_backlog_folds_at_once():
     assert harness.send() == "a (×2000)"
 
 
-def test_alerts_fold():
-    """Alerts fold when the reserve is used up, too."""
-    harness = Harness(rate_limit=10)
+def test_repeats_fold():
+    """Five alerts of one kind go by themselves, all others of it fold, though the budget lasts."""
+    harness = Harness()
     harness.put(*["alert"] * 30, priority=logging.ERROR)
-    assert titles(harness.send_all()) == ["alert"] * 10 + ["alert (×20)"]
+    assert titles(harness.send_all()) == ["alert"] * 5 + ["alert (×25)"]
+
+
+def test_failure_that_goes_on():
+    """A failure at ten a second costs five requests and then one a minute."""
+    harness = Harness()
+    starts = []
+    for _ in range(36_000):
+        harness.put("alert", priority=logging.ERROR)
+        while isinstance(harness.outbox.next(), ApiRequest):
+            starts.append(harness.clock.now)
+            harness.outbox.settle(ACCEPTED)
+        harness.clock.now += 0.1
+    assert len(starts) <= 5 + 60
+    assert harness.outbox.stats().kinds == 1
+    assert harness.outbox.stats().storming == {"alert": 36_000}
+
+
+@pytest.mark.parametrize("end", ["flush", "exit"])
+def test_nothing_waits_for_a_place(end):
+    """At a flush and at exit repeats wait for no place; what comes in after the flush does."""
+    harness = Harness()
+    harness.put(*["alert"] * 30, priority=logging.ERROR)
+    for _ in range(5):
+        harness.send()
+    assert harness.wait() == pytest.approx(60.0)
+    if end == "flush":
+        harness.outbox.release()
+    else:
+        harness.outbox.hurry(5.0)
+    assert harness.send() == "alert (×25)"
+    harness.outbox.carry_on()
+    harness.put("alert", priority=logging.ERROR)
+    assert 59 < harness.wait() < 61
+
+
+def test_new_kind_in_a_storm():
+    """Whatever storms rage, the alerts of as many new kinds as the reserve has go out at once."""
+    harness = Harness(rate_limit=100, size=1_000)
+    for second in range(200):
+        for kind in range(30):
+            harness.put(f"storm {kind}", priority=logging.ERROR)
+            harness.put(f"storm {kind}", priority=logging.CRITICAL)
+        harness.put(*(f"n{number}" for number in range(20)))
+        while isinstance(harness.outbox.next(), ApiRequest):
+            harness.outbox.settle(ACCEPTED)
+        if second > 100 and second % 7 == 0:
+            harness.put(f"new {second}", priority=logging.ERROR)
+            assert harness.send() == f"new {second}"
+        harness.clock.now += 1.0
+
+
+def test_repeats_leave_the_reserve():
+    """Repeats of alerts use nothing of the reserve, also when nothing else waits."""
+    harness = Harness(rate_limit=10)
+    for kind in "abcdef":
+        harness.put(kind, priority=logging.ERROR)
+        harness.send()
+    for kind in "abc":
+        harness.put(kind, priority=logging.ERROR)
+    for _ in range(3):
+        harness.send()
+    assert harness.wait() > 50
+    harness.put("c", priority=logging.ERROR)
+    assert harness.send() == "c"
+
+
+def test_more_new_kinds_than_a_window_takes():
+    """Of more new kinds than a window takes, the youngest are digested when it is used up."""
+    harness = Harness(rate_limit=10, size=1_000)
+    harness.put(*(f"n{number}" for number in range(40)), priority=logging.ERROR)
+    bodies = harness.send_all()
+    assert len(bodies) == 8 + 10
+    assert sum(body["metadata"].get("occurrences", 1) for body in bodies) == 40
+
+
+def test_end_in_a_used_up_window():
+    """A process that ends after more alerts than a window takes delivers all, the most important by themselves."""
+    harness = Harness(rate_limit=100, size=10_000)
+    harness.put(*(f"n{number}" for number in range(300)), priority=logging.ERROR)
+    bodies = []
+    while isinstance(request := harness.outbox.next(), ApiRequest):
+        bodies.append(json.loads(request.body))
+        harness.outbox.settle(ACCEPTED)
+    assert len(bodies) == 98
+    harness.put("last", priority=logging.CRITICAL)
+    harness.outbox.hurry(5.0)
+    began = harness.clock.now
+    bodies += harness.send_all()
+    assert harness.clock.now == began
+    assert len(bodies) == 100
+    assert bodies[98]["title"] == "last"
+    assert sum(body["metadata"].get("occurrences", 1) for body in bodies) == 301
+
+
+def test_events_before_identifies():
+    """What waited for the budget goes before the identify requests, when the next window begins."""
+    harness = spent()
+    for number in range(3):
+        harness.put(f"n{number}", identities=(identity(str(number)),))
+    names = []
+    while not harness.outbox.is_empty:
+        step = harness.outbox.next()
+        if isinstance(step, ApiRequest):
+            names.append(name_of(step))
+            harness.outbox.settle(ACCEPTED)
+        else:
+            harness.clock.now += step
+    assert names == ["n0", "n1", "n2", "identify 0", "identify 1", "identify 2"]
+
+
+# Pushes
+
+
+def test_pushes():
+    """Of the alerts of one kind the first pushes, and the next after five minutes; other levels and kinds push."""
+    harness = Harness()
+    pushes = []
+    for _ in range(130):
+        harness.put("a", priority=logging.ERROR)
+        while isinstance(request := harness.outbox.next(), ApiRequest):
+            if json.loads(request.body)["notify"]:
+                pushes.append(harness.clock.now)
+            harness.outbox.settle(ACCEPTED)
+        harness.clock.now += 10.0
+    assert [push - pushes[0] for push in pushes] == pytest.approx([0, 300, 600, 900, 1200], abs=60)
+    assert all(second - first >= 300 for first, second in itertools.pairwise(pushes))
+    harness.put("b", priority=logging.ERROR)
+    harness.put("a", priority=logging.CRITICAL)
+    harness.put("i", "i")
+    bodies = [body for body in harness.send_all() if "(×" not in body["title"]]
+    assert [body["notify"] for body in bodies] == [True] * 4
+
+
+def test_what_a_record_says_of_pushes():
+    """What a record says goes before the rule, in a fold, too; a push that it asks for is one of its kind."""
+    harness = Harness()
+    harness.put("a", priority=logging.ERROR, notify=False)
+    harness.put("a", priority=logging.ERROR)
+    harness.put("a", priority=logging.ERROR, notify=True)
+    harness.put("b", priority=logging.ERROR, notify=True)
+    harness.put("b", priority=logging.ERROR)
+    assert [body["notify"] for body in harness.send_all()] == [False, True, True, True, False]
+
+
+def test_restart_in_a_storm():
+    """Another outbox that goes on knows the kinds: nothing is new again, and nothing pushes again."""
+    first = Harness()
+    first.put(*["a"] * 9, priority=logging.ERROR)
+    first.send_all()
+    second = Harness(clock=first.clock)
+    second.outbox.begin_at(first.outbox.newest, json.loads(json.dumps(first.outbox.budget())))
+    second.put("a", priority=logging.ERROR)
+    second.put("b", priority=logging.ERROR)
+    assert [(body["title"], body["notify"]) for body in second.send_all()] == [("b", True), ("a", False)]
 
 
 def test_exit_folds():

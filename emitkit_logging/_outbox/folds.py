@@ -1,0 +1,135 @@
+"""The folds and digests that wait.
+
+Pure. When records fold, and folds are digested, is decided in `backlog.py` and `scarcity.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._outbox.folding import Digest, Fold
+from emitkit_logging._outbox.kinds import KindMemory
+from emitkit_logging._outbox.observer import BacklogObserver
+
+
+class Folds:
+    """The folds by what their records have in common, and the digests of each channel.
+
+    A fold of alerts is held until its kind has a place, see `KindMemory`.
+
+    Args:
+        kinds: what is remembered of the kinds of alerts.
+        observer: receives the reports of where each record is.
+
+    Attributes:
+        by_key: the folds.
+        samples: how many records all folds keep.
+    """
+
+    def __init__(self, kinds: KindMemory, observer: BacklogObserver) -> None:
+        self._kinds = kinds
+        self._observer = observer
+        self._digests: dict[tuple[str, bool], Digest] = {}
+        self._release_at = math.inf
+        self.by_key: dict[FoldKey, Fold] = {}
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[Fold | Digest]:
+        """Yield all, those that are held, too."""
+        yield from self.by_key.values()
+        yield from self._digests.values()
+
+    def sendable(self) -> Iterator[Fold | Digest]:
+        """Yield what is not held."""
+        return (joined for joined in self if not joined.is_held)
+
+    @property
+    def records(self) -> int:
+        """How many log records wait here."""
+        return sum(joined.count for joined in self)
+
+    @property
+    def held_in_memory(self) -> int:
+        """How much is held in memory: the samples, and each digest as one."""
+        return self.samples + len(self._digests)
+
+    def add(self, key: FoldKey, place: int) -> Fold:
+        """Add an empty fold."""
+        fold = self.by_key[key] = Fold(key, place)
+        return fold
+
+    def join(self, fold: Fold, place: int, captured: CapturedRecord, user_id: object) -> None:
+        """Add a record to a fold. That the fold has changed is reported by the caller, once for many records."""
+        self.samples += fold.add(captured, user_id)
+        self._observer.joined(place, fold.place)
+
+    def remove(self, joined: Fold | Digest) -> None:
+        """Take out a fold or a digest."""
+        if isinstance(joined, Digest):
+            del self._digests[_digest_key(joined)]
+        else:
+            del self.by_key[joined.key]
+            self.samples -= len(joined.samples)
+
+    def digest(self, fold: Fold) -> bool:
+        """Move a fold into its channel's digest, and return whether that is a new one."""
+        key = _digest_key(fold)
+        digest = self._digests.get(key)
+        is_new = digest is None
+        if digest is None:
+            digest = self._digests[key] = Digest(fold.channel, fold.place)
+        digest.add(fold)
+        self.remove(fold)
+        self._observer.joined(fold.place, digest.place)
+        self._observer.changed(digest)
+        return is_new
+
+    def resume(self, joined: Fold | Digest) -> None:
+        """Take over what waited in another outbox."""
+        if isinstance(joined, Digest):
+            self._digests[_digest_key(joined)] = joined
+            return
+        self.by_key[joined.key] = joined
+        self.samples += len(joined.samples)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.by_key.clear()
+        self._digests.clear()
+        self.samples = 0
+
+    # Folds that wait for a place of their kind
+
+    def hold(self, fold: Fold) -> None:
+        """Let a fold wait until its kind has a place."""
+        fold.is_held = True
+        self._release_at = min(self._release_at, self._kinds.place_at(fold.key))
+
+    def release_due(self, now: float) -> None:
+        """Release the folds whose kinds have a place at `now`."""
+        if now < self._release_at:
+            return
+        held = [fold for fold in self.by_key.values() if fold.is_held]
+        for fold in held:
+            fold.is_held = not self._kinds.take_place(fold.key)
+        self._release_at = min((self._kinds.place_at(fold.key) for fold in held if fold.is_held), default=math.inf)
+
+    def release(self, folds: Iterable[Fold] | None = None) -> None:
+        """Release folds, by default all, whether or not their kinds have a place."""
+        for fold in self.by_key.values() if folds is None else folds:
+            if fold.is_held:
+                fold.is_held = False
+                self._kinds.take_place(fold.key)
+
+    @property
+    def release_at(self) -> float:
+        """When a fold may be released, in seconds of the clock; infinite: none is held."""
+        return self._release_at
+
+
+def _digest_key(entry: Fold | Digest) -> tuple[str, bool]:
+    """Return what is digested together: of each channel the trusted records, and those from browsers."""
+    return entry.channel, entry.priority < 0

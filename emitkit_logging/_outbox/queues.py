@@ -1,0 +1,103 @@
+"""The queues of the backlog: items in the order in which they are sent.
+
+Pure. The highest priority goes first, within a priority the oldest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.event import Event
+from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._outbox.folding import Rank
+
+
+class Places:
+    """Numbers the places where records, folds, digests and requests wait. A later place has a greater number.
+
+    Attributes:
+        newest: the number of the latest place.
+    """
+
+    newest = 0
+
+    def add(self) -> int:
+        """Return the number of one more place."""
+        self.newest += 1
+        return self.newest
+
+
+class FirstOfKind(NamedTuple):
+    """The first record of a kind of alerts.
+
+    Attributes:
+        captured: the record.
+        key: its kind.
+    """
+
+    captured: CapturedRecord
+    key: FoldKey
+
+    @property
+    def created(self) -> float:
+        """When it was logged, in epoch seconds."""
+        return self.captured.created
+
+
+_Item = TypeVar("_Item", CapturedRecord, Event, FirstOfKind)
+
+
+class PriorityQueue(Generic[_Item]):
+    """Items with their places: the highest priority first, within a priority the oldest.
+
+    Args:
+        is_new: whether the items are the first alerts of their kinds, which go before all else.
+
+    Attributes:
+        by_priority: the items of each priority, the oldest first; no deque in it is empty.
+    """
+
+    def __init__(self, *, is_new: bool = False) -> None:
+        self._is_repeat = not is_new
+        self.by_priority: dict[int, deque[tuple[int, _Item]]] = {}
+
+    def put(self, priority: int, place: int, item: _Item) -> None:
+        """Add an item; its place is behind all that are here."""
+        items = self.by_priority.get(priority)
+        if items is None:
+            items = self.by_priority[priority] = deque()
+        items.append((place, item))
+
+    def count(self, below: float = math.inf) -> int:
+        """Count the items of priorities less than `below`."""
+        # counted at each call: an interrupt (a signal handler that raises) cannot make it wrong
+        if below == math.inf:
+            return sum(map(len, self.by_priority.values()))
+        return sum([len(items) for priority, items in self.by_priority.items() if priority < below])
+
+    def rank(self) -> Rank | None:
+        """Return the rank of the first item, or `None` when there is none."""
+        priority = max(self.by_priority, default=None)
+        return None if priority is None else (self._is_repeat, -priority, self.by_priority[priority][0][0])
+
+    def is_after(self, place: float) -> bool:
+        """Whether all items came in after `place`."""
+        return all(items[0][0] > place for items in self.by_priority.values())
+
+    def pop(self, priority: int) -> tuple[int, _Item]:
+        """Take out the oldest item of a priority, and return its place and it."""
+        items = self.by_priority[priority]
+        first = items.popleft()
+        if not items:
+            del self.by_priority[priority]
+        return first
+
+    def expire(self, oldest: float) -> Iterator[tuple[int, int]]:
+        """Take out what was logged before `oldest`, in epoch seconds, and yield priority and place of each item."""
+        for priority in list(self.by_priority):
+            while priority in self.by_priority and self.by_priority[priority][0][1].created < oldest:
+                yield priority, self.pop(priority)[0]
