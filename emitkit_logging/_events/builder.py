@@ -190,7 +190,8 @@ class EventBuilder:
     def _event(self, captured: CapturedRecord, values: Extras, subject: _Subject, derived: _Derived) -> Event:
         fields, defaults = self._fields, self._defaults
         questions = fields.questions(values)
-        notify = _first(fields.notify(values), derived.notify, defaults.notify)
+        is_waiting = waits(questions)
+        notify = _first(fields.notify(values, is_waiting=is_waiting), derived.notify, defaults.notify)
         display_as = fields.text(values, "display_as")
         icon = fields.text(values, "icon")
         tags = [*derived.tags, subject.category, *fields.tags(values)]
@@ -200,7 +201,7 @@ class EventBuilder:
             description=fields.text(values, "description") or derived.description,
             icon=icon if icon is not None and units(icon) <= LONGEST_ICON else derived.icon,
             tags=list(dict.fromkeys(filter(None, tags))),
-            notify=notify or bool(questions and waits(questions)),
+            notify=bool(notify),
             display_as=display_as if display_as in DISPLAY_STYLES else derived.display_as or defaults.display_as,
             source=defaults.source,
             questions=questions,

@@ -17,11 +17,10 @@ from starlette.routing import Route
 
 from emitkit_logging._api.hosts import is_loopback
 from emitkit_logging.inbox.emulation.javascript import parse
-from emitkit_logging.inbox.emulation.refusals import Invalid
+from emitkit_logging.inbox.emulation.refusals import Invalid, NotPending, NotWaiting
 from emitkit_logging.inbox.masking import mask_keys
 from emitkit_logging.inbox.store.event import least_level, level_of
 from emitkit_logging.inbox.store.events import EventQuery
-from emitkit_logging.inbox.store.questions import NotWaiting
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -238,7 +237,7 @@ class Page:
         event_id = request.path_params["event_id"]
         try:
             event = self._questions.answer(event_id, body.get("action"), body.get("values"))
-        except NotWaiting as error:
+        except (NotWaiting, NotPending) as error:
             return self._json({"error": str(error)}, 409)
         except Invalid as error:
             return self._json({"error": "The answer does not fit the question", "details": error.problems}, 400)
