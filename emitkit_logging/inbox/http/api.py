@@ -18,6 +18,7 @@ from emitkit_logging.inbox.emulation.refusals import Refusal
 from emitkit_logging.inbox.http.creation import EventCreation
 from emitkit_logging.inbox.http.current import CurrentEndpoints, Handler
 from emitkit_logging.inbox.http.front import as_http
+from emitkit_logging.inbox.http.mcp import McpEndpoint
 from emitkit_logging.inbox.store.questions import Questions
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Api:
         }
         self._feed = feed
         self._creation = EventCreation(feed, generation, f"{url}/#", latency, clock)
+        self._endpoints: dict[tuple[str, str], tuple[str, Handler, Operation]] = {}
         self._current = None
         if isinstance(generation, Current):
             self._current = CurrentEndpoints(feed, generation, config, questions)
@@ -82,6 +84,8 @@ class Api:
         ]
         if self._current is not None:
             routes += [self._route(*endpoint) for endpoint in self._current.endpoints()]
+            mcp = McpEndpoint(self._carry_out)
+            routes.append(self._route("/mcp", "POST", "", mcp.respond))
             routes.append(Route(f"{self._prefix}/openapi.json", self._current.openapi, methods=["GET"]))
         self._routes = routes
         return routes
@@ -90,6 +94,7 @@ class Api:
         async def respond(request: Request) -> Response:
             return await self._respond(request, scope, handle, operation)
 
+        self._endpoints[method, path] = scope, handle, operation
         route = Route(f"{self._prefix}{path}", respond, methods=[method])
         route.methods = {method}  # Starlette would answer HEAD wherever it answers GET
         return route
@@ -127,20 +132,31 @@ class Api:
         if admission is not None and not admission.allowed:
             return as_http(generation.over_limit(admission, request_id))
 
+        request.state.api_key = api_key
+        response = await self._handle(request, request_id, scope, handle, operation)
+        limits = {} if response.status == 413 else rate_headers(admission)  # a 413 has none, by the OpenAPI document
+        return as_http(response.with_headers(limits))
+
+    async def _handle(
+        self, request: Request, request_id: str, scope: str, handle: Handler, operation: Operation
+    ) -> EmulatedResponse:
+        """Return the response to a request whose key is accepted and within its limit."""
+        generation = self._generation
         try:
-            if isinstance(generation, Current) and scope and scope not in key.scopes:
-                response = generation.forbidden(scope, request_id)
-            else:
-                request.state.api_key = api_key
-                response = await handle(request, request_id)
+            if isinstance(generation, Current) and scope and scope not in self._keys[request.state.api_key].scopes:
+                return generation.forbidden(scope, request_id)
+            return await handle(request, request_id)
         except Refusal as refusal:
-            response = generation.refused(operation, refusal, request_id)
+            return generation.refused(operation, refusal, request_id)
         except Exception:
             # The server's own loggers are silenced, and an error that nobody sees cannot be corrected.
             traceback.print_exc()
-            response = generation.crashed(operation, request_id)
-        limits = {} if response.status == 413 else rate_headers(admission)  # a 413 has none, by the OpenAPI document
-        return as_http(response.with_headers(limits))
+            return generation.crashed(operation, request_id)
+
+    async def _carry_out(self, request: Request, endpoint: tuple[str, str]) -> EmulatedResponse:
+        """Return the response of an endpoint to the call of a tool, which the rate limit has counted already."""
+        scope, handle, operation = self._endpoints[endpoint]
+        return await self._handle(request, str(uuid.uuid4()), scope, handle, operation)
 
     async def _create_event(self, request: Request, request_id: str) -> EmulatedResponse:
         body = await request.body()
