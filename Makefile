@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= 3
 
-.PHONY: demo test lint types suite cover lowest wheel api browser broker bench clean
+.PHONY: demo test lint types suite cover lowest wheel api browser sdk broker bench clean
 
 demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -58,6 +58,15 @@ $(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.j
 	cp -R tests/browser/client $(VENV)/client
 	cd $(VENV)/client && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	cd $(VENV)/client && npx esbuild main.js --bundle --format=esm --log-level=warning --outfile=../client.js
+
+sdk: $(VENV)/.test $(VENV)/sdk/installed ## the official client for JavaScript against the local EmitKit; needs node and npm
+	EMITKIT_SDK_CLIENT=$(VENV)/sdk $(BIN)/pytest tests/sdk
+
+$(VENV)/sdk/installed: tests/sdk/client/package.json tests/sdk/client/main.js | $(VENV)/.test
+	rm -rf $(VENV)/sdk
+	cp -R tests/sdk/client $(VENV)/sdk
+	cd $(VENV)/sdk && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
+	touch $@
 
 broker: $(VENV)/.broker ## Celery with Redis, whose server must be installed
 	$(BIN)/pytest tests/broker

@@ -1,8 +1,9 @@
 """A logging handler that turns log records into EmitKit events.
 
 `EmitKitHandler` sends events, `EmitKitFormatter` formats them as JSON, and `EventFilter` selects them. All three can be
-configured by `logging.config.dictConfig`. `event_context` and `bind_event_context` add the same values to many records.
-Each name is loaded on first use, which keeps the import of the package fast.
+configured by `logging.config.dictConfig`. `event_context` and `bind_event_context` add the same values to many records,
+and `verify_callback` verifies the callback that answers a question. Each name is loaded on first use, which keeps the
+import of the package fast.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from emitkit_logging.callbacks import verify_callback
     from emitkit_logging.context import bind_event_context, event_context
     from emitkit_logging.filter import EventFilter
     from emitkit_logging.formatter import EmitKitFormatter
@@ -26,6 +28,7 @@ __all__ = [
     "__version__",
     "bind_event_context",
     "event_context",
+    "verify_callback",
 ]
 
 _MODULES = {
@@ -35,6 +38,7 @@ _MODULES = {
     "Stats": "stats",
     "bind_event_context": "context",
     "event_context": "context",
+    "verify_callback": "callbacks",
 }
 
 

@@ -63,6 +63,7 @@ def test_public_names():
         "__version__",
         "bind_event_context",
         "event_context",
+        "verify_callback",
     ]
     assert set(emitkit_logging.__all__) <= set(dir(emitkit_logging))
 

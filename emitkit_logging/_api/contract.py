@@ -1,32 +1,28 @@
 """What the body of a request to EmitKit may hold (API contract).
 
 `CURRENT` is the contract of the hosted service: the rule of each field, and the rules that hold between fields. The
-sender asks it what an event may carry, the inbox validates with it. Nothing here reads a clock or does I/O.
+inbox validates with it, and accepts what that service accepts. The sender asks `askable` what an event may ask; its
+own limits, which are narrower, are in `emitkit_logging._api.limits`. Nothing here reads a clock or does I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from emitkit_logging._api.limits import (
+    ACCEPTED_SOURCE,
+    ACCEPTED_TITLE,
     LONGEST_ANSWER,
     LONGEST_CHANNEL,
-    LONGEST_DESCRIPTION,
-    LONGEST_ICON,
     LONGEST_ID,
     LONGEST_RESUME,
-    LONGEST_SOURCE,
-    LONGEST_TAG,
-    LONGEST_TITLE,
     LONGEST_URL,
     LONGEST_WAIT,
     MOST_ACTIONS,
-    MOST_ALIASES,
     MOST_FIELDS,
-    MOST_TAGS,
     SHORTEST_WAIT,
 )
 from emitkit_logging._api.rules import (
@@ -36,7 +32,6 @@ from emitkit_logging._api.rules import (
     Problem,
     Rule,
     by_key,
-    https_url,
     list_of,
     matching,
     number,
@@ -46,11 +41,12 @@ from emitkit_logging._api.rules import (
     or_null,
     problem,
     text,
+    text_like,
     with_key,
 )
 
 QUESTIONS = ("actions", "fields")
-"""The fields that can make an event wait for an answer."""
+"""The fields that can make an event wait for an answer; each is a list."""
 
 ONLY_WAITING = ("expiresIn", "callbackUrl", "resume")
 """The fields that only an event that waits for an answer may have."""
@@ -75,7 +71,10 @@ _BUTTON = object_with(
     "label",
     closed=True,
 )
-_LINK = object_with({"label": _LABEL, "url": text(1, LONGEST_URL)}, "label", "url", closed=True)
+_LINK_URL = text_like(
+    r"^(?:https://|http://localhost[:/])\S+$", LONGEST_URL, "https, or http to localhost, without whitespace"
+)
+_LINK = object_with({"label": _LABEL, "url": _LINK_URL}, "label", "url", closed=True)
 _ACTION = with_key("url", _LINK, _BUTTON)
 
 
@@ -111,6 +110,14 @@ _FIELD = by_key(
 )
 
 
+_EMITKIT = r"[Ee][Mm][Ii][Tt][Kk][Ii][Tt]\.[Cc][Oo][Mm]\.?"
+_CALLBACK_URL = text_like(
+    rf"^[Hh][Tt][Tt][Pp][Ss]://(?!(?:[^/?#\\\s]*[.@])?{_EMITKIT}(?:[:/?#\\]|$))[^/?#\\\s]\S*$",
+    LONGEST_URL,
+    "https, and not EmitKit itself",
+)
+
+
 # Rules between the fields of a request.
 
 
@@ -127,11 +134,19 @@ def _check_question(event: Mapping[str, Any], path: Path) -> Iterator[Problem]:
 
 
 def _check_fields(fields: list[Mapping[str, Any]], path: Path) -> Iterator[Problem]:
-    if len({field["id"] for field in fields}) < len(fields):
-        yield problem(path, "Field ids must be unique")
+    yield from _check_unique(fields, path, "Field ids must be unique")
     for index, field in enumerate(fields):
         if field["type"] == "choice" and "default" in field:
             yield from _check_choice_default(field, (*path, index, "default"))
+
+
+def _check_unique(items: Iterable[Mapping[str, Any]], path: Path, message: str) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, item in enumerate(items):
+        if "id" in item:
+            if item["id"] in seen:
+                yield problem((*path, index, "id"), message)
+            seen.add(item["id"])
 
 
 def _check_choice_default(field: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -145,9 +160,7 @@ def _check_choice_default(field: Mapping[str, Any], path: Path) -> Iterator[Prob
 
 def _check_buttons(event: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     fields = {field["id"]: field for field in event.get("fields", ())}
-    buttons = [action["id"] for action in event.get("actions", ()) if "id" in action]
-    if len(set(buttons)) < len(buttons):
-        yield problem(path, "Button ids must be unique")
+    yield from _check_unique(event.get("actions", ()), path, "Button ids must be unique")
     for index, action in enumerate(event.get("actions", ())):
         if action.get("id") == SEND:
             yield problem((*path, index, "id"), f"{SEND} is reserved for the Send button")
@@ -252,41 +265,24 @@ class Contract:
     event: RequestRules
     identify: RequestRules
 
-    def askable(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of a question's fields that an event may carry.
-
-        Args:
-            found: any of `actions`, `fields`, `expiresIn`, `callbackUrl` and `resume`, as JSON.
-
-        Returns:
-            `found` without what the server would refuse, and without what means nothing then.
-        """
-        asked = {name: found[name] for name in QUESTIONS if found.get(name) and self.event.takes(name, found[name])}
-        while refused := [each["path"][0] for each in self.event.between_fields(asked, ())]:
-            del asked[str(refused[0])]
-        if waits(asked):
-            allowed = [name for name in ONLY_WAITING if name in found and self.event.takes(name, found[name])]
-            asked.update({name: found[name] for name in allowed})
-        return asked
-
 
 CURRENT = Contract(
     event=RequestRules(
         fields={
             "channelName": text(1, LONGEST_CHANNEL),
-            "title": text(1, LONGEST_TITLE),
-            "description": text(0, LONGEST_DESCRIPTION),
-            "icon": text(0, LONGEST_ICON),
-            "tags": list_of(text(0, LONGEST_TAG), MOST_TAGS),
+            "title": text(1, ACCEPTED_TITLE),
+            "description": text(),
+            "icon": text(),
+            "tags": list_of(text()),
             "metadata": OBJECT,
-            "userId": or_null(text(0, LONGEST_ID)),
+            "userId": or_null(text()),
             "notify": BOOLEAN,
             "displayAs": one_of("message", "notification"),
-            "source": text(1, LONGEST_SOURCE),
+            "source": text(1, ACCEPTED_SOURCE),
             "actions": list_of(_ACTION, MOST_ACTIONS),
             "fields": list_of(_FIELD, MOST_FIELDS),
             "expiresIn": number(SHORTEST_WAIT, LONGEST_WAIT, whole=True),
-            "callbackUrl": https_url(LONGEST_URL),
+            "callbackUrl": _CALLBACK_URL,
             "resume": text(0, LONGEST_RESUME),
         },
         required=("channelName", "title"),
@@ -297,10 +293,52 @@ CURRENT = Contract(
             "userId": text(1, LONGEST_ID),
             "user_id": text(1, LONGEST_ID),
             "properties": OBJECT,
-            "aliases": list_of(text(1, LONGEST_ID), MOST_ALIASES),
+            "aliases": list_of(text(1, LONGEST_ID)),
         },
         required=(),
         between_fields=_USER_ID,
     ),
 )
 """The hosted service, autumn 2026."""
+
+
+# What a sender may ask.
+
+_ITEMS: Mapping[str, tuple[Rule, int]] = {"actions": (_ACTION, MOST_ACTIONS), "fields": (_FIELD, MOST_FIELDS)}
+
+
+def askable(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide a question into what an event may carry, and what the server would refuse.
+
+    Args:
+        found: any of `actions`, `fields`, `expiresIn`, `callbackUrl` and `resume`, as JSON.
+
+    Returns:
+        What may be sent, and the rest; both by the same names. Of a list, each item is in one of them.
+    """
+    kept = {name: _valid_items(name, found[name]) for name in QUESTIONS if name in found}
+    while problems := list(_QUESTION({name: [*items.values()] for name, items in kept.items()}, ())):
+        name, position, *_ = problems[-1]["path"]
+        del kept[str(name)][[*kept[str(name)]][int(position)]]
+    sent: dict[str, Any] = {name: [*items.values()] for name, items in kept.items() if items}
+    refused: dict[str, Any] = {}
+    for name, items in kept.items():
+        if name not in sent:
+            refused[name] = found[name]
+        elif rest := [item for index, item in enumerate(found[name]) if index not in items]:
+            refused[name] = rest
+    is_waiting = waits(sent)
+    for name in ONLY_WAITING:
+        if name in found:
+            accepted = is_waiting and CURRENT.event.takes(name, found[name])
+            (sent if accepted else refused)[name] = found[name]
+    return sent, refused
+
+
+def _valid_items(name: str, value: Any) -> dict[int, Any]:
+    """Return the items of a list that are valid by themselves, at most as many as an event may have, by index."""
+    rule, most = _ITEMS[name]
+    if type(value) is not list:
+        return {}
+    valid = [(index, item) for index, item in enumerate(value) if not any(rule(item, ()))]
+    return dict(valid[:most])

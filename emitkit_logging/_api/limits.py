@@ -1,18 +1,21 @@
 """Limits of EmitKit's API contract, in numbers.
 
 Lengths of texts are in UTF-16 code units, because a JavaScript server counts them so (see `emitkit_logging._api.text`).
+`ACCEPTED_…` is what the hosted service accepts and refuses beyond. The other name is what this library sends at most
+where that is less, since one request must pass on both generations of the server.
 """
 
 from __future__ import annotations
 
 LONGEST_IDEMPOTENCY_KEY = 255
 LONGEST_TITLE = 500
+ACCEPTED_TITLE = 1_000
 LONGEST_DESCRIPTION = 5_000
 LONGEST_CHANNEL = 255
 LONGEST_ICON = 10
 LONGEST_TAG = 50
 MOST_TAGS = 20
-LONGEST_SOURCE = 100
+ACCEPTED_SOURCE = 255
 LONGEST_ID = 255
 MOST_ALIASES = 50
 MOST_ACTIONS = 4

@@ -171,6 +171,7 @@ def object_with(fields: Mapping[str, Rule], *required: str, closed: bool = False
         required: the keys that must be there.
         closed: whether any other key is refused instead of ignored.
     """
+    expected = {name: _type_name(fields[name]) for name in required}
 
     def check(value: Any, path: Path) -> Iterator[Problem]:
         if type(value) is not dict:
@@ -178,7 +179,7 @@ def object_with(fields: Mapping[str, Rule], *required: str, closed: bool = False
             return
         for name in required:
             if name not in value:
-                yield problem((*path, name), "Invalid input: expected a value, received undefined")
+                yield problem((*path, name), f"Invalid input: expected {expected[name]}, received undefined")
         for name, each in value.items():
             if name in fields:
                 yield from fields[name](each, (*path, name))
@@ -217,21 +218,32 @@ def by_key(key: str, kinds: Mapping[str, Rule]) -> Rule:
     return Rule(check, {"oneOf": [rule.schema for rule in kinds.values()]})
 
 
-def https_url(most: int) -> Rule:
-    """Make the rule for an `https` URL of at most `most` UTF-16 code units."""
+def text_like(pattern: str, most: int, expected: str) -> Rule:
+    """Make the rule for a string in which a regular expression is found, of at most `most` UTF-16 code units.
+
+    Args:
+        pattern: means the same in Python and in ECMA-262; `\\Z` is written `$`.
+        most: UTF-16 code units.
+        expected: what would be right, for the message.
+    """
     any_text = text(1, most)
-    https = re.compile(r"^[Hh][Tt][Tt][Pp][Ss]://[^/\s]")
+    compiled = re.compile(re.sub(r"\$$", r"\\Z", pattern))
 
     def check(value: Any, path: Path) -> Iterator[Problem]:
         found = list(any_text(value, path))
         yield from found
-        if not found and not https.match(value):
-            yield problem(path, "Invalid URL: expected https")
+        if not found and not compiled.search(value):
+            yield problem(path, f"Invalid URL: expected {expected}")
 
-    return Rule(check, {**any_text.schema, "pattern": https.pattern})
+    return Rule(check, {**any_text.schema, "pattern": pattern})
 
 
 _TYPE_NAMES = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
+
+
+def _type_name(rule: Rule) -> str:
+    name = rule.schema.get("type")
+    return name if isinstance(name, str) else "a value"
 
 
 def _wrong_type(expected: str, value: object, path: Path) -> Problem:

@@ -208,9 +208,9 @@ class EventBuilder:
     def _event(self, captured: CapturedRecord, values: Extras, subject: _Subject, derived: _Derived) -> Event:
         fields, defaults = self._fields, self._defaults
         questions = fields.questions(values)
-        given = fields.notify(values)
+        is_waiting = waits(questions)
+        given = fields.notify(values, is_waiting=is_waiting)
         notify = _first(given, derived.notify, defaults.notify)
-        must_notify = bool(questions and waits(questions))
         display_as = fields.text(values, "display_as")
         icon = fields.text(values, "icon")
         tags = [*derived.tags, subject.category, *fields.tags(values)]
@@ -220,14 +220,14 @@ class EventBuilder:
             description=fields.text(values, "description") or derived.description,
             icon=icon if icon is not None and units(icon) <= LONGEST_ICON else derived.icon,
             tags=list(dict.fromkeys(filter(None, tags))),
-            notify=notify or must_notify,
+            notify=bool(notify) or is_waiting,
             display_as=display_as if display_as in DISPLAY_STYLES else derived.display_as or defaults.display_as,
             source=defaults.source,
             questions=questions,
             level=captured.priority,
             created=captured.created,
             idempotency_key=fields.idempotency_key(values),
-            is_notify_given=given is not None or must_notify,
+            is_notify_given=given is not None or is_waiting,
             kind=self._kind(captured, values, subject),
         )
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from emitkit_logging._api.contract import CURRENT
+from emitkit_logging._api.contract import askable
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.limits import LONGEST_CHANNEL, LONGEST_IDEMPOTENCY_KEY
 from emitkit_logging._api.text import shorten
@@ -117,12 +117,17 @@ class FieldReader:
         return shorten((override or own or "").strip(), LONGEST_CHANNEL) or None
 
     @staticmethod
-    def notify(values: Extras) -> bool | None:
-        """Take whether the event is to push, or return `None`."""
+    def notify(values: Extras, *, is_waiting: bool) -> bool | None:
+        """Take whether the event is to push, or return `None`.
+
+        An event that waits for an answer always pushes (API contract); a record's `False` is then metadata.
+        """
         own, override = values.take("notify"), values.take("__emitkit_notify")
         values.remaining.pop("__emitkit_notify", None)
         notify: bool | None = own if override is None else override
-        return notify
+        if is_waiting and notify is False:
+            values.remaining["notify"] = notify
+        return is_waiting or notify
 
     def tags(self, values: Extras) -> list[str]:
         """Take the tags."""
@@ -132,16 +137,21 @@ class FieldReader:
         ]
 
     def questions(self, values: Extras) -> dict[str, Json]:
-        """Take `actions`, `fields` and what belongs to them, as far as the server accepts it, by the API's names."""
+        """Take `actions`, `fields` and what belongs to them, by the API's names.
+
+        What the server would refuse stays among the values, and so becomes metadata: a part of a list alone, too.
+        """
         found = {
             name: self._converter.value(values.get(key)) for key, name in _QUESTIONS.items() if key in values.remaining
         }
         if not found:
             return {}
-        accepted = CURRENT.askable(found)
+        accepted, refused = askable(found)
         for key, name in _QUESTIONS.items():
             if name in accepted:
                 values.take(key)
+                if name in refused:
+                    values.remaining[key] = refused[name]
         return accepted
 
     def idempotency_key(self, values: Extras) -> str | None:

@@ -36,6 +36,13 @@ ME_PATH = "/v1/me"
 CLOCK_TOLERANCE = 5.0
 """Seconds by which two clocks may differ without a warning."""
 
+CURRENT_ACCOUNT = frozenset(("organization", "project", "scopes", "via"))
+"""What the hosted service returns for a key; the open-source server has nothing like it."""
+
+CURRENT_EVENT = frozenset(("actions", "answer", "callback", "fields", "metadata", "resume"))
+OPEN_SOURCE_EVENT = frozenset(("id", "channelId", "channelName", "title", "createdAt"))
+"""Of a new event: what only the hosted service returns, and all that the open-source server returns."""
+
 _ADDRESS = options.BASE_URL_VARIABLE
 _CHANNEL = "general"
 
@@ -74,12 +81,13 @@ class AccountResult:
     Attributes:
         lines: the results.
         can_continue: whether further requests make sense: the server is EmitKit's, and it has not refused the key.
-        has_true_limits: whether the rate-limit headers are true. Those of the open-source server are not.
+        is_current: whether the server may be the hosted service. If not, it may be the open-source server, whose
+            rate-limit headers are not true.
     """
 
     lines: tuple[Line, ...]
     can_continue: bool
-    has_true_limits: bool = True
+    is_current: bool = True
 
 
 def check(*, sends: bool = False, timeout: float = 5.0, allow_http: bool = False) -> int:
@@ -140,6 +148,11 @@ def _ask(client: Client, url: str, mask: _Mask, *, sends: bool, timeout: float) 
     yield from account.lines
     if not account.can_continue:
         return
+    if not account.is_current:
+        try:
+            yield read_methods(mask.response(client.exchange("GET", EVENTS_PATH)))
+        except FAILURES as error:
+            yield Line(Mark.WARNING, f"it cannot be said which server this is: {explain_error(error, timeout)}")
     if sends:
         request = _test_event()
         try:
@@ -150,7 +163,8 @@ def _ask(client: Client, url: str, mask: _Mask, *, sends: bool, timeout: float) 
         else:
             received = time.time()
             yield read_event(response)
-    yield read_quota(response, has_true_limits=account.has_true_limits)
+            yield from read_event_shape(response, is_current=account.is_current)
+    yield read_quota(response, has_true_limits=account.is_current)
     yield read_clock(response, sent, received)
 
 
@@ -183,7 +197,7 @@ def read_account(response: HttpResponse, *, sends: bool = False) -> AccountResul
         if not sends:
             remedy = "such a server checks it only when an event is sent; --send sends a test event"
             lines.append(Line(Mark.UNKNOWN, f"whether the key is accepted: {remedy}"))
-        return AccountResult(tuple(lines), can_continue=True, has_true_limits=False)
+        return AccountResult(tuple(lines), can_continue=True, is_current=False)
     concerns_this_path = response.status == 403 or response.status >= 500  # perhaps an event can be sent all the same
     lines = [Line(Mark.PROBLEM, explain_refusal(response, success=200))]
     return AccountResult(tuple(lines), can_continue=concerns_this_path)
@@ -192,6 +206,11 @@ def read_account(response: HttpResponse, *, sends: bool = False) -> AccountResul
 def _account(data: object) -> Iterator[Line]:
     yield Line(Mark.OK, "the key is accepted, by a server of the current generation")
     account = data if isinstance(data, dict) else {}
+    if missing := sorted(CURRENT_ACCOUNT - account.keys()):
+        yield Line(
+            Mark.WARNING,
+            f"{ME_PATH} has no {', '.join(missing)}, unlike the hosted service: is this an EmitKit server?",
+        )
     names = [(noun, _name(account.get(noun))) for noun in ("organization", "project")]
     scopes = account.get("scopes")
     if isinstance(scopes, list):
@@ -221,6 +240,36 @@ def read_event(response: HttpResponse) -> Line:
     return Line(
         Mark.OK, f"a test event was accepted: it is in {channel if isinstance(channel, str) else _CHANNEL}{event_id}"
     )
+
+
+def read_methods(response: HttpResponse) -> Line:
+    """Return whether a server without `/v1/me` is the open-source server, by its response to GET on the events.
+
+    That server has no list of events, but the path for sending them, and so answers 405. Any web server answers 404.
+    """
+    if response.status == 405:
+        return Line(Mark.OK, f"it takes events at {EVENTS_PATH} and lists none: it is EmitKit's open-source server")
+    detail = responses.read(response, success=200).detail
+    return Line(
+        Mark.WARNING,
+        f"it answers GET {EVENTS_PATH} otherwise than both EmitKit servers, which would list events or answer 405 "
+        f"({detail}): is {_ADDRESS} right?",
+    )
+
+
+def read_event_shape(response: HttpResponse, *, is_current: bool) -> Iterator[Line]:
+    """Yield a warning when a created event is returned otherwise than by the server that this seems to be."""
+    if responses.read(response, success=201).verdict is not Verdict.ACCEPTED:
+        return
+    data = responses.json_object(response.body).get("data")
+    created = data.keys() if isinstance(data, dict) else set()
+    missing = sorted((CURRENT_EVENT if is_current else OPEN_SOURCE_EVENT) - created)
+    name = "the hosted service" if is_current else "the open-source server"
+    if missing:
+        yield Line(Mark.WARNING, f"the event is returned without {', '.join(missing)}, unlike by {name}")
+    elif not is_current and not created <= OPEN_SOURCE_EVENT:
+        more = ", ".join(sorted(map(str, created - OPEN_SOURCE_EVENT)))
+        yield Line(Mark.WARNING, f"the event is returned with {more}, unlike by {name}")
 
 
 def explain_refusal(response: HttpResponse, *, success: int) -> str:

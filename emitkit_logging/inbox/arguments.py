@@ -45,10 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key", metavar="KEY", help="the key to accept (default: a new one, or that of --db)")
     parser.add_argument(
         "--scopes",
-        type=lambda text: [scope.strip() for scope in text.split(",") if scope.strip()],
+        type=_scopes,
         default=list(SCOPES),
         metavar="SCOPE,…",
         help=f"what the key may do (default: {','.join(SCOPES)})",
+    )
+    parser.add_argument(
+        "--key",
+        dest="keys",
+        type=_key,
+        action="append",
+        default=[],
+        metavar="KEY=SCOPE,…",
+        help="a further key and what it may do, may be given again",
     )
     parser.add_argument(
         "--callback-secret", metavar="whsec_…", help="signs callbacks (default: a new one, or that of --db)"
@@ -62,6 +71,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a fault to emulate, may be given again: a status such as 503, "hang 5s", drop-request, drop-response or '
         'html, optionally followed by "every 10" or "times 3"',
     )
+
+
+def _key(text: str) -> tuple[str, list[str]]:
+    """Return the key and the scopes of `KEY=SCOPE,SCOPE`."""
+    key, _, scopes = text.rpartition("=")
+    if not key:
+        raise argparse.ArgumentTypeError("it must be a key, = and its scopes, such as emitkit_reader=events:read")
+    return key, _scopes(scopes)
+
+
+def _scopes(text: str) -> list[str]:
+    return [scope.strip() for scope in text.split(",") if scope.strip()]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -90,6 +111,7 @@ def run(options: argparse.Namespace) -> int:
                 generation=options.generation,
                 api_key=options.api_key,
                 scopes=options.scopes,
+                keys=dict(options.keys),
                 callback_secret=options.callback_secret,
                 faults=options.faults,
                 echo=terminal.write,

@@ -84,10 +84,11 @@ def checked_scopes(scopes: Iterable[str]) -> frozenset[str]:
     return found
 
 
-def checked_keys(keys: Iterable[str] | Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
-    """Return API keys with their scopes; in a plain list, each key has all of them."""
-    scopes = keys if isinstance(keys, Mapping) else dict.fromkeys(keys, SCOPES)
-    return {key: checked_scopes(each) for key, each in scopes.items()}
+def checked_keys(keys: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    """Return API keys with their scopes; raise `ValueError` for an empty key or an unknown scope."""
+    if "" in keys:
+        raise ValueError("keys must not have an empty key")
+    return {key: checked_scopes(each) for key, each in keys.items()}
 
 
 def make_api_key() -> str:

@@ -37,7 +37,8 @@ class Inbox:
         port: 0 takes a free one.
         api_key: the key to accept; a new one when it is not given.
         scopes: what the key may do.
-        other_api_keys: further keys, each with its own rate limit and idempotency keys and, in a mapping, its scopes.
+        keys: further keys with their scopes, such as `{"emitkit_reader": ["events:read"]}`, for the same feed. Each has
+            its own rate limit and its own idempotency keys.
         rate_limit: requests of each key in a window; 0: no limit.
         window: seconds.
         generation: which of the two servers in use it behaves as.
@@ -69,7 +70,7 @@ class Inbox:
         port: int = 0,
         api_key: str | None = None,
         scopes: Iterable[str] = SCOPES,
-        other_api_keys: Iterable[str] | Mapping[str, Iterable[str]] = (),
+        keys: Mapping[str, Iterable[str]] | None = None,
         rate_limit: int = 100,
         window: float = 60.0,
         generation: Literal["current", "self-hosted"] = "current",
@@ -92,23 +93,30 @@ class Inbox:
         config.check_generation(generation)
         config.check_limits(rate_limit, window, keep)
         config.check_prefix(prefix)
-        own_scopes, others = config.checked_scopes(scopes), config.checked_keys(other_api_keys)
+        own_scopes, others = config.checked_scopes(scopes), config.checked_keys(keys or {})
         self._faults = Faults(faults)
         self._feed = _open_feed(keep, db)
         self.api_key = api_key or self._feed.setting("api_key", config.make_api_key())
         self.callback_secret = callback_secret or self._feed.setting("callback_secret", callbacks.make_secret())
         self.latency = latency
-        keys = {**others, self.api_key: own_scopes}
-        options = InboxConfig(host, keys, rate_limit, window, generation, prefix)
+        accepted = {self.api_key: own_scopes, **others}
+        options = InboxConfig(host, accepted, rate_limit, window, generation, prefix)
         self._keys = tuple(options.keys)
         self._requests = RequestLog(keep)
         self._callbacks = callbacks.CallbackSender(self._feed, self.callback_secret, clock)
         if echo is not None:
             self._feed.subscribe(terminal.Echo(echo, self._keys, self.callback_secret, clock))
 
+        try:
+            listening = serving.listen(options.host, port)
+        except OSError:
+            self._feed.close()
+            raise
+        self.url = options.url(listening.getsockname()[1])
         app = create_app(
             self._feed,
             options,
+            url=self.url,
             faults=self._faults,
             requests=self._requests,
             latency=lambda: self.latency,
@@ -116,12 +124,6 @@ class Inbox:
             is_closing=lambda: self._server.is_stopping,
             clock=clock,
         )
-        try:
-            listening = serving.listen(options.host, port)
-        except OSError:
-            self._feed.close()
-            raise
-        self.url = options.url(listening.getsockname()[1])
         self._server = serving.ServerThread(app, listening)
 
     @property

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from emitkit_logging.proxy.payload import MAX_BYTES
 from emitkit_logging.proxy.policy import EndpointPolicy, EndpointResponse
 from emitkit_logging.proxy.request import BrowserRequest, RequestHeaders
+from emitkit_logging.proxy.version2 import MAX_BYTES, MOST_DISCARDED
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -54,15 +54,18 @@ def _wsgi_host(environ: WSGIEnvironment) -> str:
 
 
 def _wsgi_body(environ: WSGIEnvironment) -> bytes | None:
-    """Return the body of a request, but not much more than `MAX_BYTES`; `None` when reading fails."""
+    """Return the body of a request, but not much more than `MAX_BYTES`; `None` when reading fails.
+
+    The rest is read and discarded: a browser whose body is not read may not get the response.
+    """
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal() and not environ.get("wsgi.input_terminated"):
         return b""  # PEP 3333: without a length the stream may never end, unless the server says that it does
-    left = min(int(length[:20]), MAX_BYTES + 1) if length.isdecimal() else MAX_BYTES + 1
+    left = min(int(length[:20]), MOST_DISCARDED) if length.isdecimal() else MOST_DISCARDED
     body = b""
     try:
-        while left > 0 and (chunk := environ["wsgi.input"].read(left)):
-            body += chunk
+        while left > 0 and (chunk := environ["wsgi.input"].read(min(left, MAX_BYTES + 1))):
+            body += chunk[: MAX_BYTES + 1 - len(body)]
             left -= len(chunk)
     except (OSError, ValueError):  # the connection is closed, or its chunks are invalid
         return None
@@ -108,13 +111,18 @@ def _asgi_request(policy: EndpointPolicy, scope: Scope) -> BrowserRequest:
 
 
 async def _asgi_body(receive: Receive) -> bytes | None:
-    """Return the body of a request, but not much more than `MAX_BYTES`; `None` when the browser disconnects."""
-    body = b""
-    while len(body) <= MAX_BYTES:
+    """Return the body of a request, but not much more than `MAX_BYTES`; `None` when the browser disconnects.
+
+    The rest is received and discarded: a browser whose body is not read may not get the response.
+    """
+    body, received = b"", 0
+    while received <= MOST_DISCARDED:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
+        chunk = message.get("body", b"")
+        body += chunk[: MAX_BYTES + 1 - len(body)]
+        received += len(chunk)
         if not message.get("more_body"):
             break
     return body
@@ -177,7 +185,11 @@ def _accept_django(policy: EndpointPolicy, request: BrowserRequest) -> EndpointR
     from django.http.request import RequestDataTooBig, UnreadablePostError  # noqa: PLC0415 - an optional dependency
 
     try:
-        return policy.accept(request, request.source.read(MAX_BYTES + 1))
+        body = request.source.read(MAX_BYTES + 1)
+        left = MOST_DISCARDED
+        while left > 0 and (chunk := request.source.read(MAX_BYTES)):
+            left -= len(chunk)
+        return policy.accept(request, body)
     except RequestDataTooBig:
         return policy.refuse_too_large(request)
     except UnreadablePostError:

@@ -13,6 +13,7 @@ from typing import Any
 
 from emitkit_logging._api.limits import LONGEST_ID
 from emitkit_logging._events import extras, inference
+from emitkit_logging.proxy import version2
 
 MAX_BYTES = 64 * 1024
 """Most bytes of a payload: the limit of browsers for a beacon (Fetch standard, in-flight keepalive bytes)."""
@@ -52,14 +53,32 @@ class PayloadError(ValueError):
 # The payload
 
 
+def take_events(payload: object) -> tuple[list[Any], int]:
+    """Return the events of a payload, at most `MAX_EVENTS` and not yet checked, and how many are left out, at least.
+
+    Args:
+        payload: a mapping, or JSON as text or bytes. Of version 2, it may be the beginning of a payload that is longer
+            than `version2.MAX_BYTES`.
+
+    Raises:
+        PayloadError: when the payload is invalid or, in version 1, has too many bytes or events.
+    """
+    if isinstance(payload, str):
+        payload = payload.encode("utf-8", "surrogatepass")
+    if isinstance(payload, bytes) and version2.is_cut(payload):
+        return version2.events_of_cut(payload, MAX_EVENTS), 1  # how many follow is not known
+    events = parse_payload(payload)
+    return events[:MAX_EVENTS], max(0, len(events) - MAX_EVENTS)
+
+
 def parse_payload(payload: object) -> list[Any]:
-    """Return the events of a payload, not yet checked.
+    """Return the events of a payload, not yet checked. Those of version 2 are returned as those of version 1.
 
     Args:
         payload: a mapping, or JSON as text or bytes.
 
     Raises:
-        PayloadError: when the payload is invalid or has too many bytes or events.
+        PayloadError: when the payload is invalid or, in version 1, has too many bytes or events.
     """
     if isinstance(payload, str):
         payload = payload.encode("utf-8", "surrogatepass")
@@ -70,18 +89,32 @@ def parse_payload(payload: object) -> list[Any]:
     events = payload.get("events")
     if not isinstance(events, list):
         raise PayloadError("the payload has no list named events")
+    version = payload.get("version", 1)
+    if version == version2.VERSION:
+        return [version2.as_version_1(event) for event in events]
+    if version != 1:
+        raise PayloadError(f"the payload's version must be 1 or {version2.VERSION}, not {str(version)[:40]!r}")
     if len(events) > MAX_EVENTS:
         raise PayloadError(f"the payload has {len(events)} events, more than {MAX_EVENTS}", 413)
     return events
 
 
 def _parse_json(payload: bytes | bytearray) -> object:
-    if len(payload) > MAX_BYTES:
+    if len(payload) > version2.MAX_BYTES:
         raise PayloadError(f"the payload has more than {MAX_BYTES} bytes", 413)
     try:
-        return json.loads(payload)
+        parsed = json.loads(payload)
     except (ValueError, RecursionError):  # the parser raises RecursionError for deeply nested values
-        raise PayloadError("the payload is not valid JSON") from None
+        parsed = None
+        reason = "the payload is not valid JSON"
+    else:
+        reason = ""
+    is_version_2 = isinstance(parsed, dict) and parsed.get("version") == version2.VERSION
+    if len(payload) > MAX_BYTES and not is_version_2:
+        raise PayloadError(f"the payload has more than {MAX_BYTES} bytes", 413)
+    if reason:
+        raise PayloadError(reason)
+    return parsed
 
 
 # One event
@@ -91,7 +124,7 @@ def parse_event(event: object, channels: frozenset[str]) -> dict[str, Any] | Non
     """Return the `extra` values of one event, or `None` for a `reset`, which logs nothing.
 
     Args:
-        event: the event, as the npm package 0.14.5 sends it.
+        event: the event, as the npm package 0.14.5 sends it, or as `version2.as_version_1` returns it.
         channels: the channels that the browser may choose.
 
     Returns:
@@ -104,9 +137,10 @@ def parse_event(event: object, channels: frozenset[str]) -> dict[str, Any] | Non
         raise PayloadError("an event must be an object")
     kind = event.get("type")
     if kind == "track":
-        return _track(event.get("event"), event.get("context"), channels)
+        return {**_track(event.get("event"), event.get("context"), channels), **version2.occurred_at(event)}
     if kind == "pageView":
-        return {"event": inference.PAGE_VIEW, **_context(event.get("context"), as_dict(event.get("properties")))}
+        viewed = _context(event.get("context"), as_dict(event.get("properties")))
+        return {"event": inference.PAGE_VIEW, **viewed, **version2.occurred_at(event)}
     if kind == "identify":
         return {"identify": _identify(event)}
     if kind == "reset":

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from emitkit_logging import _options as options
 from emitkit_logging._api.limits import LONGEST_CHANNEL
 from emitkit_logging.proxy.enrichment import Enrich
+from emitkit_logging.proxy.left_out import LeftOut
 from emitkit_logging.proxy.origins import AllowedOrigins, TrustedProxies
-from emitkit_logging.proxy.payload import MAX_BYTES, PayloadError, parse_payload
+from emitkit_logging.proxy.payload import MAX_BYTES, PayloadError, take_events
 from emitkit_logging.proxy.rate_limit import ClientRateLimit
 from emitkit_logging.proxy.replay import OnError, Replayer
 from emitkit_logging.proxy.request import BrowserRequest
+from emitkit_logging.proxy.version2 import is_version_2
 
 _PREFLIGHT_SECONDS = "600"
 _BYTES_PER_EVENT = 1024
@@ -74,6 +76,7 @@ class EndpointPolicy:
     ) -> None:
         self._replayer = Replayer(logger, enrich_context, on_error, _channels(channels))
         self._limit = ClientRateLimit(options.count("rate_limit", rate_limit, least=0), clock)
+        self._left_out = LeftOut(clock)
         self._proxies = TrustedProxies(options.names("trusted_proxies", trusted_proxies))
         self._origins = AllowedOrigins(options.names("allowed_origins", allowed_origins), self._proxies)
         self._warned = False
@@ -92,10 +95,7 @@ class EndpointPolicy:
             return self._preflight(request)
         if request.method != "POST":
             return self._refuse(request, 405, "events must be sent with POST", {"Allow": "POST, OPTIONS"})
-        length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > MAX_BYTES:
-            return self.refuse_too_large(request)
-        return self._refuse_over_limit(request, 0)
+        return None  # which version it has, and so what is too much of it, is in the body
 
     def refuse_too_large(self, request: BrowserRequest) -> EndpointResponse:
         """Return the response to a request whose body has more than `MAX_BYTES`."""
@@ -108,19 +108,22 @@ class EndpointPolicy:
 
         Args:
             request: the request.
-            body: its body; more than `MAX_BYTES` need not be read. `None` when reading failed.
+            body: its body; more than `version2.MAX_BYTES` need not be kept. `None` when reading failed.
         """
         if body is None:
             return self._refuse_over_limit(request, 1) or self._refuse(request, 400, "the payload could not be read")
-        if len(body) > MAX_BYTES:
-            return self.refuse_too_large(request)
         cost = max(1, math.ceil(len(body) / _BYTES_PER_EVENT))
         try:
-            events = parse_payload(body)
+            events, left_out = take_events(body)
         except PayloadError as error:
             return self._refuse_over_limit(request, cost) or self._refuse(request, error.status, str(error))
-        refusal = self._refuse_over_limit(request, max(cost, len(events)))
-        if refusal is not None:
+        cost = max(cost, len(events))
+        if is_version_2(body):
+            # its client sends all again until a 2xx, so that a refusal would make it send the same for good
+            kept = events[: len(events) * self._limit.take(request.client_ip, cost) // cost]
+            self._left_out.add(left_out + len(events) - len(kept))
+            events = kept
+        elif (refusal := self._refuse_over_limit(request, cost)) is not None:
             return refusal
         self._warn_if_disabled()
         self._replayer.log(events, request)

@@ -65,6 +65,19 @@ class ClientRateLimit:
             count.events += events
             return 0.0
 
+    def take(self, client: str | None, events: int) -> int:
+        """Count the events of a client as far as its limit goes, and return how many of them that were."""
+        if not self._limit:
+            return events
+        network, now = _client_network(client), self._clock()
+        with self._lock:
+            count = self._counts.get(network)
+            if count is None:
+                count = self._counts[network] = _Count(now)
+            taken = min(events, max(self._limit - count.events, 0))
+            count.events += taken
+            return taken
+
 
 def _client_network(client: str | None) -> str:
     """Return what counts as one client: an IPv4 address, or an IPv6 /64 network.

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from emitkit_logging import context
 from emitkit_logging._events.captured import UNTRUSTED_KEY, Marker
 from emitkit_logging.proxy.enrichment import Enrich, ServerValues, without_request
-from emitkit_logging.proxy.payload import parse_event, parse_payload
+from emitkit_logging.proxy.payload import parse_event, take_events
 from emitkit_logging.proxy.request import BrowserRequest, RequestHeaders
 
 _log = logging.getLogger("emitkit_logging")
@@ -36,7 +36,8 @@ def ingest_proxy_events(
     `channels`, or reach a channel for errors. Its records wait behind the records of the server itself.
 
     Args:
-        payload: `{"events": [...]}`, as a dict or as JSON; at most 64 KB and 100 events.
+        payload: `{"events": [...]}`, as a dict or as JSON; at most 64 KB and 100 events. One of version 2 may have
+            256 KB, and more of it is left out.
         logger: the logger or its name; by default `emitkit_logging.proxy`.
         headers: the headers of the request. `User-Agent` becomes part of `server`.
         client_ip: the address of the browser. The record has it as `device.ip`, which the handler never sends.
@@ -56,7 +57,9 @@ def ingest_proxy_events(
         PayloadError: when the payload is invalid or too large.
         TypeError: when `enrich_context` is a coroutine function.
     """
-    events = parse_payload(payload)
+    events, left_out = take_events(payload)
+    if left_out:
+        _log.warning("at least %d events of a browser were left out: a payload has too many", left_out)
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     request = BrowserRequest(RequestHeaders(pairs or ()), client_ip, source)
     return Replayer(logger, enrich_context, on_error, frozenset(channels)).log(events, request)

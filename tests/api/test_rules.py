@@ -36,7 +36,11 @@ CASES = {
         [{"is": "a"}, {"is": "b", "more": 1}],
         [{"is": "c"}, {"is": ["a"]}, {}, "a"],
     ),
-    "https": (rules.https_url(20), ["https://x.y", "HTTPS://x"], ["http://x", "https:///x", "https://x" * 3, "", 1]),
+    "like": (
+        rules.text_like("^https://.$", 10, "x"),
+        ["https://x"],
+        ["http://x", "https://xyz", "https://x" * 3, "", 1],
+    ),
 }
 
 

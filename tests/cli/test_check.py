@@ -26,11 +26,13 @@ LEFT = {"Date": DATE, "X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "97",
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 NO_PAGE = Reply(404, b"<h1>Not found</h1>", HTML)
 UNAUTHORIZED = {"error": "Unauthorized", "message": "Invalid or missing authentication credentials"}
-CREATED = {"success": True, "data": {"id": "event_1", "channelName": "general"}}
+RETURNED = dict.fromkeys(check.CURRENT_EVENT | check.OPEN_SOURCE_EVENT)
+CREATED = {"success": True, "data": {**RETURNED, "id": "event_1", "channelName": "general"}}
 
 
 def me(scopes: object = ALL) -> dict[str, object]:
-    return {"success": True, "data": {"organization": {"name": "Acme"}, "project": {"name": "Shop"}, "scopes": scopes}}
+    account = {"organization": {"name": "Acme"}, "project": {"name": "Shop"}, "scopes": scopes, "via": "api_key"}
+    return {"success": True, "data": account}
 
 
 def response(status: int, body: object = None, **headers: str) -> HttpResponse:
@@ -65,7 +67,7 @@ def test_me():
     """An accepted key: its organization, project and scopes are printed."""
     result = check.read_account(response(200, me()))
     assert result.can_continue
-    assert result.has_true_limits
+    assert result.is_current
     assert [str(line) for line in result.lines] == [
         "ok       the key is accepted, by a server of the current generation",
         "ok       organization Acme; project Shop; scopes events:write, events:read, identities:write",
@@ -75,17 +77,17 @@ def test_me():
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ({"organization": "Acme", "project": {"slug": "shop"}}, ["ok", "ok"]),
-        ({"organization": {"name": 5, "id": "org_1"}, "project": None, "scopes": "all"}, ["ok", "ok"]),
-        ({}, ["ok"]),
-        (None, ["ok"]),
-        ({"scopes": []}, ["ok", "ok", "problem", "warning"]),
-        ({"scopes": ["events:write"]}, ["ok", "ok", "warning"]),
-        ({"scopes": ["identities:write"]}, ["ok", "ok", "problem"]),
+        ({"organization": "Acme", "project": {"slug": "shop"}}, ["ok", "warning", "ok"]),
+        ({"organization": {"name": 5, "id": "org_1"}, "project": None, "scopes": "all"}, ["ok", "warning", "ok"]),
+        ({}, ["ok", "warning"]),
+        (None, ["ok", "warning"]),
+        ({"scopes": []}, ["ok", "warning", "ok", "problem", "warning"]),
+        (me(["events:write"])["data"], ["ok", "ok", "warning"]),
+        (me(["identities:write"])["data"], ["ok", "ok", "problem"]),
     ],
 )
 def test_me_in_other_forms(data, expected):
-    """A field that the server leaves out is not printed; a missing scope is reported."""
+    """A field that the hosted service would return is missed; a missing scope is reported."""
     assert marks(check.read_account(response(200, {"success": True, "data": data})).lines) == expected
 
 
@@ -97,7 +99,7 @@ def test_open_source_server():
     assert "--send" in result.lines[1].text
     assert marks(check.read_account(page, sends=True).lines) == ["ok"]
     assert result.can_continue
-    assert not result.has_true_limits
+    assert not result.is_current
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,41 @@ def test_event():
     assert text(201, {"success": True}) == "a test event was accepted: it is in general"
     invalid = {"error": "Validation error", "details": [{"path": ["title"], "message": "bad"}]}
     assert text(400, invalid) == "the test event was not accepted: unexpected: HTTP 400; Validation error; title: bad"
+
+
+@pytest.mark.parametrize(
+    ("answer", "mark", "words"),
+    [
+        (response(405, b"GET method not allowed", content_type="text/plain"), Mark.OK, "EmitKit's open-source server"),
+        (response(404, b"<h1>Not found</h1>", content_type="text/html"), Mark.WARNING, "HTTP 404.*EMITKIT_BASE_URL"),
+        (response(200, b"<h1>Welcome</h1>", content_type="text/html"), Mark.WARNING, "otherwise than both"),
+        (response(200, {"success": True, "data": {"events": []}}), Mark.WARNING, "otherwise than both"),
+    ],
+)
+def test_without_an_account(answer, mark, words):
+    """Any web server has no `/v1/me`; only the open-source server knows the path of events, and no GET there."""
+    line = check.read_methods(answer)
+    assert line.mark is mark
+    assert re.search(words, line.text), line
+
+
+@pytest.mark.parametrize(
+    ("data", "is_current", "words"),
+    [
+        (RETURNED, True, None),
+        (dict.fromkeys(check.OPEN_SOURCE_EVENT), False, None),
+        (dict.fromkeys(check.OPEN_SOURCE_EVENT), True, "without actions, answer, .*unlike by the hosted service"),
+        (RETURNED, False, "with actions, answer, .*unlike by the open-source server"),
+        ({"id": "event_1"}, False, "without channelId, .*unlike by the open-source server"),
+        (None, True, "without"),
+    ],
+)
+def test_what_is_returned_of_an_event(data, is_current, words):
+    """An event that is returned otherwise than by the server that this seems to be is a warning."""
+    lines = list(check.read_event_shape(response(201, {"success": True, "data": data}), is_current=is_current))
+    assert marks(lines) == ["warning"] * (words is not None)
+    assert words is None or re.search(words, lines[0].text), lines
+    assert list(check.read_event_shape(response(400, {}), is_current=is_current)) == []
 
 
 def test_budget():
@@ -285,7 +322,7 @@ def test_encoded_key(server, run, monkeypatch):
     status, lines = run()
     assert status == 0
     assert lines[0].startswith("warning  api_key: does not start with 'emitkit_'")
-    assert lines[3] == "ok       organization  [31m[redacted]; project [redacted]"
+    assert lines[4] == "ok       organization  [31m[redacted]; project [redacted]"
 
 
 @pytest.mark.parametrize("sends", [False, True])
@@ -298,6 +335,7 @@ def test_current_inbox(monkeypatch, capsys, sends):
         output = capsys.readouterr().out
         assert f"{100 - 1 - sends} of 100 requests left" in output
         assert "the clock agrees with the server's" in output
+        assert "warning" not in output
         assert [event["title"] for event in inbox.events] == ["Test Event"][:sends]
         assert inbox.api_key not in output
         monkeypatch.setenv("EMITKIT_API_KEY", "emitkit_another0123456789")
@@ -311,11 +349,15 @@ def test_self_hosted_inbox(monkeypatch, capsys):
         monkeypatch.setenv("EMITKIT_API_KEY", inbox.api_key)
         monkeypatch.setenv("EMITKIT_BASE_URL", inbox.url)
         assert main(["check"]) == 1
-        assert "unknown  whether the key is accepted" in capsys.readouterr().out
+        output = capsys.readouterr().out
+        assert "unknown  whether the key is accepted" in output
+        assert "it is EmitKit's open-source server" in output
+        assert "warning" not in output
         assert main(["check", "--send"]) == 0
         output = capsys.readouterr().out
         assert "a test event was accepted" in output
         assert "does not report" in output
+        assert "warning" not in output
         assert main(["check", "--send"]) == 0
         assert main(["check", "--send"]) == 1
         assert "the limit of requests is used up" in capsys.readouterr().out

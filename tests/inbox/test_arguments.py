@@ -52,6 +52,8 @@ def test_runs_until_it_is_interrupted(ending):
     [
         (["--host", "0.0.0.0"], 2, "api_key"),
         (["--scopes", "events:all"], 2, "scopes must be of events:write"),
+        (["--key", "emitkit_reader"], 2, "such as emitkit_reader=events:read"),
+        (["--key", "emitkit_reader=events:all"], 2, "scopes must be of events:write"),
         (["--fault", "sometimes"], 2, "drop-response"),
         (["--db", "/dev/null/inbox.db"], 1, "/dev/null/inbox.db"),
         (["--generation", "next"], 2, "invalid choice"),
@@ -82,6 +84,10 @@ def test_every_option_is_passed_on(tmp_path):
         "emitkit_mine",
         "--scopes",
         "events:write",
+        "--key",
+        "emitkit_reader=events:read",
+        "--key",
+        "emitkit_other=events:read, events:write",
     ]
     arguments += ["--fault", "503 times 1", "--fault", "429 every 2 times 1", "--callback-secret", "whsec_c2VjcmV0"]
     process = subprocess.Popen(
@@ -105,6 +111,11 @@ def test_every_option_is_passed_on(tmp_path):
         assert statuses == [503, 429, 201]
         listed = requests.get(f"{url}/v1/events", headers={"Authorization": "Bearer emitkit_mine"}, timeout=10)
         assert listed.status_code == 403
+        scopes = {}
+        for key in ("emitkit_reader", "emitkit_other"):
+            me = requests.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {key}"}, timeout=10)
+            scopes[key] = me.json()["data"]["scopes"]
+        assert scopes == {"emitkit_reader": ["events:read"], "emitkit_other": ["events:write", "events:read"]}
         assert process.stdout.readline().endswith("Q\n")
         assert process.stdout.readline() == "  its callback will be signed with whsec_c2VjcmV0\n"
     finally:

@@ -89,7 +89,8 @@ def test_asgi_bodies():
     body = payload({"type": "reset"})
     parts = [{"type": "http.request", "body": body[at : at + 5], "more_body": True} for at in range(0, len(body), 5)]
     assert asgi_response(*parts, {"type": "http.request"}) == [200, b"OK"]
-    assert asgi_response(*[{"type": "http.request", "body": b" " * 40_000, "more_body": True}] * 2)[0] == 413
+    long = [{"type": "http.request", "body": b" " * 40_000, "more_body": True}] * 2
+    assert asgi_response(*long, {"type": "http.request"})[0] == 413
     assert asgi_response({"type": "http.disconnect"})[0] == 400
 
 

@@ -65,14 +65,15 @@ def test_cross_origin_responses():
 
 
 def test_method_and_size():
-    """Only POST is accepted, and no body that is too long, whether its length is declared or not."""
+    """Only POST is accepted, and no body of version 1 that is too long."""
     policy = EndpointPolicy()
     refused = policy.check(browser_request("GET"))
     assert (refused.status, refused.headers["Allow"]) == (405, "POST, OPTIONS")
-    assert policy.check(browser_request(content_length="65536")) is None
-    assert policy.check(browser_request(content_length="65537")).status == 413
-    assert policy.check(browser_request(content_length="9" * 5_000)).status == 413
-    assert policy.accept(browser_request(), b" " * 65_537).status == 413
+    assert policy.check(browser_request(content_length="9" * 5_000)) is None  # the body says how much is too much
+    assert policy.accept(browser_request(), b" " * 65_536).status == 400
+    for length in (65_537, 262_144, 300_000):
+        assert policy.accept(browser_request(), b" " * length).status == 413
+        assert policy.accept(browser_request(), b'{"events": [' + b" " * length).status == 413
 
 
 def test_disabled_logger(caplog):

@@ -24,6 +24,7 @@ from emitkit_logging import (
     Stats,
     bind_event_context,
     event_context,
+    verify_callback,
 )
 from emitkit_logging.inbox import Inbox
 from emitkit_logging.middleware import asgi, wsgi
@@ -115,6 +116,14 @@ def counts(stats: Stats) -> str:
     assert_type(stats.retries, int)
     stats.accepted = 5  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     return str(stats)
+
+
+def callback(request: flask.Request) -> str | None:
+    """Verify a callback: body as bytes or text, headers of a framework."""
+    assert_type(verify_callback(request.get_data(), request.headers), "dict[str, Any]")
+    verified = verify_callback("{}", {"webhook-id": "msg_1"}, secret="whsec_MfKQ", tolerance=60)
+    action = verified["answer"]["action"]
+    return action if isinstance(action, str) else None
 
 
 def contexts() -> int:

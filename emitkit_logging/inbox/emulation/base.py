@@ -16,10 +16,23 @@ from emitkit_logging.inbox.emulation.refusals import Invalid, Refusal
 Call = Literal["event", "identify"]
 """The two kinds of requests that store something."""
 
+Operation = Literal["event", "identify", "list", "get", "cancel", "channels", "erase", "me"]
+"""All operations of the API."""
+
 KIB = 1024
 
 UNAUTHORIZED = {"error": "Unauthorized", "message": "Invalid or missing authentication credentials"}
-FAILED: Mapping[Call, str] = {"event": "Failed to create event", "identify": "Failed to identify user"}
+FAILED: Mapping[Operation, str] = {
+    "event": "Failed to create event",
+    "identify": "Failed to identify user",
+    "list": "Failed to list events",
+    "get": "Failed to read event",
+    "cancel": "Failed to cancel event",
+    "channels": "Failed to list channels",
+    "erase": "Failed to delete identity",
+    "me": "Failed to read the credential",
+}
+"""What a 500 of each operation has as its `error`."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,10 @@ class Generation(ABC):
         return None
 
     @abstractmethod
+    def api_key(self, headers: Mapping[str, str]) -> str:
+        """Return the API key of a request, or an empty text. Names of headers are in lower case."""
+
+    @abstractmethod
     def read(self, call: Call, body: bytes, content_type: str) -> dict[str, Any]:
         """Return the fields of a request that are stored.
 
@@ -82,12 +99,20 @@ class Generation(ABC):
         """Return the response to a request over the rate limit."""
 
     @abstractmethod
-    def refused(self, call: Call, refusal: Refusal, request_id: str) -> EmulatedResponse:
+    def refused(self, operation: Operation, refusal: Refusal, request_id: str) -> EmulatedResponse:
         """Return the response to a request that raised `refusal`."""
 
     @abstractmethod
     def not_found(self, request_id: str) -> EmulatedResponse:
-        """Return the response to a path or method that does not exist."""
+        """Return the response to a path that does not exist."""
+
+    @abstractmethod
+    def method_not_allowed(self, method: str, allowed: str, request_id: str) -> EmulatedResponse:
+        """Return the response to a method that a path does not have, with the `allowed` ones in `Allow`."""
+
+    def trailing_slash(self, location: str, request_id: str) -> EmulatedResponse:  # noqa: ARG002
+        """Return the response to a path with a slash after it; `location` is without it."""
+        return self.not_found(request_id)
 
     def outside_prefix(self, path: str, request_id: str) -> EmulatedResponse:  # noqa: ARG002
         """Return the response to a `path` outside the prefix below which the API is served."""
@@ -109,9 +134,9 @@ class Generation(ABC):
     def failing(self, status: int, request_id: str) -> EmulatedResponse:
         """Return the response of a server that fails with `status`."""
 
-    def crashed(self, call: Call, request_id: str) -> EmulatedResponse:
+    def crashed(self, operation: Operation, request_id: str) -> EmulatedResponse:
         """Return the response to a request that failed because of an error in the server."""
-        return self.refused(call, Refusal(), request_id)
+        return self.refused(operation, Refusal(), request_id)
 
 
 def json_response(status: int, content: Mapping[str, Any]) -> EmulatedResponse:

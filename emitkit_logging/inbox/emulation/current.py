@@ -15,13 +15,14 @@ from emitkit_logging.inbox.emulation.base import (
     Call,
     EmulatedResponse,
     Generation,
+    Operation,
     json_response,
     phrase,
     rate_headers,
     read_call,
 )
 from emitkit_logging.inbox.emulation.limiter import Admission, FixedWindow, Limiter
-from emitkit_logging.inbox.emulation.refusals import Conflict, Invalid, Refusal, TooLarge
+from emitkit_logging.inbox.emulation.refusals import Conflict, Invalid, NotPending, NotWaiting, Refusal, TooLarge
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 100
@@ -32,12 +33,16 @@ CODES: Mapping[int, str] = {
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
+    405: "method_not_allowed",
     409: "idempotency_conflict",
     413: "payload_too_large",
     429: "rate_limited",
     500: "internal_error",
 }
 """The `code` of each status of an error; any other status has that of 500."""
+
+CANCEL_CODES: Mapping[type[Refusal], str] = {NotWaiting: "not_waiting", NotPending: "not_pending"}
+"""The `code` of a 409 to a cancellation."""
 
 _PRIVATE = frozenset(("idempotencyKey", "expiresIn", "callbackUrl"))
 
@@ -62,6 +67,11 @@ class Current(Generation):
         """Make the limiter of one API key."""
         return FixedWindow(limit, window)
 
+    def api_key(self, headers: Mapping[str, str]) -> str:
+        """Return the bearer token, or the value of `X-API-Key`."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
+
     def read(self, call: Call, body: bytes, content_type: str) -> dict[str, Any]:  # noqa: ARG002
         """Return the fields that are stored.
 
@@ -85,19 +95,27 @@ class Current(Generation):
         wait = {"Retry-After": str(max(1, math.ceil(admission.reset_in)))}
         return response.with_headers({**wait, **rate_headers(admission)})
 
-    def refused(self, call: Call, refusal: Refusal, request_id: str) -> EmulatedResponse:
+    def refused(self, operation: Operation, refusal: Refusal, request_id: str) -> EmulatedResponse:
         """Return 400, 409, 413 or 500, each with its code."""
+        if (code := CANCEL_CODES.get(type(refusal))) is not None:
+            error = code.replace("_", " ").capitalize()
+            return _error(409, error, request_id, code=code, message=str(refusal))
         if isinstance(refusal, Invalid):
             return _error(400, "Validation error", request_id, details=refusal.problems)
         if isinstance(refusal, Conflict):
             return _error(409, "Idempotency conflict", request_id, message=str(refusal))
         if isinstance(refusal, TooLarge):
             return _error(413, "Payload too large", request_id, message=str(refusal))
-        return _error(500, FAILED[call], request_id)
+        return _error(500, FAILED[operation], request_id)
 
     def not_found(self, request_id: str) -> EmulatedResponse:
         """Return 404 as JSON."""
         return self.missing("endpoint", request_id)
+
+    def method_not_allowed(self, method: str, allowed: str, request_id: str) -> EmulatedResponse:
+        """Return 405 as JSON, with `Allow`."""
+        message = f"There is no {method} here, only {allowed}"
+        return _error(405, "Method not allowed", request_id, message=message).with_headers({"Allow": allowed})
 
     def missing(self, what: str, request_id: str) -> EmulatedResponse:
         """Return 404: there is no such event, identity or endpoint."""
@@ -117,5 +135,5 @@ class Current(Generation):
 
 
 def _error(status: int, error: str, request_id: str, **more: object) -> EmulatedResponse:
-    code = CODES.get(status, CODES[500])
-    return json_response(status, {"success": False, "error": error, "code": code, **more, "requestId": request_id})
+    content = {"code": CODES.get(status, CODES[500]), **more}
+    return json_response(status, {"success": False, "error": error, **content, "requestId": request_id})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from typing import Any, NoReturn
@@ -16,19 +17,24 @@ MAX_DEPTH = 800
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+class NotFinite(Invalid):
+    """The body has a number that is beyond a float, such as 1e999."""
+
+
 def parse(body: bytes, *, exact_integers: bool = True) -> Any:
     """Return the value of a body.
 
     Args:
-        body: JSON in UTF-8.
+        body: JSON in UTF-8, perhaps with a byte order mark before it.
         exact_integers: whether integers beyond 2^53 keep their precision, which in JavaScript they lose.
 
     Raises:
+        NotFinite: for a number beyond a float.
         Invalid: for anything that is not JSON, `NaN` included, and for more than `MAX_DEPTH` levels of nesting.
     """
     try:
         value = json.loads(
-            body.decode("utf-8", "replace"),
+            body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"),
             parse_constant=_refuse,
             parse_float=_finite,
             parse_int=int if exact_integers else _rounded,
@@ -48,7 +54,7 @@ def _refuse(constant: str) -> NoReturn:
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        _refuse(digits)
+        raise NotFinite([problem((), "Invalid input: expected number, received Infinity")])
     return number
 
 

@@ -29,6 +29,14 @@ class Conflict(Refusal):
     """The idempotency key belongs to a different request, or to one that is still running (409)."""
 
 
+class NotWaiting(Refusal):
+    """The event never asked anything (409)."""
+
+
+class NotPending(Refusal):
+    """The event was answered, has expired or was canceled before (409)."""
+
+
 class Unstorable(Refusal):
     """The self-hosted server's validation accepts the request and its database does not (500 at every try)."""
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emitkit_logging._api.contract import Contract, RequestRules
-from emitkit_logging._api.rules import ANYTHING, BOOLEAN, OBJECT, list_of, or_null, text
+from emitkit_logging._api.limits import LONGEST_ID, MOST_ALIASES
+from emitkit_logging._api.rules import ANYTHING, BOOLEAN, OBJECT, Problem, list_of, or_null, text
 from emitkit_logging.inbox.emulation import javascript
 from emitkit_logging.inbox.emulation.base import (
     FAILED,
@@ -20,6 +21,7 @@ from emitkit_logging.inbox.emulation.base import (
     Call,
     EmulatedResponse,
     Generation,
+    Operation,
     json_response,
     phrase,
     read_call,
@@ -44,7 +46,7 @@ SELF_HOSTED = Contract(
         between_fields=ANYTHING,
     ),
     identify=RequestRules(
-        fields={"user_id": text(1), "properties": OBJECT, "aliases": list_of(text())},
+        fields={"user_id": text(1), "properties": OBJECT, "aliases": list_of(text(1, LONGEST_ID), MOST_ALIASES)},
         required=("user_id",),
         between_fields=ANYTHING,
     ),
@@ -60,7 +62,7 @@ FORMS = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart
 
 
 def require_storable(fields: Mapping[str, Any]) -> None:
-    """Check that the server's database takes the fields of a valid request.
+    """Check that the server's database takes the fields of a valid event. It takes any identify call.
 
     Raises:
         Unstorable: for a text that is too long for its column, a NUL character anywhere, or a lone surrogate inside
@@ -102,23 +104,29 @@ class SelfHosted(Generation):
             return None
         return EmulatedResponse(403, b"Cross-site POST form submissions are forbidden", "text/plain; charset=utf-8")
 
+    def api_key(self, headers: Mapping[str, str]) -> str:
+        """Return the second word of `Authorization`, whatever its scheme."""
+        return headers.get("authorization", "").partition(" ")[2].strip()
+
     def read(self, call: Call, body: bytes, content_type: str) -> dict[str, Any]:
         """Return the fields that are stored.
 
         Raises:
-            Invalid: for missing fields and wrong types.
+            Invalid: for missing fields, wrong types and numbers beyond a float.
             Unstorable: for everything else.
         """
         if not content_type or len(body) > self.body_limit:
             raise Unstorable("the body could not be read")
         try:
             value = javascript.parse(body, exact_integers=False)
+        except javascript.NotFinite:
+            raise
         except Invalid as error:
             raise Unstorable(str(error)) from None
         fields = read_call(SELF_HOSTED, call, value)
         if call == "event":
             fields["channelName"] = slugify(fields["channelName"])
-        require_storable(fields)
+            require_storable(fields)
         mended: dict[str, Any] = javascript.mend(fields)
         return mended
 
@@ -130,13 +138,13 @@ class SelfHosted(Generation):
         """Return the response to a wrong key, byte for byte and without rate-limit headers."""
         return self.unauthorized(request_id)
 
-    def refused(self, call: Call, refusal: Refusal, request_id: str) -> EmulatedResponse:
+    def refused(self, operation: Operation, refusal: Refusal, request_id: str) -> EmulatedResponse:
         """Return 400 for wrong types and missing fields, 500 for everything else."""
         if isinstance(refusal, Invalid):
-            details = {"error": "Validation error", "details": refusal.problems}
+            details = {"error": "Validation error", "details": [_issue(each) for each in refusal.problems]}
             return json_response(400, {"success": False, **details, "requestId": request_id})
-        message = {"message": str(refusal)} if call == "identify" else {}
-        return json_response(500, {"success": False, "error": FAILED[call], **message, "requestId": request_id})
+        message = {"message": str(refusal)} if operation == "identify" else {}
+        return json_response(500, {"success": False, "error": FAILED[operation], **message, "requestId": request_id})
 
     def failing(self, status: int, request_id: str) -> EmulatedResponse:
         """Return `status` without a code."""
@@ -145,6 +153,15 @@ class SelfHosted(Generation):
     def not_found(self, request_id: str) -> EmulatedResponse:  # noqa: ARG002
         """Return 404 as a web page."""
         return _page(404, "Not found")
+
+    def method_not_allowed(self, method: str, allowed: str, request_id: str) -> EmulatedResponse:  # noqa: ARG002
+        """Return 405 as text, with `Allow`."""
+        text = f"{method} method not allowed"
+        return EmulatedResponse(405, text.encode(), "text/plain; charset=utf-8", {"Allow": allowed})
+
+    def trailing_slash(self, location: str, request_id: str) -> EmulatedResponse:  # noqa: ARG002
+        """Return a redirect to the path without the slash."""
+        return EmulatedResponse(308, b"", "text/plain; charset=utf-8", {"Location": location})
 
     def outside_prefix(self, path: str, request_id: str) -> EmulatedResponse:
         """Return what the web application returns without a session: a redirect to its sign-in page."""
@@ -160,11 +177,17 @@ class SelfHosted(Generation):
         data = {name: event[name] for name in returned}
         return json_response(201, {"success": True, "data": data, "requestId": request_id})
 
-    def identified(self, identity: Mapping[str, Any], request_id: str) -> EmulatedResponse:
-        """Return 200; this server lists every alias under `created`."""
-        aliases = identity["aliases"]
-        named = [*aliases["created"], *(each["alias"] for each in aliases.get("failed", ()))]
-        return super().identified({**identity, "aliases": {"created": named}}, request_id)
+
+_EXPECTED = re.compile("expected (array|boolean|number|object|string), received")
+_ISSUE_CODES = {"Too small": "too_small", "Too big": "too_big"}
+
+
+def _issue(problem: Problem) -> dict[str, Any]:
+    """Return a problem as this server's validation writes it: with a code, and the type that was expected."""
+    found = _EXPECTED.search(problem["message"])
+    if found is not None:
+        return {"expected": found[1], "code": "invalid_type", **problem}
+    return {"code": _ISSUE_CODES.get(problem["message"].partition(":")[0], "custom"), **problem}
 
 
 def _page(status: int, heading: str) -> EmulatedResponse:

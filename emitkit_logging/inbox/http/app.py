@@ -34,6 +34,7 @@ def create_app(
     feed: Feed,
     config: InboxConfig,
     *,
+    url: str,
     faults: Faults,
     requests: RequestLog,
     latency: Callable[[], float] = lambda: 0.0,
@@ -46,6 +47,7 @@ def create_app(
     Args:
         feed: where it stores what a server would accept.
         config: how it answers.
+        url: its address.
         faults: what happens to requests to the API.
         requests: takes each request to the API as it arrives; its `status` is set when it is answered.
         latency: returns the seconds that creating an event takes.
@@ -55,7 +57,7 @@ def create_app(
     """
     generation = GENERATIONS[config.generation]
     questions = Questions(feed, on_end, clock)
-    api = Api(feed, generation, config, questions, latency=latency, clock=clock)
+    api = Api(feed, generation, config, questions, url=url, latency=latency, clock=clock)
     page = Page(feed, config, questions, faults, is_closing=is_closing)
 
     @contextlib.asynccontextmanager

@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from emitkit_logging._api.hosts import is_loopback
 from emitkit_logging.inbox.emulation import javascript
-from emitkit_logging.inbox.emulation.current import public
 from emitkit_logging.inbox.store.event import iso
 from emitkit_logging.inbox.store.feed import Feed
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
 
-PAUSES = (1.0, 5.0, 30.0, 120.0)
-"""Seconds between two attempts; there is one attempt more than there are pauses."""
+PAUSES = (1.0, 5.0, 30.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 30_000.0)
+"""Seconds between two attempts, about 16 hours together; there is one attempt more than there are pauses."""
+
+_REPORTED = ("answered", "expired")
 
 _PREFIX = "whsec_"
 _TIMEOUT = 10.0
@@ -81,7 +82,9 @@ class CallbackSender:
         self._thread: threading.Thread | None = None
 
     def send(self, event: dict[str, Any]) -> None:
-        """Send the callback of an event that has stopped to wait, if it has one on this machine."""
+        """Send the callback of an event that was answered or has expired, if it has one on this machine."""
+        if event["answer"]["status"] not in _REPORTED:
+            return
         if event["callback"] is None or _prepared(event["callback"]["url"], b"", {}) is None:
             return
         with self._changed:
@@ -121,9 +124,8 @@ class CallbackSender:
             return True
         event = found[1]
         answer, callback = event["answer"], event["callback"]
-        # Every attempt has the same bytes, so the body has nothing of the attempts before.
-        data = {name: value for name, value in public(event).items() if name != "callback"}
-        body = javascript.encode({"type": f"event.{answer['status']}", "timestamp": answer["at"], "data": data})
+        content = {"eventId": event["id"], "answer": answer, "resume": event["resume"]}
+        body = javascript.encode({"type": f"event.{answer['status']}", **content})
         headers = signed(self._secret, f"msg_{event['id']}", int(self._clock()), body)
         status = _post(callback["url"], body, {"content-type": "application/json", **headers})
         is_delivered = status is not None and 200 <= status < 300

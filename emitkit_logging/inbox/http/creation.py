@@ -23,10 +23,16 @@ class EventCreation:
     """Creates events, and replays the response to a request that is sent again with its idempotency key."""
 
     def __init__(
-        self, feed: Feed, generation: Generation, latency: Callable[[], float], clock: Callable[[], float]
+        self,
+        feed: Feed,
+        generation: Generation,
+        answer_page: str,
+        latency: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
         self._feed = feed
         self._generation = generation
+        self._answer_page = answer_page
         self._latency = latency
         self._clock = clock
         self._channels_in_creation: set[str] = set()
@@ -83,6 +89,7 @@ class EventCreation:
             fields,
             now=self._clock(),
             display_as=self._generation.display_as,
+            answer_page=self._answer_page,
             most_bytes=self._generation.event_limit,
             idempotency_key=key,
         )

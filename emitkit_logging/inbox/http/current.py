@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 
 from emitkit_logging.inbox.config import SCOPES
-from emitkit_logging.inbox.emulation.base import EmulatedResponse
+from emitkit_logging.inbox.emulation.base import EmulatedResponse, Operation
 from emitkit_logging.inbox.emulation.current import Current, public
-from emitkit_logging.inbox.emulation.refusals import Invalid
 from emitkit_logging.inbox.http import openapi
 from emitkit_logging.inbox.http.listing import read_listing
-from emitkit_logging.inbox.store.questions import NotWaiting, Questions
+from emitkit_logging.inbox.store.questions import Questions
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,15 +35,15 @@ class CurrentEndpoints:
         self._config = config
         self._questions = questions
 
-    def endpoints(self) -> list[tuple[str, str, str, Handler]]:
-        """Return the path, method, scope and handler of each endpoint that needs an API key."""
+    def endpoints(self) -> list[tuple[str, str, str, Handler, Operation]]:
+        """Return the path, method, scope, handler and operation of each endpoint that needs an API key."""
         return [
-            ("/v1/events", "GET", _READ, self._list_events),
-            ("/v1/events/{event_id}", "GET", _READ, self._get_event),
-            ("/v1/events/{event_id}/cancel", "POST", _WRITE, self._cancel_event),
-            ("/v1/channels", "GET", _READ, self._list_channels),
-            ("/v1/identities/{user_id:path}", "DELETE", _IDENTITIES, self._erase),
-            ("/v1/me", "GET", "", self._me),
+            ("/v1/events", "GET", _READ, self._list_events, "list"),
+            ("/v1/events/{event_id}", "GET", _READ, self._get_event, "get"),
+            ("/v1/events/{event_id}/cancel", "POST", _WRITE, self._cancel_event, "cancel"),
+            ("/v1/channels", "GET", _READ, self._list_channels, "channels"),
+            ("/v1/identities/{user_id:path}", "DELETE", _IDENTITIES, self._erase, "erase"),
+            ("/v1/me", "GET", "", self._me, "me"),
         ]
 
     async def openapi(self, request: Request) -> Response:
@@ -71,10 +70,7 @@ class CurrentEndpoints:
 
     async def _cancel_event(self, request: Request, request_id: str) -> EmulatedResponse:
         self._questions.expire()
-        try:
-            return self._event(self._questions.cancel(request.path_params["event_id"]), request_id)
-        except NotWaiting as error:
-            raise Invalid([{"path": ["id"], "message": str(error)}]) from None
+        return self._event(self._questions.cancel(request.path_params["event_id"]), request_id)
 
     def _event(self, event: dict[str, Any] | None, request_id: str) -> EmulatedResponse:
         if event is None:
@@ -85,10 +81,12 @@ class CurrentEndpoints:
         return self._generation.ok({"channels": self._feed.channels}, request_id)
 
     async def _erase(self, request: Request, request_id: str) -> EmulatedResponse:
-        user_id = request.path_params["user_id"]
-        if not self._feed.erase(user_id):
+        erased = self._feed.erase(request.path_params["user_id"])
+        if erased is None:
             return self._generation.missing("identity", request_id)
-        return self._generation.ok({"userId": user_id, "deleted": True}, request_id)
+        kept = {"id": erased["id"], "userId": erased["userId"], "status": "erased"}
+        counts = {"aliasesDeleted": len(erased["aliases"]), "productEventsDetached": 0}
+        return self._generation.ok({**kept, **counts}, request_id)
 
     async def _me(self, request: Request, request_id: str) -> EmulatedResponse:
         scopes = self._config.keys[request.state.api_key]
@@ -96,5 +94,6 @@ class CurrentEndpoints:
             "organization": {"id": "org_inbox", "name": "This machine"},
             "project": {"id": "project_inbox", "name": "EmitKit inbox"},
             "scopes": [scope for scope in SCOPES if scope in scopes],
+            "via": "api_key",
         }
         return self._generation.ok(data, request_id)

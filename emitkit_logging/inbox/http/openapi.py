@@ -9,7 +9,7 @@ from emitkit_logging import __version__
 from emitkit_logging._api.limits import LONGEST_CHANNEL, LONGEST_ID, LONGEST_IDEMPOTENCY_KEY
 from emitkit_logging.inbox.config import SCOPES
 from emitkit_logging.inbox.emulation.base import KIB
-from emitkit_logging.inbox.emulation.current import CODES, DEFAULT_PAGE, LARGEST_PAGE, Current
+from emitkit_logging.inbox.emulation.current import CANCEL_CODES, CODES, DEFAULT_PAGE, LARGEST_PAGE, Current
 from emitkit_logging.inbox.emulation.idempotency import LIFETIME
 from emitkit_logging.inbox.http.schemas import (
     ANYTHING,
@@ -36,6 +36,8 @@ ERRORS: Mapping[int, str] = {
 """What each status of an error means."""
 
 _WRITE, _READ, _IDENTITIES = SCOPES
+
+_NOT_CANCELED = "NotCanceled"
 
 _RATE_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _ONLY_LIMITED = (*_RATE_HEADERS, "Retry-After")
@@ -73,13 +75,19 @@ def _response(description: str, body: Schema, headers: tuple[str, ...]) -> dict[
 
 
 def _error(status: int, rate_headers: tuple[str, ...]) -> dict[str, Any]:
-    code = CODES[status]
-    own: dict[str, Any] = {"properties": {"code": {"const": code}}}
-    if code == "validation_error":
-        own["required"] = ["details"]
+    own: dict[str, Any] = {"properties": {"code": {"const": CODES[status]}}}
+    more = {400: ["details"], 500: []}.get(status, ["message"])
+    if more:
+        own["required"] = more
     # A proxy in front may have failed, which has no rate limit.
-    headers = {401: ("WWW-Authenticate",), 429: ("Retry-After", *rate_headers), 500: ()}.get(status, rate_headers)
-    return _response(ERRORS[status], {"allOf": [schema_ref("Error"), own]}, headers)
+    headers = {401: ("WWW-Authenticate",), 413: (), 429: ("Retry-After", *rate_headers), 500: ()}
+    return _response(ERRORS[status], {"allOf": [schema_ref("Error"), own]}, headers.get(status, rate_headers))
+
+
+def _not_canceled(rate_headers: tuple[str, ...]) -> dict[str, Any]:
+    description = "`not_waiting`: the event asks nothing. `not_pending`: it was answered, or has expired."
+    own = {"required": ["message"], "properties": {"code": {"enum": [*CANCEL_CODES.values()]}}}
+    return _response(description, {"allOf": [schema_ref("Error"), own]}, rate_headers)
 
 
 def _cursor(name: str, where: str) -> Schema:
@@ -129,6 +137,12 @@ _LISTING: tuple[Schema, ...] = (
 )
 
 
+_SECURITY: Mapping[str, Schema] = {
+    "apiKeyBearer": {"type": "http", "scheme": "bearer", "description": "An API key, `emitkit_…`."},
+    "apiKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same API key."},
+}
+
+
 class _Operations:
     """Makes descriptions of operations whose responses have `rate_headers`."""
 
@@ -146,6 +160,7 @@ class _Operations:
         parameters: tuple[Schema, ...] = (),
         body: str = "",
         errors: tuple[int, ...] = (),
+        own_errors: Mapping[int, str] | None = None,
         headers: tuple[str, ...] = (),
         links: Mapping[str, Schema] | None = None,
     ) -> dict[str, Any]:
@@ -160,6 +175,7 @@ class _Operations:
             parameters: of its path and query.
             body: the name of the schema of its body, or nothing.
             errors: the statuses of its errors, without those that every operation has.
+            own_errors: statuses that mean something else than elsewhere, with the names of their responses.
             headers: of a success, without `rate_headers`.
             links: to other operations.
         """
@@ -168,12 +184,13 @@ class _Operations:
         good = _response(sentence, envelope, (*headers, *self._rate_headers))
         if links:
             good["links"] = links
+        named = {status: str(status) for status in errors} | dict(own_errors or {})
         always = {401, *([403] if scope else []), *([429] if self._rate_headers else []), 500}
         operation: dict[str, Any] = {
             "operationId": operation_id,
             "summary": summary,
             "description": " ".join(filter(None, [description, f"Needs the scope `{scope}`." if scope else ""])),
-            "security": [{"bearerAuth": [scope] if scope else []}],
+            "security": [{scheme: []} for scheme in _SECURITY],
         }
         if parameters:
             operation["parameters"] = list(parameters)
@@ -181,7 +198,7 @@ class _Operations:
             operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema_ref(body)}}}
         operation["responses"] = {
             str(status): good,
-            **{str(each): ref("responses", str(each)) for each in sorted({*always, *errors})},
+            **{str(each): ref("responses", named.get(each, str(each))) for each in sorted({*always, *named})},
         }
         return operation
 
@@ -202,7 +219,7 @@ def _paths(make: _Operations) -> dict[str, Any]:
                 _WRITE,
                 (201, "Event", "The event was created."),
                 parameters=(_IDEMPOTENCY_KEY,),
-                body="EventRequest",
+                body="CreateEventRequest",
                 errors=(400, 409, 413),
                 headers=("X-Idempotent-Replay",),
                 links=event_links,
@@ -232,9 +249,10 @@ def _paths(make: _Operations) -> dict[str, Any]:
                 "Cancel an event that waits for an answer",
                 _WRITE,
                 (200, "Event", "The event no longer waits."),
-                description='An event that does not wait (any longer) is a 400 with `details` on the path `["id"]`.',
+                description="An event that was canceled before is returned again.",
                 parameters=(_EVENT_ID,),
-                errors=(400, 404),
+                errors=(404,),
+                own_errors={409: _NOT_CANCELED},
             )
         },
         "/v1/channels": {
@@ -242,11 +260,11 @@ def _paths(make: _Operations) -> dict[str, Any]:
         },
         "/v1/identify": {
             "post": make(
-                "identify",
+                "identifyUser",
                 "Identify a user",
                 _IDENTITIES,
                 (200, "Identity", "The user."),
-                body="IdentifyRequest",
+                body="IdentifyUserRequest",
                 errors=(400, 413),
                 links=identity_link,
             )
@@ -256,12 +274,12 @@ def _paths(make: _Operations) -> dict[str, Any]:
                 "deleteIdentity",
                 "Delete a user",
                 _IDENTITIES,
-                (200, "Deletion", "The identity and its aliases were deleted."),
+                (200, "Erasure", "The identity and its aliases were deleted."),
                 parameters=(_USER_ID,),
                 errors=(404,),
             )
         },
-        "/v1/me": {"get": make("getMe", "Describe the API key", "", (200, "Me", "The project and the scopes."))},
+        "/v1/me": {"get": make("me", "Describe the API key", "", (200, "Me", "The project and the scopes."))},
         "/openapi.json": {
             "get": {
                 "operationId": "getOpenapi",
@@ -271,6 +289,29 @@ def _paths(make: _Operations) -> dict[str, Any]:
                 "responses": {"200": _response("This document.", ANYTHING, ())},
             }
         },
+    }
+
+
+def _callback() -> dict[str, Any]:
+    """Return the description of the callback that an answered or expired event causes."""
+    described = {
+        "webhook-id": "The same at each attempt.",
+        "webhook-timestamp": "Unix seconds.",
+        "webhook-signature": "`v1,` and the base64 of the HMAC-SHA256 of id, timestamp and body, joined by dots.",
+    }
+    return {
+        "operationId": "eventAnswered",
+        "summary": "An event was answered, or has expired",
+        "description": "Sent to `callbackUrl`, signed as Standard Webhooks specifies, until it is answered with a 2xx.",
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "description": description, "schema": TEXT}
+            for name, description in described.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema_ref("CallbackPayload")}},
+        },
+        "responses": {"2XX": {"description": "It was received."}},
     }
 
 
@@ -295,14 +336,16 @@ def document(url: str, *, rate_limit: int) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": url}],
-        "security": [{"bearerAuth": []}],
+        "security": [{scheme: []} for scheme in _SECURITY],
         "paths": _paths(_Operations(rate_headers)),
+        "webhooks": {"eventAnswered": {"post": _callback()}},
         "components": {
-            "securitySchemes": {
-                "bearerAuth": {"type": "http", "scheme": "bearer", "description": "An API key, `emitkit_…`."}
-            },
+            "securitySchemes": _SECURITY,
             "schemas": schemas(),
             "headers": {name: each for name, each in _headers().items() if rate_limit or name not in _ONLY_LIMITED},
-            "responses": {str(status): _error(status, rate_headers) for status in statuses},
+            "responses": {
+                **{str(status): _error(status, rate_headers) for status in statuses},
+                _NOT_CANCELED: _not_canceled(rate_headers),
+            },
         },
     }

@@ -18,11 +18,10 @@ from starlette.routing import Route
 
 from emitkit_logging._api.hosts import is_loopback
 from emitkit_logging.inbox.emulation.javascript import parse
-from emitkit_logging.inbox.emulation.refusals import Invalid
+from emitkit_logging.inbox.emulation.refusals import Invalid, NotPending, NotWaiting
 from emitkit_logging.inbox.masking import mask_keys
 from emitkit_logging.inbox.store.event import least_level, level_of
 from emitkit_logging.inbox.store.events import EventQuery
-from emitkit_logging.inbox.store.questions import NotWaiting
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -257,7 +256,7 @@ class Page:
             return self._json({"error": "action must be a text"}, 400)
         try:
             event = self._questions.answer(event_id, action, body.get("values"))
-        except NotWaiting as error:
+        except (NotWaiting, NotPending) as error:
             return self._json({"error": str(error)}, 409)
         except Invalid as error:
             return self._json({"error": "The answer does not fit the question", "details": error.problems}, 400)

@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emitkit_logging._api.contract import CURRENT
+from emitkit_logging._api.contract import CURRENT, SEND
 from emitkit_logging._api.limits import DEFAULT_WAIT
 from emitkit_logging._api.rules import schema_or_null
 from emitkit_logging.inbox.config import SCOPES
-from emitkit_logging.inbox.emulation.current import CODES, Current, public
+from emitkit_logging.inbox.emulation.current import CANCEL_CODES, CODES, Current, public
 from emitkit_logging.inbox.store.event import EVENT_FIELDS
 
 Schema = Mapping[str, Any]
 
-ANSWER_STATUSES = ("pending", "answered", "expired", "cancelled")
+ANSWER_STATUSES = ("pending", "answered", "expired", "canceled")
 """The states of an event that waits for an answer, or did."""
 
 TEXT: Schema = {"type": "string"}
 MOMENT: Schema = {"type": "string", "format": "date-time"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 ANYTHING: Schema = {"type": "object"}
+
+_VALUE: Schema = {"type": ["string", "number", "boolean", "array"], "items": TEXT}
 
 
 def list_schema(items: Schema) -> Schema:
@@ -71,13 +73,15 @@ _EVENT_NOTES: Mapping[str, Schema] = {
         "description": "Seconds for which the event waits. Only on an event that waits.",
         "default": DEFAULT_WAIT,
     },
-    "callbackUrl": {"description": "Where the answer is delivered, over https. Only on an event that waits."},
+    "callbackUrl": {
+        "description": "Where the answer is delivered: over https, and not EmitKit itself. Only on an event that waits."
+    },
     "resume": {"description": "Returned with the answer unchanged. Only on an event that waits."},
 }
 
 _IDENTIFY_NOTES: Mapping[str, Schema] = {
     "userId": {"description": "The user's id."},
-    "user_id": {"description": "The older name of `userId`."},
+    "user_id": {"description": "The older name of `userId`.", "deprecated": True},
     "properties": {"description": "Properties of the user; they are added to the known ones."},
     "aliases": {"description": "Other ids of the user. An alias moves to the user that named it last."},
 }
@@ -120,17 +124,31 @@ def _event() -> Schema:
 def schemas() -> dict[str, Schema]:
     """Return the schemas by name."""
     return {
-        "EventRequest": _described(CURRENT.event.schema, _EVENT_NOTES),
-        "IdentifyRequest": _described(CURRENT.identify.schema, _IDENTIFY_NOTES),
+        "CreateEventRequest": _described(CURRENT.event.schema, _EVENT_NOTES),
+        "IdentifyUserRequest": _described(CURRENT.identify.schema, _IDENTIFY_NOTES),
         "Event": _event(),
         "Answer": object_schema(
-            "The state of an event that waits, or did; `action` and `values` are null until it is answered.",
+            "The state of a question. `action`, `values`, `by` and `at` are null until it is answered.",
             status={"type": "string", "enum": list(ANSWER_STATUSES)},
-            action=schema_or_null(TEXT),
-            values=schema_or_null(ANYTHING),
-            by=schema_or_null(TEXT),
-            at=schema_or_null(MOMENT),
             expiresAt=MOMENT,
+            url={**TEXT, "format": "uri", "description": "The page on which it is answered."},
+            action={
+                **schema_or_null(TEXT),
+                "description": f"The id of the button that was pressed; `{SEND}` where there was none.",
+            },
+            values={
+                **schema_or_null({"type": "object", "additionalProperties": _VALUE}),
+                "description": "The values of the fields, by their ids. Empty texts are left out.",
+            },
+            by=schema_or_null(object_schema("Who answered.", id=TEXT, name=TEXT, email=TEXT)),
+            at=schema_or_null(MOMENT),
+        ),
+        "CallbackPayload": object_schema(
+            "The body of a callback.",
+            type={"type": "string", "enum": ["event.answered", "event.expired"]},
+            eventId=TEXT,
+            answer=schema_ref("Answer"),
+            resume=schema_or_null(TEXT),
         ),
         "Callback": object_schema(
             "The delivery of the answer.",
@@ -152,11 +170,7 @@ def schemas() -> dict[str, Schema]:
             id=TEXT,
             userId=TEXT,
             properties=ANYTHING,
-            aliases=object_schema(
-                "`failed` has those that are the id of another user; it is absent when there are none.",
-                {"failed": list_schema(object_schema("An alias and why it failed.", alias=TEXT, reason=TEXT))},
-                created=list_schema(TEXT),
-            ),
+            aliases=object_schema("The aliases of the request.", created=list_schema(TEXT)),
             updatedAt=MOMENT,
         ),
         "EventList": object_schema(
@@ -168,12 +182,20 @@ def schemas() -> dict[str, Schema]:
             },
         ),
         "ChannelList": object_schema("Channels, by name.", channels=list_schema(schema_ref("Channel"))),
-        "Deletion": object_schema("A deleted identity.", userId=TEXT, deleted={"const": True}),
+        "Erasure": object_schema(
+            "An identity that was erased. Its events stay, without the user.",
+            id=TEXT,
+            userId=TEXT,
+            status={"type": "string", "enum": ["erased"]},
+            aliasesDeleted=COUNT,
+            productEventsDetached={"const": 0},
+        ),
         "Me": object_schema(
             "What the API key belongs to, and what it may do.",
-            organization=object_schema("The organization.", id=TEXT, name=TEXT),
-            project=object_schema("The project.", id=TEXT, name=TEXT),
+            organization=object_schema("The organization.", id=TEXT, name=schema_or_null(TEXT)),
+            project=schema_or_null(object_schema("The project.", id=TEXT, name=TEXT)),
             scopes=list_schema({"type": "string", "enum": list(SCOPES)}),
+            via={"const": "api_key"},
         ),
         "Problem": object_schema(
             "One thing wrong with a request.",
@@ -185,7 +207,7 @@ def schemas() -> dict[str, Schema]:
             {"message": TEXT, "details": list_schema(schema_ref("Problem"))},
             success={"const": False},
             error=TEXT,
-            code={"type": "string", "enum": [*dict.fromkeys(CODES.values())]},
+            code={"type": "string", "enum": [*dict.fromkeys((*CODES.values(), *CANCEL_CODES.values()))]},
             requestId=TEXT,
         ),
     }

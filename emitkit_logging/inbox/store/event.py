@@ -31,6 +31,7 @@ def new_event(
     channel: Mapping[str, Any],
     user_id: str | None,
     display_as: str | None,
+    answer_page: str,
     now: float,
 ) -> dict[str, Any]:
     """Return the event of a valid request, with every field of `EVENT_FIELDS` but `idempotencyKey`.
@@ -40,6 +41,7 @@ def new_event(
         channel: the channel that it goes to.
         user_id: the id of the user whom it is about.
         display_as: how it is shown when the request does not have it.
+        answer_page: the address of the page that answers an event, without the event's id.
         now: Unix seconds.
     """
     event = {
@@ -66,20 +68,14 @@ def new_event(
     }
     if waits(fields):
         event["expiresIn"] = fields.get("expiresIn", DEFAULT_WAIT)
-        event["answer"] = _pending(now + event["expiresIn"])
+        event["answer"] = _pending(f"{answer_page}{event['id']}", now + event["expiresIn"])
         event["callback"] = _callback(event["callbackUrl"])
     return event
 
 
-def _pending(expires_at: float) -> dict[str, Any]:
-    return {
-        "status": "pending",
-        "action": None,
-        "values": None,
-        "by": None,
-        "at": None,
-        "expiresAt": iso(expires_at),
-    }
+def _pending(url: str, expires_at: float) -> dict[str, Any]:
+    nothing = dict.fromkeys(("action", "values", "by", "at"))
+    return {"status": "pending", "expiresAt": iso(expires_at), "url": url, **nothing}
 
 
 def _callback(url: str | None) -> dict[str, Any] | None:

@@ -85,6 +85,7 @@ class Feed:
         *,
         now: float,
         display_as: str | None = None,
+        answer_page: str = "",
         most_bytes: int | None = None,
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
@@ -94,6 +95,7 @@ class Feed:
             fields: the fields of the request.
             now: Unix seconds.
             display_as: how the event is shown when the request does not have it.
+            answer_page: the address of the page that answers an event, without the event's id.
             most_bytes: bytes that the event may have as JSON in UTF-8; `None`: no limit.
             idempotency_key: the key of the request.
 
@@ -103,7 +105,14 @@ class Feed:
         with self._changed:
             channel = self._channels.get(fields["channelName"]) or new_channel(fields, now)
             user_id = self._identities.resolve(fields.get("userId"))
-            event = new_event(fields, channel=channel.data, user_id=user_id, display_as=display_as, now=now)
+            event = new_event(
+                fields,
+                channel=channel.data,
+                user_id=user_id,
+                display_as=display_as,
+                answer_page=answer_page,
+                now=now,
+            )
             size = len(javascript.encode(event))
             if most_bytes is not None and size > most_bytes:
                 raise TooLarge(f"Event exceeds the {most_bytes // 1024} KB storage limit")
@@ -202,8 +211,7 @@ class Feed:
             merge: whether the properties are added to those already known, or replace them.
 
         Returns:
-            The identity as the API returns it. `aliases` has those that were `created` and, if any, those that
-            `failed` because they are the id of another user.
+            The identity as the API returns it. `aliases` has those that were `created`: all that were sent.
         """
         aliases = list(dict.fromkeys(aliases))
         call = {"user_id": user_id, "properties": dict(properties), "aliases": aliases}
@@ -215,23 +223,22 @@ class Feed:
         self._notify("identify", call)
         return identity
 
-    def erase(self, user_id: str) -> bool:
-        """Remove an identity and the user's id on events, which stay.
+    def erase(self, user_id: str) -> dict[str, Any] | None:
+        """Remove an identity, its aliases and the user's id on events, which stay.
 
         Args:
-            user_id: the user's id, or an alias.
+            user_id: the user's id; an alias is none.
 
         Returns:
-            Whether there was such an identity.
+            The identity as it was, or `None` where there was none.
         """
         with self._changed:
-            user_id = self._identities.resolve(user_id) or user_id
-            if not self._identities.remove(user_id):
-                return False
-            for event in self._events.of_user(user_id):
-                self.update({**event, "userId": None})
-            self._has_changed()
-        return True
+            identity = self._identities.remove(user_id)
+            if identity is not None:
+                for event in self._events.of_user(user_id):
+                    self.update({**event, "userId": None})
+                self._has_changed()
+        return identity
 
     @property
     def identifies(self) -> list[dict[str, Any]]:

@@ -73,15 +73,11 @@ class Identities:
         self._by_user[user_id] = identity
         identity.properties = {**identity.properties, **properties} if merge else dict(properties)
         identity.updated_at = iso(now)
-        created, failed = [], []
-        for alias in aliases:
-            if alias != user_id and alias in self._by_user:
-                failed.append({"alias": alias, "reason": "This is the id of another user"})
-            else:
-                self._move_alias(alias, identity)
-                created.append(alias)
+        created = list(aliases)
+        for alias in created:
+            self._move_alias(alias, identity)
         self._write(identity)
-        return {**identity.data(), "aliases": {"created": created, **({"failed": failed} if failed else {})}}
+        return {**identity.data(), "aliases": {"created": created}}
 
     def _move_alias(self, alias: str, identity: Identity) -> None:
         owner = self._by_user.get(self._owners.get(alias, ""))
@@ -91,12 +87,13 @@ class Identities:
         identity.aliases[alias] = None
         self._owners[alias] = identity.user_id
 
-    def remove(self, user_id: str) -> bool:
-        """Remove the identity of a user, and return whether there was one."""
+    def remove(self, user_id: str) -> dict[str, Any] | None:
+        """Remove the identity of a user, and return it as it was; `None` where there is none."""
         identity = self._by_user.pop(user_id, None)
-        if identity is not None:
-            self._forget(identity)
-        return identity is not None
+        if identity is None:
+            return None
+        self._forget(identity)
+        return identity.data()
 
     def remove_oldest(self, keep: int) -> None:
         """Remove the identities whose last identify call is the oldest, until `keep` are left."""

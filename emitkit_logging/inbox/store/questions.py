@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from emitkit_logging.inbox.emulation.answers import answer_problems
-from emitkit_logging.inbox.emulation.refusals import Invalid
+from emitkit_logging.inbox.emulation.refusals import Invalid, NotPending, NotWaiting
 from emitkit_logging.inbox.store.event import is_pending, iso
 from emitkit_logging.inbox.store.feed import Feed
 
 Event = dict[str, Any]
 
 
-class NotWaiting(Exception):  # noqa: N818 - no error: another answer was faster, or the time was over
-    """The event no longer waits for an answer, or never did."""
+ANSWERED_BY = {"id": "user_inbox", "name": "The inbox's page", "email": "inbox@localhost"}
+"""The person who answers on the page."""
 
 
 class Questions:
@@ -37,15 +37,19 @@ class Questions:
             self._end(event_id, lambda event: event["answer"].update(status="expired"))
 
     def cancel(self, event_id: str) -> Event | None:
-        """End an event without an answer.
+        """End an event without an answer; one that was canceled before is returned again.
 
         Returns:
             The event, or `None` where there is none.
 
         Raises:
-            NotWaiting: when the event does not wait.
+            NotWaiting: when the event never asked anything.
+            NotPending: when it was answered or has expired.
         """
-        return self._end(event_id, lambda event: event["answer"].update(status="cancelled"))
+        found = self._feed.event(event_id)
+        if found is not None and (found[1]["answer"] or {}).get("status") == "canceled":
+            return found[1]
+        return self._end(event_id, lambda event: event["answer"].update(status="canceled"))
 
     def answer(self, event_id: str, action: object, values: object) -> Event | None:
         """Answer an event.
@@ -59,15 +63,18 @@ class Questions:
             The event, or `None` where there is none.
 
         Raises:
-            NotWaiting: when the event does not wait.
+            NotWaiting: when the event never asked anything.
+            NotPending: when it does not wait any longer.
             Invalid: when it has no such button, or a value does not fit its field.
         """
-        filled = dict(values) if isinstance(values, dict) else {}
+        given = values if isinstance(values, dict) else {}
+        filled = {name: value for name, value in given.items() if value is not None and value != ""}
 
         def fill(event: Event) -> None:
             if problems := answer_problems(event, action, filled):
                 raise Invalid(problems)
-            event["answer"].update(status="answered", action=action, values=filled, by="inbox")
+            at = iso(self._clock())
+            event["answer"].update(status="answered", action=action, values=filled, by=dict(ANSWERED_BY), at=at)
 
         return self._end(event_id, fill)
 
@@ -79,9 +86,8 @@ class Questions:
         if event["answer"] is None:
             raise NotWaiting("This event does not wait for an answer")
         if not is_pending(event):
-            raise NotWaiting(f"This event was {event['answer']['status']} already")
+            raise NotPending(f"This event is {event['answer']['status']} already")
         fill(event)
-        event["answer"]["at"] = iso(self._clock())
         self._feed.update(event)
         self._on_end(event)
         return event

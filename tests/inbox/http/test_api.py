@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import threading
 import time
@@ -10,9 +11,10 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from emitkit_logging.inbox import Inbox
+from emitkit_logging.inbox.config import SCOPES
 from emitkit_logging.inbox.store.feed import Feed
 
-from .calls import refusal
+from .calls import call, refusal
 
 LIMITS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 
@@ -42,12 +44,13 @@ def test_identifies_a_user(client):
     assert {"user_id": "ident-1", "properties": {"seats": 2}, "aliases": []} in client.inbox.identifies
 
 
-def test_an_alias_that_fails_is_reported(client):
-    """The id of another user cannot become an alias, and is returned with a reason."""
-    client.identify(user_id="fail-1")
-    aliases = client.identify(user_id="fail-2", aliases=["fail-1", "f@example.com"]).json()["data"]["aliases"]
-    assert aliases["created"] == ["f@example.com"]
-    assert aliases["failed"][0].keys() == {"alias", "reason"}
+def test_an_alias_moves_to_the_identity_that_named_it_last(client):
+    """Every alias is listed as created, the id of another user too; events resolve an alias by its last owner."""
+    client.identify(user_id="move-1", aliases=["m@example.com"])
+    aliases = client.identify(user_id="move-2", aliases=["move-1", "m@example.com"]).json()["data"]["aliases"]
+    assert aliases == {"created": ["move-1", "m@example.com"]}
+    assert client.event(userId="m@example.com").json()["data"]["userId"] == "move-2"
+    assert client.event(userId="move-1").json()["data"]["userId"] == "move-1"
 
 
 def test_validation_details(client):
@@ -77,21 +80,73 @@ def test_lone_surrogates_do_not_break_the_answer(client):
     assert (data["title"], data["metadata"]) == ("half \ufffd 👤", {"\ufffd": ["\ufffd"]})
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic x", "emitkit_x"])
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic KEY", "KEY"])
 def test_wrong_keys(client, authorization):
     """A wrong or missing key is a 401 with a code and without rate-limit headers."""
-    client.session.headers["Authorization"] = authorization
+    client.session.headers["Authorization"] = authorization and authorization.replace("KEY", client.inbox.api_key)
     response = client.event()
     refusal(response, 401, "unauthorized")
     assert response.headers["WWW-Authenticate"] == "Bearer"
     assert not set(LIMITS) & set(response.headers)
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/me", "/v1/events/", "/v1/nothing"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/events/", "/v1/nothing"])
 def test_missing_endpoints(client, path):
-    """Any other path or method is a 404 as JSON."""
+    """Any other path is a 404 as JSON."""
     refusal(client.send(b"{}", path=path), 404, "not_found")
-    refusal(client.session.put(f"{client.inbox.url}/v1/events", json={}, timeout=10), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/events", "GET, POST"),
+        ("HEAD", "/v1/events", "GET, POST"),
+        ("OPTIONS", "/v1/events", "GET, POST"),
+        ("DELETE", "/v1/events/event_1", "GET"),
+        ("GET", "/v1/events/event_1/cancel", "POST"),
+        ("GET", "/v1/identify", "POST"),
+        ("GET", "/v1/identities/u", "DELETE"),
+        ("POST", "/v1/me", "GET"),
+        ("POST", "/v1/channels", "GET"),
+        ("POST", "/openapi.json", "GET"),
+    ],
+)
+def test_other_methods(client, method, path, allowed):
+    """A method that a path does not have is a 405 that names those it has."""
+    response = call(client, method, path)
+    assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+    assert method == "HEAD" or response.json()["code"] == "method_not_allowed"
+
+
+def test_the_key_in_its_own_header(client):
+    """The key may come in `X-API-Key` instead; a wrong one is refused there too."""
+    del client.session.headers["Authorization"]
+    url = f"{client.inbox.url}/v1/me"
+    assert client.session.get(url, headers={"X-API-Key": client.inbox.api_key}, timeout=10).status_code == 200
+    refusal(client.session.get(url, headers={"X-API-Key": "emitkit_wrong"}, timeout=10), 401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "text/plain", "application/x-www-form-urlencoded", "application/json; charset=x", "é", "a/b/c"],
+)
+def test_any_content_type(client, content_type):
+    """The body is read as JSON, whatever its type is named."""
+    headers = {} if content_type is None else {"Content-Type": content_type.encode()}
+    body = b'{"channelName": "tests", "title": "A title"}'
+    response = client.session.post(f"{client.inbox.url}/v1/events", data=body, headers=headers, timeout=10)
+    assert response.status_code == 201
+
+
+def test_odd_bodies(client):
+    """A byte order mark before the JSON does no harm; what JavaScript cannot read as a number is a 400."""
+    assert client.send(codecs.BOM_UTF8 + b'{"channelName": "tests", "title": "BOM"}').json()["data"]["title"] == "BOM"
+    start = b'{"channelName": "tests", "title": "T", "metadata": {"n": '
+    for number in (b"1e999", b"-1e999", b"NaN", b"Infinity"):
+        refusal(client.send(start + number + b"}}"), 400, "validation_error")
+    assert client.send(start + b'"\\u0000"}}').json()["data"]["metadata"] == {"n": "\0"}
+    for body in (b"", b"null", b"[]", b'"x"', b"\xff", b"{" * 5000):
+        refusal(client.send(body), 400, "validation_error")
 
 
 def test_replays_the_first_response(client):
@@ -156,7 +211,7 @@ def test_the_rate_limit(clock, connect):
 
 def test_limits_and_idempotency_are_per_api_key(connect):
     """Each API key has its own limit and its own idempotency keys."""
-    with Inbox(rate_limit=1, api_key="emitkit_one", other_api_keys=["emitkit_two"]) as inbox:
+    with Inbox(rate_limit=1, api_key="emitkit_one", keys={"emitkit_two": SCOPES}) as inbox:
         one, two = connect(inbox), connect(inbox, "emitkit_two")
         answers = [one.event("same", title="1"), two.event("same", title="2"), one.event("same", title="3")]
         assert [each.status_code for each in answers] == [201, 201, 429]

@@ -14,9 +14,10 @@ import time
 import pytest
 import trustme
 
-from emitkit_logging.inbox.http.callbacks import signed
+from emitkit_logging import verify_callback
+from emitkit_logging.inbox.http.callbacks import PAUSES, signed
 
-from .calls import answer, ask
+from .calls import answer, ask, call
 
 
 @pytest.fixture
@@ -45,10 +46,10 @@ def application():
     server.server_close()
 
 
-def wait_until(inbox, condition):
-    """Return the callback of the first event once it meets a condition."""
+def wait_until(inbox, condition, number=0):
+    """Return the callback of an event once it meets a condition."""
     deadline = time.monotonic() + 10
-    while not condition(callback := inbox.events[0]["callback"]):
+    while not condition(callback := inbox.events[number]["callback"]):
         assert time.monotonic() < deadline, callback
         time.sleep(0.01)
     return callback
@@ -70,12 +71,38 @@ def test_a_callback_is_signed_and_tried_again(fresh, application):
     assert body == again
     assert first["webhook-id"] == second["webhook-id"] == f"msg_{event['id']}"
     sent = json.loads(body)
-    assert (sent["type"], sent["timestamp"]) == ("event.answered", "2027-01-15T08:00:00.250Z")
-    assert (sent["data"]["id"], sent["data"]["resume"]) == (event["id"], "where we were")
+    assert sent == {
+        "type": "event.answered",
+        "eventId": event["id"],
+        "answer": inbox.events[0]["answer"],
+        "resume": "where we were",
+    }
+    assert verify_callback(body, first, secret=inbox.callback_secret, tolerance=10**9) == sent
     secret = base64.b64decode(inbox.callback_secret.removeprefix("whsec_"))
     content = f"{first['webhook-id']}.{first['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
     assert first["webhook-signature"] == f"v1,{expected}"
+
+
+def test_what_has_a_callback(fresh, application, clock):
+    """An expiry is sent, without an action; a cancellation is not, for the application caused it."""
+    url, calls = application
+    canceled = ask(fresh, callbackUrl=url)
+    call(fresh, "POST", f"/v1/events/{canceled['id']}/cancel")
+    expiring = ask(fresh, callbackUrl=url, expiresIn=10)
+    clock.now += 10
+    call(fresh, "GET", "/v1/events")
+    wait_until(fresh.inbox, lambda callback: callback["deliveredAt"], number=1)
+    sent = [json.loads(body) for _, body in calls]
+    assert {(each["type"], each["eventId"]) for each in sent} == {("event.expired", expiring["id"])}
+    assert (sent[0]["answer"]["status"], sent[0]["answer"]["action"], sent[0]["resume"]) == ("expired", None, None)
+    assert fresh.inbox.events[0]["callback"]["attempts"] == 0
+
+
+def test_attempts_go_on_for_about_16_hours():
+    """The pauses between the attempts grow, and last about as long as the hosted service tries."""
+    assert list(PAUSES) == sorted(PAUSES)
+    assert 15 * 3600 < sum(PAUSES) < 17 * 3600
 
 
 def test_the_signature_of_the_specification():

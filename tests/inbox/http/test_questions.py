@@ -18,9 +18,10 @@ def test_a_question_is_answered(fresh, clock):
     stored = call(fresh, "GET", f"/v1/events/{event['id']}").json()["data"]["answer"]
     assert stored == {
         "status": "answered",
+        "url": f"{fresh.inbox.url}/#{event['id']}",
         "action": "no",
         "values": values,
-        "by": "inbox",
+        "by": {"id": "user_inbox", "name": "The inbox's page", "email": "inbox@localhost"},
         "at": "2027-01-15T08:00:05.250Z",
         "expiresAt": "2027-01-16T08:00:00.250Z",
     }
@@ -56,23 +57,42 @@ def test_an_answer_that_does_not_fit(fresh, action, values, path):
 
 
 def test_fields_alone_are_sent(fresh):
-    """A question without buttons is answered by the action `submit`."""
-    event = fresh.event(fields=FIELDS[:1]).json()["data"]
+    """A question without buttons is answered by the action `submit`; empty texts are left out of its values."""
+    event = fresh.event(fields=FIELDS).json()["data"]
     assert answer(fresh, event["id"], "yes").status_code == 400
-    assert answer(fresh, event["id"], "submit", {"why": None}).json()["answer"]["values"] == {"why": None}
+    values = {"why": "", "size": None, "also": [], "much": 5, "sure": False}
+    stored = answer(fresh, event["id"], "submit", values).json()["answer"]
+    assert (stored["action"], stored["values"]) == ("submit", {"also": [], "much": 5, "sure": False})
 
 
-def test_a_question_expires_and_is_cancelled(fresh, clock):
-    """A question ends when its time is over or when it is cancelled, and only once."""
-    one, two = ask(fresh, expiresIn=60), ask(fresh)
+def cancel(client, event_id):
+    return call(client, "POST", f"/v1/events/{event_id}/cancel")
+
+
+def test_a_question_that_is_canceled(fresh):
+    """It no longer waits and has no action, and canceling it again returns it again."""
+    event = ask(fresh)
+    canceled = cancel(fresh, event["id"])
+    unanswered = dict.fromkeys(("action", "values", "by", "at"))
+    assert canceled.json()["data"]["answer"] == {**event["answer"], "status": "canceled", **unanswered}
+    again = cancel(fresh, event["id"])
+    assert (again.status_code, again.json()["data"]) == (200, canceled.json()["data"])
+    assert answer(fresh, event["id"], "yes").status_code == 409
+    refusal(cancel(fresh, "event_none"), 404, "not_found")
+
+
+def test_what_cannot_be_canceled(fresh, clock):
+    """409: `not_pending` for a question that was answered or has expired, `not_waiting` for what asks nothing."""
+    expired, answered = ask(fresh, expiresIn=60), ask(fresh)
+    answer(fresh, answered["id"], "yes")
     clock.now += 60
     listed = call(fresh, "GET", "/v1/events").json()["data"]["events"]
-    assert [event["answer"]["status"] for event in listed] == ["pending", "expired"]
-    cancelled = call(fresh, "POST", f"/v1/events/{two['id']}/cancel").json()["data"]
-    assert (cancelled["answer"]["status"], cancelled["answer"]["action"]) == ("cancelled", None)
-    body = refusal(call(fresh, "POST", f"/v1/events/{one['id']}/cancel"), 400, "validation_error")
-    assert body["details"] == [{"path": ["id"], "message": "This event was expired already"}]
-    plain = fresh.event().json()["data"]["id"]
-    refusal(call(fresh, "POST", f"/v1/events/{plain}/cancel"), 400, "validation_error")
-    refusal(call(fresh, "POST", "/v1/events/event_none/cancel"), 404, "not_found")
-    assert answer(fresh, one["id"], "yes").status_code == 409
+    assert [event["answer"]["status"] for event in listed] == ["answered", "expired"]
+    assert {listed[1]["answer"][name] for name in ("action", "values", "by", "at")} == {None}
+    assert "answered" in refusal(cancel(fresh, answered["id"]), 409, "not_pending")["message"]
+    assert "expired" in refusal(cancel(fresh, expired["id"]), 409, "not_pending")["message"]
+    link = fresh.event(actions=[{"label": "Open", "url": "https://example.com"}]).json()["data"]
+    assert (link["answer"], link["callback"]) == (None, None)
+    refusal(cancel(fresh, link["id"]), 409, "not_waiting")
+    assert answer(fresh, expired["id"], "yes").status_code == 409
+    assert answer(fresh, link["id"], "yes").status_code == 409

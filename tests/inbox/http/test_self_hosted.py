@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import threading
 
 import pytest
 
 from emitkit_logging.inbox import Inbox
+
+from .calls import call
 
 UNAUTHORIZED = b'{"error":"Unauthorized","message":"Invalid or missing authentication credentials"}'
 
@@ -89,9 +92,73 @@ def test_permanent_500(self_hosted_client, body):
     assert permanent(self_hosted_client.send(body.encode())) == "Failed to create event"
 
 
-def test_permanent_500_of_an_identify_call(self_hosted_client):
-    """The database refuses the same in an identify call."""
-    assert permanent(self_hosted_client.identify(user_id="u", properties={"a": "\0"})) == "Failed to identify user"
+def test_an_identify_call_may_have_a_nul(self_hosted_client):
+    """The database takes a NUL in an identify call; what cannot be read is a 500 there too."""
+    assert self_hosted_client.identify(user_id="u", properties={"a": "\0"}).status_code == 200
+    assert permanent(self_hosted_client.send(b"not JSON", path="/v1/identify")) == "Failed to identify user"
+
+
+def test_details_have_a_code_and_what_is_expected(self_hosted_client):
+    """Each detail of a 400 has the code of its kind and, for a wrong type, the right one."""
+    body = self_hosted_client.send(b'{"title": 1, "tags": ["a", 2], "metadata": null}').json()
+    assert [{**each, "message": ""} for each in body["details"]] == [
+        {"path": path, "code": "invalid_type", "expected": expected, "message": ""}
+        for path, expected in (
+            (["channelName"], "string"),
+            (["title"], "string"),
+            (["tags", 1], "string"),
+            (["metadata"], "object"),
+        )
+    ]
+    empty = self_hosted_client.identify(user_id="").json()["details"]
+    assert [(each["path"], each["code"]) for each in empty] == [(["user_id"], "too_small")]
+    many = self_hosted_client.identify(user_id="u", aliases=["a"] * 51).json()["details"]
+    assert [(each["path"], each["code"]) for each in many] == [(["aliases"], "too_big")]
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer", "Token"])
+def test_the_scheme_of_the_key_does_not_matter(self_hosted_client, scheme):
+    """The key is the second word of `Authorization`, whatever the first is; `X-API-Key` is not known."""
+    session, key = self_hosted_client.session, self_hosted_client.inbox.api_key
+    session.headers["Authorization"] = f"{scheme} {key}"
+    assert self_hosted_client.event().status_code == 201
+    session.headers.update({"Authorization": key, "X-API-Key": key})
+    assert (self_hosted_client.event().status_code, self_hosted_client.event().content) == (401, UNAUTHORIZED)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(method, "/v1/events") for method in ("GET", "PUT", "OPTIONS", "HEAD", "DELETE")] + [("GET", "/v1/identify")],
+)
+def test_other_methods_are_405(self_hosted_client, method, path):
+    """A method that does not exist is a 405 in plain text, with `Allow`."""
+    response = call(self_hosted_client, method, path)
+    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
+    assert response.headers["Content-Type"].startswith("text/plain")
+
+
+def test_a_trailing_slash_is_a_redirect(self_hosted_client):
+    """A path with a slash after it is a 308 to the path without, and nothing is stored."""
+    url = f"{self_hosted_client.inbox.url}/v1/events/?a=1"
+    body = {"channelName": "c", "title": "Redirected"}
+    response = self_hosted_client.session.post(url, json=body, timeout=10, allow_redirects=False)
+    assert (response.status_code, response.headers["Location"]) == (308, "/v1/events?a=1")
+    assert not [event for event in self_hosted_client.inbox.events if event["title"] == "Redirected"]
+    missing = self_hosted_client.session.post(f"{self_hosted_client.inbox.url}/v1/me/", json={}, timeout=10)
+    assert missing.status_code == 404
+
+
+def test_odd_bodies(self_hosted_client):
+    """A byte order mark before the JSON does no harm; a number beyond a float is a 400."""
+    start = b'{"channelName": "c", "title": "BOM", "metadata": {"n": '
+    assert self_hosted_client.send(codecs.BOM_UTF8 + start + b"1}}").status_code == 201
+    assert self_hosted_client.send(start + b"1e999}}").status_code == 400
+
+
+def test_channels_without_ascii_letters_are_one(self_hosted_client):
+    """Their name is empty, so that all of them are the same channel."""
+    ids = {self_hosted_client.event(channelName=name).json()["data"]["channelId"] for name in ("Ж", "日本", "!")}
+    assert len(ids) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from emitkit_logging.inbox.emulation.refusals import Invalid
+from emitkit_logging.inbox.emulation.refusals import Invalid, NotPending, NotWaiting
 from emitkit_logging.inbox.store.feed import Feed
-from emitkit_logging.inbox.store.questions import NotWaiting, Questions
+from emitkit_logging.inbox.store.questions import Questions
 
 from .feeds import add
 
@@ -28,7 +28,7 @@ def test_an_answer_ends_the_question(asked):
     questions, event_id, ended, _ = asked
     event = questions.answer(event_id, "submit", {"n": "x"})
     assert (event["answer"]["status"], event["answer"]["values"]) == ("answered", {"n": "x"})
-    with pytest.raises(NotWaiting, match="answered already"):
+    with pytest.raises(NotPending, match="answered already"):
         questions.cancel(event_id)
     assert ended == [event]
 
