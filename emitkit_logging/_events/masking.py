@@ -39,6 +39,7 @@ _QUOTED = re.compile(
     rf"""|"(?!{_METHODS} )[^"\n]{{0,300}}"|`[^`\n]{{0,300}}`)(?![\w'"])"""
 )
 _URL = re.compile(r"""\b([a-zA-Z][a-zA-Z0-9+.]{1,15}://[^\s/?#"'<>()\]},;]{1,255})[/?#][^\s"'<>()\]},;]*""")
+_QUERY = re.compile(r"""(?<=[\w/…-])\?[\w.~%-]{1,100}=[^\s"'<>()\]},;]*""")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}")
 _HOST = re.compile(r"(?<![\w.-])(?:[a-zA-Z][\w-]{0,62}(?:\.[\w-]{1,63}){1,6}|localhost):\d{2,5}(?!\w|\.\w)")
 _SEGMENT = re.compile(r"(?<=[/\\])[^\s/\\\"'<>()\[\]{},;:=?&]*\d[^\s/\\\"'<>()\[\]{},;:=?&]*")
@@ -56,7 +57,7 @@ _TOKEN = re.compile(
 )
 _CODE = re.compile(r"(?<![\w-])[A-Z]{1,6}-\d[A-Z0-9]*(?:-[A-Z0-9]+){0,4}(?![\w-])")
 _HEX = re.compile(
-    r"(?<![0-9a-zA-Z])(?:nan|NaN|inf|0[xXbBoO][0-9a-fA-F]+|(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{6,}|[a-f]{8,}|[A-F]{8,}"
+    r"(?<![0-9a-zA-Z])(?:nan|NaN|inf|[0-9][xX][0-9a-fA-F]+|(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{6,}|[a-f]{8,}|[A-F]{8,}"
     r"|(?:[A-Za-z]+[0-9]+){2,}[A-Za-z]*|[0-9]+(?:[A-Za-z]+[0-9]+)+[A-Za-z]*)(?![0-9a-zA-Z])"
 )
 _NUMBER = re.compile(
@@ -121,6 +122,8 @@ def mask(text: str) -> str:
         text = _QUOTED.sub(MASK, text)
     if "://" in text:
         text = _URL.sub(r"\1/…", text)
+    if "?" in text:
+        text = _QUERY.sub("", text)
     if "@" in text:
         text = _EMAIL.sub(MASK, text)
     if "_" in text:

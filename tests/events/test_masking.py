@@ -100,7 +100,7 @@ def test_long_texts():
     assert headline("a " * 1_000_000) == ("a " * LONGEST_MASKED)[:LONGEST_MASKED] + MASK
 
 
-@given(st.text(alphabet="ab1290:-./@'\"_ F\n", max_size=60))
+@given(st.text(alphabet="abx1290:-./@'\"_ F\n", max_size=60))
 def test_shape(text):
     """Texts of the same shape have the same mask, so what is known of one is true of the other."""
     assert mask(text.translate(str.maketrans("1209", "0000"))) == mask(text)
