@@ -17,7 +17,7 @@ LONGEST_MASKED = 1_000
 """Characters of a message that its template is made of."""
 
 _LONGEST_JSON = 20_000
-_MESSAGE_KEYS = ("event", "message", "msg")
+_MESSAGE_KEYS = ("message", "msg", "event")
 _TRACEBACK = "Traceback (most recent call last):"
 
 _METHODS = r"(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS)"
@@ -31,7 +31,7 @@ _DAYS = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}"
 
 _ZEROS = str.maketrans("123456789", "000000000")
 _DIGIT = re.compile(r"\d")
-_REQUEST = re.compile(rf"\b({_METHODS}) [^\s\"']+")
+_REQUEST = re.compile(rf"\b({_METHODS}) (?=/|https?:)[^\s\"']+")
 # a request line keeps its method, and structlog's key=value output its event
 _QUOTED = re.compile(
     r"""(?<![\w'"])(?<!event=)(?<!message=)(?<!msg=)[bru]?(?:"""
@@ -69,7 +69,6 @@ _SIGN = re.compile(r"[-+−$€£¥](?<![^\W_].)(?<![.)\]…].)[$€£¥]?(?=…
 _DATE = re.compile(rf"(?:\b{_DAYS},? {{1,2}}(?={_MONTHS}|…))?(?:\b{_MONTHS},? {{1,2}}…|…[ /-]{_MONTHS}\b)")
 # an empty list is a list; after a word it is a call
 _EMPTY = re.compile(r"(?<![\w.])([(\[{])([)\]}])")
-_SPACES = re.compile(r"\s{2,}")
 _RUN = re.compile(r"…(?:[-.,:/_@+ ×xTZ%~#]{0,3}…)+|…(?:Z| (?:[AP]M|UTC|GMT|[PECM][SD]T)\b)")
 
 
@@ -110,7 +109,7 @@ def shape(text: str) -> str:
 
 
 def mask(text: str) -> str:
-    """Return `text` with each variable part replaced by `MASK`, and runs of them by one.
+    """Return `text` with each variable part replaced by `MASK`, runs of them by one, and runs of spaces by one.
 
     Args:
         text: one line of at most `LONGEST_MASKED` characters.
@@ -129,9 +128,10 @@ def mask(text: str) -> str:
     if "_" in text:
         text = _PREFIXED.sub(MASK, text)
     text = _mask_digits(text) if _DIGIT.search(text) else _HEX.sub(MASK, text)
-    text = _EMPTY.sub(rf"\1{MASK}\2", text)
+    if "()" in text or "[]" in text or "{}" in text:
+        text = _EMPTY.sub(rf"\1{MASK}\2", text)
     text = _RUN.sub(MASK, _RUN.sub(MASK, text)) if MASK in text else text
-    return _SPACES.sub(" ", text)
+    return " ".join(text.split())
 
 
 def _mask_digits(text: str) -> str:

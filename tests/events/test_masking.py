@@ -52,6 +52,13 @@ from emitkit_logging._events.masking import LONGEST_MASKED, MASK, headline, mask
         ("account 'd'arcy' locked", "account … locked"),
         ('no "such thing" here', "no … here"),
         ("ids [1, 2, 3]", "ids […]"),
+        ("ids []", "ids […]"),
+        ("block blk_-16 and blk_17", "block blk_… and blk_…"),
+        ("since Sat Jul  9 11:35:59 2005", "since …"),
+        ("lifetime <1 sec", "lifetime …"),
+        ("/trucks/34?full=1 failed", "/trucks/… failed"),
+        ("token APA91bQwErTyUiOpAsDfGhJk", "token …"),
+        ("two  spaces", "two spaces"),
         ("event='order failed' order_id=34", "event='order failed' order_id=…"),
     ],
 )
@@ -70,6 +77,9 @@ def test_variable_parts(text, masked):
         "Not Found: /favicon.ico",
         "shop.tasks.send_email failed",
         "defaced facade",
+        "load() failed",
+        "a < b -> c",
+        "on_OrderPaymentCreated failed",
     ],
 )
 def test_words_stay(text):
