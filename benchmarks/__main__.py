@@ -27,6 +27,9 @@ TARGETS = {
     "inbox search": ("inbox: 100,000 events, seconds to search", 0.1, True),
     "middleware": ("web: middleware, seconds more for a request", 20e-6, True),
     "proxy": ("web: events/s of browsers on one core", 1_000.0, False),
+    "kinds": ("kinds: records/s of known kinds", 150_000.0, False),
+    "f-strings": ("kinds: f-strings/s with new numbers each", 50_000.0, False),
+    "id kinds": ("kinds: f-strings/s with new ids each", 50_000.0, False),
     "drain": ("scarcity: records/s folded", 150_000.0, False),
 }
 
@@ -34,7 +37,7 @@ TARGETS = {
 def main() -> None:
     """Measure in a process each, so that none disturbs another, and print a table."""
     measured: dict[str, float] = {}
-    for name in ("memory", "imports", "delivery", "producer", "spool", "inbox", "web", "scarcity"):
+    for name in ("memory", "imports", "delivery", "producer", "spool", "inbox", "web", "kinds", "scarcity"):
         print(name, flush=True)
         # ended without exit hooks: those of the peers would wait for servers that are not there
         code = f"import json, os, benchmarks.{name} as b; print(json.dumps(b.main()), flush=True); os._exit(0)"

@@ -104,7 +104,8 @@ class PlainKinds:
             template = template_of_format(written)
             if template is not None:
                 return template
-        return self.templates.of((str(attributes["name"]), attributes["filename"], attributes["lineno"]), text)
+        site = (str(attributes["name"]), str(attributes.get("filename")), str(attributes.get("lineno")))
+        return self.templates.of(site, text)
 
 
 @lru_cache(1_024)

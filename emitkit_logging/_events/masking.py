@@ -17,7 +17,7 @@ LONGEST_MASKED = 1_000
 """Characters of a message that its template is made of."""
 
 _LONGEST_JSON = 20_000
-_MESSAGE_KEYS = ("event", "message", "msg")
+_MESSAGE_KEYS = ("message", "msg", "event")
 _TRACEBACK = "Traceback (most recent call last):"
 
 _METHODS = r"(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS)"
@@ -31,7 +31,7 @@ _DAYS = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}"
 
 _ZEROS = str.maketrans("123456789", "000000000")
 _DIGIT = re.compile(r"\d")
-_REQUEST = re.compile(rf"\b({_METHODS}) [^\s\"']+")
+_REQUEST = re.compile(rf"\b({_METHODS}) (?=/|https?:)[^\s\"']+")
 # a request line keeps its method, and structlog's key=value output its event
 _QUOTED = re.compile(
     r"""(?<![\w'"])(?<!event=)(?<!message=)(?<!msg=)[bru]?(?:"""
@@ -39,6 +39,7 @@ _QUOTED = re.compile(
     rf"""|"(?!{_METHODS} )[^"\n]{{0,300}}"|`[^`\n]{{0,300}}`)(?![\w'"])"""
 )
 _URL = re.compile(r"""\b([a-zA-Z][a-zA-Z0-9+.]{1,15}://[^\s/?#"'<>()\]},;]{1,255})[/?#][^\s"'<>()\]},;]*""")
+_QUERY = re.compile(r"""(?<=[\w/…-])\?[\w.~%-]{1,100}=[^\s"'<>()\]},;]*""")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}")
 _HOST = re.compile(r"(?<![\w.-])(?:[a-zA-Z][\w-]{0,62}(?:\.[\w-]{1,63}){1,6}|localhost):\d{2,5}(?!\w|\.\w)")
 _SEGMENT = re.compile(r"(?<=[/\\])[^\s/\\\"'<>()\[\]{},;:=?&]*\d[^\s/\\\"'<>()\[\]{},;:=?&]*")
@@ -56,7 +57,7 @@ _TOKEN = re.compile(
 )
 _CODE = re.compile(r"(?<![\w-])[A-Z]{1,6}-\d[A-Z0-9]*(?:-[A-Z0-9]+){0,4}(?![\w-])")
 _HEX = re.compile(
-    r"(?<![0-9a-zA-Z])(?:nan|NaN|inf|0[xXbBoO][0-9a-fA-F]+|(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{6,}|[a-f]{8,}|[A-F]{8,}"
+    r"(?<![0-9a-zA-Z])(?:nan|NaN|inf|[0-9][xX][0-9a-fA-F]+|(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{6,}|[a-f]{8,}|[A-F]{8,}"
     r"|(?:[A-Za-z]+[0-9]+){2,}[A-Za-z]*|[0-9]+(?:[A-Za-z]+[0-9]+)+[A-Za-z]*)(?![0-9a-zA-Z])"
 )
 _NUMBER = re.compile(
@@ -68,7 +69,6 @@ _SIGN = re.compile(r"[-+−$€£¥](?<![^\W_].)(?<![.)\]…].)[$€£¥]?(?=…
 _DATE = re.compile(rf"(?:\b{_DAYS},? {{1,2}}(?={_MONTHS}|…))?(?:\b{_MONTHS},? {{1,2}}…|…[ /-]{_MONTHS}\b)")
 # an empty list is a list; after a word it is a call
 _EMPTY = re.compile(r"(?<![\w.])([(\[{])([)\]}])")
-_SPACES = re.compile(r"\s{2,}")
 _RUN = re.compile(r"…(?:[-.,:/_@+ ×xTZ%~#]{0,3}…)+|…(?:Z| (?:[AP]M|UTC|GMT|[PECM][SD]T)\b)")
 
 
@@ -109,7 +109,7 @@ def shape(text: str) -> str:
 
 
 def mask(text: str) -> str:
-    """Return `text` with each variable part replaced by `MASK`, and runs of them by one.
+    """Return `text` with each variable part replaced by `MASK`, runs of them by one, and runs of spaces by one.
 
     Args:
         text: one line of at most `LONGEST_MASKED` characters.
@@ -121,14 +121,17 @@ def mask(text: str) -> str:
         text = _QUOTED.sub(MASK, text)
     if "://" in text:
         text = _URL.sub(r"\1/…", text)
+    if "?" in text:
+        text = _QUERY.sub("", text)
     if "@" in text:
         text = _EMAIL.sub(MASK, text)
     if "_" in text:
         text = _PREFIXED.sub(MASK, text)
     text = _mask_digits(text) if _DIGIT.search(text) else _HEX.sub(MASK, text)
-    text = _EMPTY.sub(rf"\1{MASK}\2", text)
+    if "()" in text or "[]" in text or "{}" in text:
+        text = _EMPTY.sub(rf"\1{MASK}\2", text)
     text = _RUN.sub(MASK, _RUN.sub(MASK, text)) if MASK in text else text
-    return _SPACES.sub(" ", text)
+    return " ".join(text.split())
 
 
 def _mask_digits(text: str) -> str:

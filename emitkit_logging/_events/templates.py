@@ -350,7 +350,7 @@ def _split(text: str) -> tuple[_Words, _Words]:
 
 
 def _whole(word: str) -> str:
-    """Return `MASK` for a name with a variable part, such as `worker-…`; a path or an address keeps what is around it."""
+    """Return `MASK` for a name with a variable part, such as `worker-…`; a path keeps what is around it."""
     return MASK if MASK in word and "/" not in word and "\\" not in word else word
 
 

@@ -57,6 +57,19 @@ def test_several_words_that_vary(templates):
     assert templates.of(SITE, "moved ines to the team of jo at once") == "moved … to the team of … at once"
 
 
+def test_names_with_numbers(templates):
+    """A name with a number in it is a variable as a whole; a path keeps the words around its variable parts."""
+    assert learn(templates, ["worker-7 stopped", "runner12 stopped"]) == ["… stopped"] * 2
+    assert templates.of(SITE, "GET failed: /orders/34/items") == "GET failed: /orders/…/items"
+
+
+def test_words_and_numbers_in_one_place(templates):
+    """A place that has held a number and a word is a variable, in whatever order they came."""
+    assert learn(templates, ["connected to 10.0.0.7 at last", "connected to db at last"])[1] == "connected to … at last"
+    assert learn(templates, ["sent to db at last", "sent to 10.0.0.7 at last"])[1] == "sent to … at last"
+    assert templates.latest(SITE, "sent to db at last") == "sent to … at last"
+
+
 def test_own_words(templates):
     """A template keeps words of its own: single words are not all of one kind."""
     texts = ["active", "closing", "critical", "normal", "running", "stopped", "warning", "blocked"]
