@@ -23,7 +23,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.identity import Identity, identify_call
 from emitkit_logging._events.kinds import FoldKey, FoldKeys, PlainKinds
-from emitkit_logging._events.minimal import minimal
+from emitkit_logging._events.minimal import minimal_of
 from emitkit_logging._events.reading import opened, rendered
 from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._events.routing import Router
@@ -172,9 +172,7 @@ class EmitKitFormatter(JsonFormatter):
             captured: the record.
             error: what was raised.
         """
-        readable = minimal(captured.attributes, captured.message, error)
-        readable.is_trusted = captured.is_trusted
-        return self._builder.build(readable)
+        return self._builder.build(minimal_of(captured, error))
 
     def fold_key(self, captured: CapturedRecord) -> FoldKey | None:
         """Return what a record that `accepts` let through folds by, or `None` where only its event says."""

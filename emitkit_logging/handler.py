@@ -21,7 +21,7 @@ from emitkit_logging._context.capture import capture, capture_minimal
 from emitkit_logging._context.redacted import redacted
 from emitkit_logging._context.values import static
 from emitkit_logging._events.captured import CapturedRecord
-from emitkit_logging._events.minimal import names_event
+from emitkit_logging._events.minimal import minimal_of, names_event
 from emitkit_logging._worker import lifecycle, native
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.own_calls import is_own, under_way
@@ -208,10 +208,10 @@ class EmitKitHandler(logging.Handler):
             if type(level) is not int:  # a record made of a dict
                 level = captured.level
         except Exception as error:
-            minimal = self._minimal(record, error)
-            if minimal is None:
+            readable = self._minimal(record, error)
+            if readable is None:
                 return
-            captured, level = minimal, minimal.level
+            captured, level = readable, readable.level
         if self._is_closed:
             self._refuse()
             return
@@ -219,7 +219,10 @@ class EmitKitHandler(logging.Handler):
         if worker is None:
             self._accept_early(captured)
             return
-        worker.append(captured)
+        try:
+            worker.append(captured)
+        except Exception as error:  # a value that the spool cannot write
+            worker.append(minimal_of(captured, error))
         if level >= worker.wake_level:
             worker.wake()
         if len(worker.queue) > worker.relief:

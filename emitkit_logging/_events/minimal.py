@@ -45,6 +45,13 @@ def minimal(attributes: Mapping[str, Any], message: str, error: Exception) -> Ca
     )
 
 
+def minimal_of(captured: CapturedRecord, error: Exception) -> CapturedRecord:
+    """Return what has a minimal event in place of a captured record, as `minimal` does."""
+    result = minimal(captured.attributes, captured.message, error)
+    result.is_trusted = captured.is_trusted
+    return result
+
+
 def readable(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the attributes under plain texts: other keys may raise when they are compared."""
     return {key: value for key, value in list(attributes.items()) if type(key) is str}
