@@ -44,7 +44,8 @@ def events_of_cut(body: bytes, most: int) -> list[Any]:
     """Return the events, at most `most`, that are complete in a body for which `is_cut` is true."""
     opening = _OPENING.match(body)
     text = body[opening.end() if opening else 0 : MAX_BYTES].decode("utf-8", "ignore")
-    decoder, events, at = json.JSONDecoder(), [], 0
+    decoder, at = json.JSONDecoder(), 0
+    events: list[Any] = []
     while len(events) < most:
         found = _SEPARATOR.match(text, at)
         try:
