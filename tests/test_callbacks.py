@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import logging
+import re
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -134,3 +139,76 @@ def test_whatever_arrives_is_a_value_error(headers, body):
         with pytest.raises(ValueError, match="callback") as raised:
             verify_callback(body, given_headers, secret=SECRET)
         assert SECRET[6:] not in str(raised.value)
+
+
+@pytest.fixture
+def documented(emitkit_inbox, monkeypatch):
+    """What the code of docs/callbacks.md defines, with an inbox and a secret in the environment."""
+    monkeypatch.setenv("EMITKIT_CALLBACK_SECRET", SECRET)
+    text = (Path(__file__).parents[1] / "docs" / "callbacks.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)
+    yield names
+    for handler in root.handlers:
+        if handler not in before:
+            handler.close()
+    root.handlers[:], root.level = before, level
+
+
+def test_the_documented_question(documented, emitkit_inbox):
+    """The question of the documentation waits for an answer, with all that it asks."""
+    stored = emitkit_inbox.wait_for(title="Refund order 1042?")
+    assert (stored["answer"]["status"], stored["resume"], stored["expiresIn"]) == ("pending", "order-1042", 1800)
+    assert ([each["label"] for each in stored["actions"]], len(stored["fields"])) == (
+        ["Refund", "Keep", "Open order"],
+        1,
+    )
+
+
+@pytest.mark.parametrize("framework", ["django", "flask", "fastapi"])
+def test_the_documented_views(documented, framework):
+    """Each view acts on a genuine callback with 204, and refuses any other with 400."""
+    callback = {**CALLBACK, "answer": {"action": "approve"}, "resume": "order-1042"}
+    refunded: list[str] = []
+    documented["refund"] = refunded.append
+    body = json.dumps(callback).encode()
+    post = globals()[f"post_to_{framework}"]
+    assert post(documented, body, sign(body)) == 204
+    assert post(documented, body, sign(body, OTHER)) == 400
+    assert post(documented, body, {}) == 400
+    assert refunded == ["order-1042"]
+
+
+def post_to_flask(documented, body, headers):
+    return documented["app"].test_client().post("/emitkit/answers", data=body, headers=headers).status_code
+
+
+def post_to_fastapi(documented, body, headers):
+    messages, sent = [{"type": "http.request", "body": body}], []
+
+    async def receive():
+        return messages.pop()
+
+    async def send(message):
+        sent.append(message)
+
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": "/emitkit/answers", "headers": encoded, "query_string": b""}
+    asyncio.run(documented["api"](scope, receive, send))
+    return sent[0]["status"]
+
+
+def post_to_django(documented, body, headers):
+    from django.conf import UserSettingsHolder, global_settings, settings
+    from django.test import RequestFactory
+
+    named = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+    before = settings._wrapped
+    settings._wrapped = UserSettingsHolder(global_settings)  # another test of this process configures Django for itself
+    try:
+        request = RequestFactory().post("/emitkit/answers", body, content_type="application/json", **named)
+        return documented["answers"](request).status_code
+    finally:
+        settings._wrapped = before

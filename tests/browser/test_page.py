@@ -170,8 +170,21 @@ def test_the_end_of_a_question_is_shown(page, inbox, send):
     expect(page.get_by_role("button", name="Yes")).to_be_visible()
     headers = {"Authorization": f"Bearer {inbox.api_key}"}
     requests.post(f"{inbox.url}/v1/events/{asked['id']}/cancel", headers=headers, timeout=10)
-    expect(event(page, "Over?")).to_contain_text("The question was cancelled")
+    expect(event(page, "Over?")).to_contain_text("The question was canceled")
     expect(page.get_by_role("button", name="Yes")).to_have_count(0)
+
+
+def test_the_address_of_an_answer(page, send):
+    """The `url` of an answer opens its event on the page, where it can be answered."""
+    asked = send("Which one?", actions=[{"id": "yes", "label": "Yes"}])
+    for number in range(30):
+        send(f"Later {number}")
+    page.goto(asked["answer"]["url"])
+    row = event(page, "Which one?")
+    expect(row).to_be_in_viewport()
+    expect(row.locator(".head")).to_have_attribute("aria-expanded", "true")
+    row.get_by_role("button", name="Yes").click()
+    expect(row).to_contain_text("Answered: Yes")
 
 
 def test_search_and_filters_survive_a_reload(page, inbox, send):

@@ -33,7 +33,7 @@ export function eventRow(event, { showsChannel, onAnswered }) {
   );
   const waits = event.answer !== null && event.answer.status === "pending";
   const classes = ["event", event.displayAs === "message" ? "message" : "", waits ? "waits" : ""].filter(Boolean);
-  const item = make("li", { class: classes.join(" "), "data-seq": event.seq, "data-level": event.level || "" }, head, body);
+  const item = make("li", { id: event.id, class: classes.join(" "), "data-seq": event.seq, "data-level": event.level || "" }, head, body);
   head.addEventListener("click", () => toggle(item, event));
   return item;
 }

@@ -98,6 +98,13 @@ function startButtons() {
   });
 }
 
+/** Open the event that the address names, as the `url` of its answer does. */
+function openNamed() {
+  const item = location.hash.startsWith("#event_") ? document.getElementById(location.hash.slice(1)) : null;
+  item?.querySelector(".head").click();
+  item?.scrollIntoView({ block: "center" });
+}
+
 function start() {
   restore();
   startFilters();
@@ -111,7 +118,7 @@ function start() {
   const base = new URL(".", document.baseURI).href.replace(/\/$/, "");
   byId("environment").textContent = `export EMITKIT_BASE_URL=${base}\nexport EMITKIT_API_KEY=emitkit_…`;
   setInterval(updateAges, UPDATE_AGES_EVERY);
-  load().then(connect);
+  load().then(openNamed).then(connect);
 }
 
 start();
