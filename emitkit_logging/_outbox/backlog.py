@@ -82,6 +82,13 @@ class Backlog:
         self._singles: PriorityQueue[CapturedRecord] = PriorityQueue()
         # events that never fold: they have an idempotency key of their own, or wait for an answer
         self._unfoldable: PriorityQueue[Event] = PriorityQueue()
+        self._unfoldable_firsts: PriorityQueue[Event] = PriorityQueue(is_new=True)
+        self._queues: tuple[PriorityQueue[Any], ...] = (
+            self._firsts,
+            self._unfoldable_firsts,
+            self._singles,
+            self._unfoldable,
+        )
         self._folds = Folds(kinds, observer)
 
     def take(self, queue: deque[CapturedRecord], count: int, newest: int) -> None:
@@ -168,7 +175,7 @@ class Backlog:
         if event is None or event.only_identifies:
             examined.append(Examined(captured.priority, place, event))
             return None
-        key = FoldKey(event.channel, event.level, event.kind)
+        key = _key_of(event)
         if event.fold_key is None and not self._is_first(key):
             self._unfoldable.put(event.level, place, event)
         elif event.fold_key is not None and (fold := self._folds.by_key.get(key)) is not None:
@@ -199,7 +206,7 @@ class Backlog:
         return self._unjoined() + self._folds.records
 
     def _unjoined(self) -> int:
-        return len(self._arrivals) + self._firsts.count() + self._singles.count() + self._unfoldable.count()
+        return len(self._arrivals) + sum([queue.count() for queue in self._queues])
 
     @property
     def held(self) -> int:
@@ -212,17 +219,18 @@ class Backlog:
 
     def news(self) -> int:
         """Count the events that have the first alert of a kind."""
-        return self._firsts.count() + sum(joined.is_new for joined in self._folds)
+        joined = sum([joined.is_new for joined in self._folds])
+        return self._firsts.count() + self._unfoldable_firsts.count() + joined
 
     def events(self, below: float = math.inf) -> int:
         """Count the events of priorities less than `below` that could be sent now if nothing more folded."""
         joined = sum([entry.priority < below for entry in self._folds.sendable()])
-        return self._firsts.count(below) + self._singles.count(below) + self._unfoldable.count(below) + joined
+        return sum([queue.count(below) for queue in self._queues]) + joined
 
     def rank(self) -> Rank | None:
         """Return the rank of what goes first, or `None` when nothing can go."""
         joined = min((entry.rank for entry in self._folds.sendable()), default=None)
-        ranks = (self._firsts.rank(), self._singles.rank(), self._unfoldable.rank(), joined)
+        ranks = (*(queue.rank() for queue in self._queues), joined)
         return min(filter(None, ranks), default=None)
 
     def is_one_record(self, rank: Rank) -> bool:
@@ -231,9 +239,9 @@ class Backlog:
 
     def is_after(self, place: float) -> bool:
         """Whether all that waits came in after `place`."""
-        queues: tuple[PriorityQueue[Any], ...] = (self._firsts, self._singles, self._unfoldable)
-        arrived_after = not self._arrivals or self._arrivals[0][0] > place
-        return arrived_after and all(q.is_after(place) for q in queues) and all(e.age > place for e in self._folds)
+        if self._arrivals and self._arrivals[0][0] <= place:
+            return False
+        return all(queue.is_after(place) for queue in self._queues) and all(e.age > place for e in self._folds)
 
     # What is sent
 
@@ -246,6 +254,10 @@ class Backlog:
             place, first = self._firsts.pop(priority)
             self._first_keys.discard(first.key)
             return Popped(priority, place, place, 1, self._factory.event(first.captured), is_new=True, key=first.key)
+        if rank == self._unfoldable_firsts.rank():
+            place, event = self._unfoldable_firsts.pop(priority)
+            self._first_keys.discard(_key_of(event))
+            return _popped_single(priority, place, event)._replace(is_new=True)
         if rank == self._singles.rank():
             place, captured = self._singles.pop(priority)
             return _popped_single(priority, place, self._factory.event(captured))
@@ -332,7 +344,9 @@ class Backlog:
         key = event.fold_key
         if key is None:
             # it keeps its identities: they are taken out of it by the reader of `examined`
-            self._unfoldable.put(priority, place, event)
+            (self._unfoldable_firsts if is_new else self._unfoldable).put(priority, place, event)
+            if is_new:
+                self._first_keys.add(_key_of(event))
             return
         fold = self._folds.by_key.get(key)
         if fold is None:
@@ -399,13 +413,17 @@ class Backlog:
 
     def _drop_least(self) -> tuple[int, int]:
         """Drop what is least important; only events that never fold, and digests, are left."""
-        priority = min(self._unfoldable.by_priority, default=math.inf)
+        queues = (self._unfoldable, self._unfoldable_firsts)
+        priority = min((priority for queue in queues for priority in queue.by_priority), default=math.inf)
         joined = min(self._folds, key=_least_first, default=None)
         if joined is not None and joined.priority < priority:
             self._folds.remove(joined)
             priority, place, records = joined.priority, joined.place, joined.count
         else:
-            place, records = self._unfoldable.pop(int(priority))[0], 1
+            queue = next(queue for queue in queues if priority in queue.by_priority)
+            place, event = queue.pop(int(priority))
+            records = 1
+            self._first_keys.discard(_key_of(event))
         self._observer.ended(place, "overflow")
         return int(priority), records
 
@@ -415,9 +433,9 @@ class Backlog:
         Returns:
             How many log records were dropped of each priority.
         """
-        queues: tuple[PriorityQueue[Any], ...] = (self._firsts, self._singles, self._unfoldable)
-        expired = [(priority, place, 1) for queue in queues for priority, place in queue.expire(oldest)]
+        expired = [(priority, place, 1) for queue in self._queues for priority, place in queue.expire(oldest)]
         self._first_keys = {first.key for items in self._firsts.by_priority.values() for _, first in items}
+        self._first_keys |= {_key_of(e) for items in self._unfoldable_firsts.by_priority.values() for _, e in items}
         while self._arrivals and self._arrivals[0][1].created < oldest:
             place, captured = self._arrivals.popleft()
             expired.append((captured.priority, place, 1))
@@ -448,14 +466,18 @@ class Backlog:
         """Forget all that waits."""
         self._arrivals.clear()
         self._first_keys.clear()
-        for queue in (self._firsts, self._singles, self._unfoldable):
+        for queue in self._queues:
             queue.by_priority.clear()
         self._folds.clear()
 
 
 def _popped_single(priority: int, place: int, event: Event | None) -> Popped:
-    key = None if event is None else FoldKey(event.channel, event.level, event.kind)
-    return Popped(priority, place, place, 1, event, key=key)
+    return Popped(priority, place, place, 1, event, key=None if event is None else _key_of(event))
+
+
+def _key_of(event: Event) -> FoldKey:
+    """Return the kind of an event, also of one that never folds."""
+    return FoldKey(event.channel, event.level, event.kind)
 
 
 def _least_first(joined: Fold | Digest) -> tuple[bool, float, float]:

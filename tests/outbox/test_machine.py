@@ -25,7 +25,10 @@ SECONDS = [0.1, 1.0, 30.0, 61.0, 700.0]
 
 
 class Traffic(RuleBasedStateMachine):
-    """Every record is counted once, requests keep their bytes, the rate limit and the reserve hold."""
+    """Every record is counted once, requests keep their bytes, the rate limit and the reserve hold.
+
+    Alerts of new kinds go before all else, the reserve is theirs alone, and each kind pushes once in an interval.
+    """
 
     SIZE = 20
 
@@ -38,9 +41,12 @@ class Traffic(RuleBasedStateMachine):
         self.delivered: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.starts: list[float] = []
+        self.seen: set[str] = set()
+        self.pushed_at: dict[str, float] = {}
+        self.was_full = False
 
     @rule(
-        priority=st.sampled_from([10, 20, 30, 40, 50]),
+        priority=st.sampled_from([10, 20, 30, 40, 40, 50]),
         count=st.integers(1, 30),
         name=st.sampled_from("abcdefgh"),
         user=st.sampled_from([None, None, "u", "v"]),
@@ -56,8 +62,6 @@ class Traffic(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way is None)
     @rule()
     def start(self) -> None:
-        backlog = self.harness.outbox._backlog
-        alerts = backlog.events() - backlog.events(below=40)
         step = self.harness.outbox.next()
         if isinstance(step, ApiRequest):
             now = self.harness.clock.now
@@ -66,9 +70,28 @@ class Traffic(RuleBasedStateMachine):
             assert len(self.starts) <= 10
             if step.key is not None:
                 assert self.bodies.setdefault(step.key, step.body) == step.body
-            if self.harness.outbox._deliveries._under_way.priority < 40:
+            delivery = self.harness.outbox._deliveries._under_way
+            if not delivery.is_new:
                 assert len(self.starts) <= 9
-                assert not alerts
+                assert not self.harness.outbox._backlog.news()
+            if delivery.tries == 1 and delivery.priority >= 40 and delivery.records:
+                self.alert(json.loads(step.body), now)
+        elif self.harness.budget.wait(alert=True, kept=2) <= 0:
+            assert not self.harness.outbox._backlog.news()
+
+    def alert(self, body: dict[str, Any], now: float) -> None:
+        """The first request of an alert starts."""
+        title = body["metadata"].get("event")
+        if title is None:
+            return  # a digest
+        if not self.was_full:
+            assert self.harness.outbox._deliveries._under_way.is_new == (title not in self.seen)
+        self.seen.add(title)
+        if body["notify"]:
+            assert now - self.pushed_at.get(title, -1_000.0) >= 300.0
+            self.pushed_at[title] = now
+        elif not self.was_full:
+            assert now - self.pushed_at[title] < 300.0
 
     @precondition(lambda self: self.under_way is not None)
     @rule(verdict=st.sampled_from(VERDICTS), fault=st.booleans())
@@ -86,11 +109,18 @@ class Traffic(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.harness.clock.now += seconds
 
+    @rule()
+    def flush(self) -> None:
+        self.harness.outbox.release()
+
     @invariant()
     def counted(self) -> None:
         stats = self.harness.outbox.stats()
         assert stats.accepted == self.put.total() == stats.delivered + stats.pending + sum(stats.dropped.values())
         assert stats.delivered == self.delivered.total()
+        # what is digested or dropped is no longer new
+        is_digested = any(isinstance(entry, Digest) for entry in self.harness.outbox._backlog._folds)
+        self.was_full = self.was_full or is_digested or "overflow" in stats.dropped
         assert stats.dropped.get("rejected", 0) == self.rejected.total()
         assert self.harness.outbox.held <= self.SIZE + 1
 
@@ -281,7 +311,15 @@ class Store(RuleBasedStateMachine):
         assert gone == self.replay.ended
 
 
+class Memory(Traffic):
+    """The same, with a memory that is never full."""
+
+    SIZE = 2_000
+
+
 TestTraffic = Traffic.TestCase
 TestTraffic.settings = settings(max_examples=60, stateful_step_count=50)
+TestMemory = Memory.TestCase
+TestMemory.settings = settings(max_examples=60, stateful_step_count=50)
 TestStore = Store.TestCase
 TestStore.settings = settings(max_examples=150, stateful_step_count=50)

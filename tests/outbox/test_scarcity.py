@@ -165,8 +165,8 @@ def test_repeats_leave_the_reserve():
     for _ in range(3):
         harness.send()
     assert harness.wait() > 50
-    harness.put("c", priority=logging.ERROR)
-    assert harness.send() == "c"
+    harness.put("new", priority=logging.ERROR)
+    assert harness.send() == "new"
 
 
 def test_more_new_kinds_than_a_window_takes():
