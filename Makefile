@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= 3
 
-.PHONY: demo test lint types suite cover lowest wheel api browser broker bench clean
+.PHONY: demo test lint types suite cover lowest wheel api browser broker ends bench clean
 
 demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -59,8 +59,11 @@ $(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.j
 	cd $(VENV)/client && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	cd $(VENV)/client && npx esbuild main.js --bundle --format=esm --log-level=warning --outfile=../client.js
 
-broker: $(VENV)/.broker ## Celery with Redis, whose server must be installed
+broker: $(VENV)/.broker ## Celery and RQ with Redis, whose server must be installed
 	$(BIN)/pytest tests/broker
+
+ends: $(VENV)/.ends ## each server and each start method of multiprocessing, and how its processes end
+	$(BIN)/pytest -n $(WORKERS) tests/ends
 
 bench: $(VENV)/.bench ## the figures of the README
 	$(BIN)/python -m benchmarks
@@ -68,7 +71,7 @@ bench: $(VENV)/.bench ## the figures of the README
 clean:
 	rm -rf .venv* .cache build dist *.egg-info
 
-$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.broker $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
+$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.broker $(VENV)/.ends $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable '.[$*]'
 	touch $@
