@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= 3
 
-.PHONY: demo test lint types suite cover lowest wheel api browser sdk broker bench clean
+.PHONY: demo test lint types suite cover lowest wheel api browser sdk broker ends bench clean
 
 demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -68,8 +68,11 @@ $(VENV)/sdk/installed: tests/sdk/client/package.json tests/sdk/client/main.js | 
 	cd $(VENV)/sdk && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	touch $@
 
-broker: $(VENV)/.broker ## Celery with Redis, whose server must be installed
+broker: $(VENV)/.broker ## Celery and RQ with Redis, whose server must be installed
 	$(BIN)/pytest tests/broker
+
+ends: $(VENV)/.ends ## each server and each start method of multiprocessing, and how its processes end
+	$(BIN)/pytest -n $(WORKERS) tests/ends
 
 bench: $(VENV)/.bench ## the figures of the README
 	$(BIN)/python -m benchmarks
@@ -77,7 +80,7 @@ bench: $(VENV)/.bench ## the figures of the README
 clean:
 	rm -rf .venv* .cache build dist *.egg-info
 
-$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.broker $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
+$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.broker $(VENV)/.ends $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable '.[$*]'
 	touch $@

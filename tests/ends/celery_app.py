@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging.config
 import os
+from pathlib import Path
 
 from celery import Celery, signals
 
-folder = os.environ["FOLDER"]
-queue = os.path.join(folder, "queue")
+folder = Path(os.environ["FOLDER"])
+queue = str(folder / "queue")
 app = Celery("celery_app", broker="filesystem://")
 app.conf.update(
     broker_transport_options={
         "data_folder_in": queue,
         "data_folder_out": queue,
-        "control_folder": os.path.join(folder, "control"),
+        "control_folder": str(folder / "control"),
     },
     task_ignore_result=True,
 )
@@ -44,5 +45,5 @@ def job(number):
     """Log, and need 40 MB more memory each time."""
     ballast.append(bytearray(40_000_000))
     logging.getLogger("shop").info("done", extra={"event": f"job{number}"})
-    with open(os.path.join(folder, "ran"), "a") as file:
+    with (folder / "ran").open("a") as file:
         file.write(f"{os.getpid()}\n")

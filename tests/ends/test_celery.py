@@ -35,18 +35,15 @@ def wait_for_lines(path: Path, count: int) -> list[str]:
     raise AssertionError(f"{len(lines)} tasks of {count} ran")
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.15])
-@pytest.mark.parametrize("installed", ["", "1"], ids=["without install", "with install"])
-@pytest.mark.parametrize("case", CASES)
-def test_worker(tmp_path, case, installed, delay):
-    """Each task's record arrives once: its process is replaced, or the worker is stopped right after the last task."""
+def check(folder: Path, case: str, installed: str, delay: float) -> None:
+    """Run a worker until all tasks ran, stop it, and check that each record arrived once."""
     options, processes = CASES[case]
-    (tmp_path / "queue").mkdir()
-    (tmp_path / "control").mkdir()
+    (folder / "queue").mkdir()
+    (folder / "control").mkdir()
     with Inbox(rate_limit=0) as inbox, slow_link(inbox.url, delay) as url:
         environment = {
             **os.environ,
-            "FOLDER": str(tmp_path),
+            "FOLDER": str(folder),
             "INSTALL": installed,
             "EMITKIT_API_KEY": inbox.api_key,
             "EMITKIT_BASE_URL": url,
@@ -62,7 +59,7 @@ def test_worker(tmp_path, case, installed, delay):
             text=True,
         )
         try:
-            pids = wait_for_lines(tmp_path / "ran", COUNT)
+            pids = wait_for_lines(folder / "ran", COUNT)
             worker.terminate()
             output = worker.communicate(timeout=30)[0]
         finally:
@@ -72,3 +69,11 @@ def test_worker(tmp_path, case, installed, delay):
     assert titles == [f"job{number}" for number in range(COUNT)], output
     assert len(set(pids)) == processes
     assert "emitkit-logging" not in output
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.15])
+@pytest.mark.parametrize("installed", ["", "1"], ids=["without install", "with install"])
+@pytest.mark.parametrize("case", CASES)
+def test_worker(tmp_path, case, installed, delay):
+    """Each task's record arrives once: its process is replaced, or the worker is stopped right after the last task."""
+    check(tmp_path, case, installed, delay)
