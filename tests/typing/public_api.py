@@ -72,6 +72,7 @@ def handler() -> EmitKitHandler:
         shutdown_timeout=5.0,
         rate_limit=None,
         alert_reserve=0.1,
+        notify_interval=300.0,
         spool=Path("emitkit.db"),
         spool_size=64 * 1024 * 1024,
         spool_ttl=604_800.0,
@@ -114,6 +115,9 @@ def counts(stats: Stats) -> str:
     assert_type(stats.identifies, int)
     assert_type(stats.requests, int)
     assert_type(stats.retries, int)
+    assert_type(stats.identifies_lost, int)
+    assert_type(stats.kinds, int)
+    assert_type(stats.storming, Mapping[str, int])
     stats.accepted = 5  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     return str(stats)
 

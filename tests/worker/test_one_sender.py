@@ -14,6 +14,7 @@ from emitkit_logging._assembly import Formatting
 from emitkit_logging._context.capture import capture
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.store import MemoryStore
@@ -51,6 +52,7 @@ def worker(transport: Transport) -> Worker:
         size=100,
         budget=RateBudget(rate_limit=0, alert_reserve=0.1, clock=monotonic),
         users=KnownUsers(ttl=60.0, size=10, clock=monotonic),
+        kinds=KindMemory(notify_interval=300.0, clock=monotonic),
         factory=Formatting(formatter),
         clock=monotonic,
     )

@@ -147,7 +147,7 @@ def test_against_the_inbox(monkeypatch, logger):
             inbox.wait_for(title="it broke", timeout=1.0)
             assert made.flush(15)
             assert sum(map(occurrences, inbox.events)) == 16
-            assert len(inbox.events) >= 10
+            assert len(inbox.events) >= 8  # of a window of 10, two are kept for folds
             assert sum(seen["status"] in (401, 429) for seen in inbox.requests) == 0
             made.close()
         logger.handlers.clear()
