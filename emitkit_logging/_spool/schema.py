@@ -42,7 +42,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from emitkit_logging._spool import migration
+from emitkit_logging._spool import descriptors, migration
 
 VERSION = 2
 """The version of the tables; a spool of a later one is left alone."""
@@ -52,11 +52,13 @@ BUSY = 1.0
 
 _APPLICATION = 0x454D4B54  # EMKT
 _PAUSE = 0.01
+_PAGE = 4096
+_LONGEST_LOG = 4 * 1024 * 1024
+_LARGE = 16 * _LONGEST_LOG
 _PRAGMAS = (
     # a power cut may cost what was written last, never what was there before
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
-    "PRAGMA journal_size_limit = 4194304",
 )
 TABLES = (
     """CREATE TABLE waiting (
@@ -90,22 +92,34 @@ class Database:
 
     Args:
         path: path of the file; it is made, readable by this user alone, if it is missing.
+        size: bytes that may wait in it; SQLite's own log is kept shorter than a part of that.
 
     Raises:
         OSError, sqlite3.Error: where that is not possible, or the file is no spool; `NotSupportedError` for a spool of
             a later version, or a database of another application.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int = _LARGE) -> None:
         self.path = path
-        self._connection: sqlite3.Connection | None = connect(path)
+        self._log_size = min(_LONGEST_LOG, size // 16)
+        self._connection: sqlite3.Connection | None = None
+        self._descriptors: dict[int, descriptors.Identity] = {}
+        self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        before = descriptors.open_descriptors()
+        self._connection = connect(self.path)
+        self._connection.execute(f"PRAGMA journal_size_limit = {self._log_size}")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {max(self._log_size // _PAGE, 8)}")
+        self._descriptors = descriptors.descriptors_of(self.path, before)
+        return self._connection
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection; it is opened again after `disconnect`."""
-        if self._connection is None:
-            self._connection = connect(self.path)
-        return self._connection
+        """The connection; it is opened again after `disconnect`, and where the application closed its descriptors."""
+        if self._connection is not None and not descriptors.are_ours(self._descriptors):
+            self.disconnect()
+        return self._connect() if self._connection is None else self._connection
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -116,9 +130,13 @@ class Database:
 
     def disconnect(self) -> None:
         """Close the connection until it is needed again."""
-        if self._connection is not None:
+        if self._connection is None:
+            return
+        if descriptors.are_ours(self._descriptors):
             self._connection.close()
-            self._connection = None
+        else:
+            descriptors.close_robbed(self._connection, self._descriptors)
+        self._connection = None
 
 
 def connect(path: Path, *, is_new_allowed: bool = True) -> sqlite3.Connection:

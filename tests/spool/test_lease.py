@@ -99,7 +99,7 @@ class Process:
 
     def __init__(self, path: Path) -> None:
         self.database = Database(path)
-        self.journal = journal.Journal(path)
+        self.journal = journal.Journal(path, 10**6)
         self.lease = Lease(self.database, self.journal.origin)
 
     def end(self) -> None:
