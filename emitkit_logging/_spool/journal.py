@@ -407,6 +407,11 @@ def locked(path: Path) -> FileIO | None:
     return file
 
 
+def unlock(file: FileIO) -> None:
+    """Release the lock on a file that stays open."""
+    fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def _is_locked(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -50,6 +50,9 @@ VERSION = 2
 BUSY = 1.0
 """Seconds to wait for another process's lock."""
 
+BUSY_AGAIN = 0.05
+"""Seconds to wait for it once that was in vain."""
+
 _APPLICATION = 0x454D4B54  # EMKT
 _PAUSE = 0.01
 _PAGE = 4096
@@ -102,12 +105,14 @@ class Database:
     def __init__(self, path: Path, size: int = _LARGE) -> None:
         self.path = path
         self._log_size = min(_LONGEST_LOG, size // 16)
+        self._busy = BUSY
         self._connection: sqlite3.Connection | None = None
         self._descriptors: dict[int, descriptors.Identity] = {}
         self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         before = descriptors.open_descriptors()
+        self._busy = BUSY
         self._connection = connect(self.path)
         self._connection.execute(f"PRAGMA journal_size_limit = {self._log_size}")
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {max(self._log_size // _PAGE, 8)}")
@@ -125,8 +130,24 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Apply all that is done in a block, or nothing where it raises; no other process writes in between."""
         connection = self.connection
-        with _transaction(connection):
+        with self._patient(connection), _transaction(connection):
             yield connection
+
+    @contextlib.contextmanager
+    def _patient(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Wait only shortly for a lock that was waited for in vain before: it may be held for long."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                self._wait_for_locks(connection, BUSY_AGAIN)
+            raise
+        self._wait_for_locks(connection, BUSY)
+
+    def _wait_for_locks(self, connection: sqlite3.Connection, seconds: float) -> None:
+        if seconds != self._busy:
+            self._busy = seconds
+            connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
     def disconnect(self) -> None:
         """Close the connection until it is needed again."""

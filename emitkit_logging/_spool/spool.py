@@ -358,9 +358,15 @@ class Spool:
         with contextlib.suppress(OSError, sqlite3.Error):
             is_read = not self._unread()
         self.journal.close(is_read=is_read)
-        self._lease.close()
         self._reader.close()
         self._database.disconnect()
+        self._lease.close()
+
+    def abandon(self) -> None:
+        """Close what a forked child has inherited; the database was closed before the fork."""
+        self.journal.abandon()
+        self._reader.close()
+        self._lease.close()
 
 
 def _begin(outbox: Outbox, newest: int, budget: Mapping[str, Any]) -> None:

@@ -430,6 +430,11 @@ class SpoolStore:
         """Close the database: connections of SQLite must not be carried into a child."""
         self._spool.disconnect()
 
+    def abandon(self) -> None:
+        """Close what a forked child has inherited: it makes a store of its own when it needs one."""
+        self._is_closed = True
+        self._spool.abandon()
+
     # Counts
 
     def stats(self) -> Stats:
