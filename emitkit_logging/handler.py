@@ -318,6 +318,8 @@ class EmitKitHandler(logging.Handler):
         """Begin again in a forked child: nothing inherited is used, and a worker is made when it is first needed."""
         if self._finalizer is not None:
             self._finalizer.detach()
+        if self._worker is not None:
+            self._worker.abandon()
         self._worker, self._finalizer, self._late = None, None, 0
         self._making, self._early = native.Token(), deque()
 

@@ -59,6 +59,9 @@ class JournalReader:
     def _source(self, path: Path) -> journal.Source | None:
         name = journal.name_of(path)
         source = self._sources.get(name)
+        if source is not None and not source.is_ours:
+            self._offsets[name] = source.offset
+            source = None
         if source is None:
             try:
                 source = self._sources[name] = journal.Source(path, self._offsets.get(name, 0))
@@ -73,6 +76,8 @@ class JournalReader:
     def delete_finished(self) -> None:
         """Delete the files that are read and that no process appends to any more."""
         for name, source in list(self._sources.items()):
+            if not source.is_ours:
+                continue
             # looked at twice: its process may have appended a line and ended between the first look and the second
             if source.is_read and source.is_abandoned and source.is_read:
                 source.path.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from emitkit_logging._spool import migration
+from emitkit_logging._spool import descriptors, migration
 
 VERSION = 2
 """The version of the tables; a spool of a later one is left alone."""
@@ -50,13 +50,18 @@ VERSION = 2
 BUSY = 1.0
 """Seconds to wait for another process's lock."""
 
+BUSY_AGAIN = 0.05
+"""Seconds to wait for it once that was in vain."""
+
 _APPLICATION = 0x454D4B54  # EMKT
 _PAUSE = 0.01
+_PAGE = 4096
+_LONGEST_LOG = 4 * 1024 * 1024
+_LARGE = 16 * _LONGEST_LOG
 _PRAGMAS = (
     # a power cut may cost what was written last, never what was there before
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
-    "PRAGMA journal_size_limit = 4194304",
 )
 TABLES = (
     """CREATE TABLE waiting (
@@ -90,35 +95,69 @@ class Database:
 
     Args:
         path: path of the file; it is made, readable by this user alone, if it is missing.
+        size: bytes that may wait in it; SQLite's own log is kept shorter than a part of that.
 
     Raises:
         OSError, sqlite3.Error: where that is not possible, or the file is no spool; `NotSupportedError` for a spool of
             a later version, or a database of another application.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int = _LARGE) -> None:
         self.path = path
-        self._connection: sqlite3.Connection | None = connect(path)
+        self._log_size = min(_LONGEST_LOG, size // 16)
+        self._busy = BUSY
+        self._connection: sqlite3.Connection | None = None
+        self._descriptors: dict[int, descriptors.Identity] = {}
+        self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        before = descriptors.open_descriptors()
+        self._busy = BUSY
+        self._connection = connect(self.path)
+        self._connection.execute(f"PRAGMA journal_size_limit = {self._log_size}")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {max(self._log_size // _PAGE, 8)}")
+        self._descriptors = descriptors.descriptors_of(self.path, before)
+        return self._connection
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection; it is opened again after `disconnect`."""
-        if self._connection is None:
-            self._connection = connect(self.path)
-        return self._connection
+        """The connection; it is opened again after `disconnect`, and where the application closed its descriptors."""
+        if self._connection is not None and not descriptors.are_ours(self._descriptors):
+            self.disconnect()
+        return self._connect() if self._connection is None else self._connection
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Apply all that is done in a block, or nothing where it raises; no other process writes in between."""
         connection = self.connection
-        with _transaction(connection):
+        with self._patient(connection), _transaction(connection):
             yield connection
+
+    @contextlib.contextmanager
+    def _patient(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Wait only shortly for a lock that was waited for in vain before: it may be held for long."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                self._wait_for_locks(connection, BUSY_AGAIN)
+            raise
+        self._wait_for_locks(connection, BUSY)
+
+    def _wait_for_locks(self, connection: sqlite3.Connection, seconds: float) -> None:
+        if seconds != self._busy:
+            self._busy = seconds
+            connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
     def disconnect(self) -> None:
         """Close the connection until it is needed again."""
-        if self._connection is not None:
+        if self._connection is None:
+            return
+        if descriptors.are_ours(self._descriptors):
             self._connection.close()
-            self._connection = None
+        else:
+            descriptors.close_robbed(self._connection, self._descriptors)
+        self._connection = None
 
 
 def connect(path: Path, *, is_new_allowed: bool = True) -> sqlite3.Connection:

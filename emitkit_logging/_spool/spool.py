@@ -21,10 +21,20 @@ from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._outbox.observer import Changes, Ended
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._spool import codec, journal, rows, schema, tables
+from emitkit_logging._spool.disk import rows_size
 from emitkit_logging._spool.lease import Lease, LeaseLost
 from emitkit_logging._spool.reader import JournalReader
 from emitkit_logging._spool.unit import DELIVERED, REJECTED, Findings, Origin, Unit, UnreadableLine, Waiting
 from emitkit_logging._worker.clock import monotonic
+
+_TIDY = 0.05
+"""Seconds between two looks for journals that can be deleted."""
+
+_RECORD = 1000
+"""Bytes of a record that did not come from a journal, about."""
+
+_ROW = 200
+"""Bytes that a row needs in the database besides its data."""
 
 _SWEEP = 60.0
 """Seconds between two looks for rows that are no longer needed."""
@@ -59,20 +69,23 @@ class Spool:
     ) -> None:
         self.size = size
         self._ttl = ttl
+        self._chunk = max(4096, min(journal.CHUNK, size // 32))
         self._converter = converter
-        self._database = schema.Database(path)
-        self.journal = journal.Journal(path)
+        self._database = schema.Database(path, size)
+        self.journal = journal.Journal(path, size)
         self._lease = Lease(self._database, self.journal.origin)
         self._reader = JournalReader(path)
         self._writer = rows.RowWriter(converter, channel_of)
         self._counted: Counter[tuple[str, str]] = Counter()  # by this process, in all commits
         self._swept_at = -_SWEEP
+        self._tidied_at = -_TIDY
         self._forget()
 
     def _forget(self) -> None:
         self._waiting = Waiting()
         self._findings = Findings()
         self._reader.has_moved = False
+        self._uncommitted = 0
 
     @property
     def path(self) -> Path:
@@ -170,14 +183,20 @@ class Spool:
         outbox.resume(row.place, entry, priority=row.priority, age=row.age, records=row.records, request=row.request)
 
     @property
+    def is_commit_due(self) -> bool:
+        """Whether so much came in since the last commit that the next one would make SQLite's log long."""
+        return self._uncommitted >= self._chunk
+
+    @property
     def is_behind(self) -> bool:
         """Whether the last `read` left lines unread."""
         return self._reader.is_behind
 
-    def read(self, most: int = journal.CHUNK) -> Iterator[tuple[deque[CapturedRecord], list[Identity]]]:
+    def read(self, most: int | None = None) -> Iterator[tuple[deque[CapturedRecord], list[Identity]]]:
         """Return the new records and identities of each journal, about `most` bytes of each."""
         self.journal.unread = 0
-        for origin, lines in self._reader.read(most):
+        for origin, lines in self._reader.read(most or self._chunk):
+            self._uncommitted += sum(map(len, lines))
             values = [self._read(origin, line) for line in lines]
             records = deque(value for value in values if isinstance(value, CapturedRecord))
             yield records, [value for value in values if isinstance(value, Identity)]
@@ -197,8 +216,14 @@ class Spool:
         """Make records that went to memory, because the journal took nothing, this process's own."""
         for captured in records:
             captured.origin = Origin(self.journal.origin, None)
+        self._uncommitted += len(records) * _RECORD
 
     # As the sender: what is written
+
+    def is_too_large(self, changes: Changes) -> bool:
+        """Whether more would wait after a commit of `changes` than may wait, with what each row needs besides."""
+        rows = self._waiting.rows_with(changes)
+        return self.size_with(changes) + rows * _ROW > rows_size(self.size)
 
     def size_with(self, changes: Changes) -> int:
         """Return the bytes that would wait after a commit of `changes`."""
@@ -222,9 +247,11 @@ class Spool:
         written = list(self._writer.rows(changes, unit))
         with self._forgetting(), self._database.transaction() as connection:
             self._lease.check()
+            # first what is gone: its pages are used again, and the database does not grow
+            tables.delete_waiting(connection, (unit.gone - unit.rejected.keys()) & self._waiting.sizes.keys())
             tables.write_waiting(connection, [row.values() for row in written], rows.requests(changes))
             tables.keep_rejected(connection, unit.rejected.values(), {end.place for end in self._findings.ends})
-            tables.delete_waiting(connection, unit.gone & (self._waiting.sizes.keys() | unit.rejected.keys()))
+            tables.delete_waiting(connection, unit.rejected.keys())
             tables.keep_lines(connection, self._findings.lines)
             tables.add_counts(connection, unit.counts)
             tables.put_users(connection, self._writer.users(unit))
@@ -236,13 +263,27 @@ class Spool:
         self._counted.update(unit.counts - self._findings.counts)
         self._findings = Findings()
         self._reader.has_moved = False
+        self._uncommitted = 0
+        self.tidy_journals()
+
+    def tidy_journals(self) -> None:
+        """Delete journals that are read and abandoned, not too often; all that was read has to be committed."""
+        now = monotonic()
+        if now < self._tidied_at + _TIDY:
+            return
+        self._tidied_at = now
+        self.journal.tidy()
+        self._reader.delete_finished()
 
     def sweep(self, oldest: float) -> None:
         """Delete journals that are read and abandoned, and once a minute rows that are no longer needed.
 
+        Nothing was read since the last commit.
+
         Args:
             oldest: epoch seconds; what was rejected, and users of whom nothing was sent since, are deleted.
         """
+        self.journal.tidy(is_read=not self._unread())
         self._reader.delete_finished()
         now = monotonic()
         if now < self._swept_at + _SWEEP:
@@ -302,9 +343,9 @@ class Spool:
         others = {journal.origin_of(path) for path in journal.paths(self.path)} - {self.journal.origin}
         return any(journal.is_alive(self.path, other) for other in others)
 
-    def is_overfull(self) -> bool:
-        """Whether more bytes of this process's journal are unread than may wait."""
-        return self._unread() > self.size
+    def watch(self) -> None:
+        """Keep this process's journal short, while another process reads it."""
+        self.journal.tidy(is_read=not self._unread())
 
     def _unread(self) -> int:
         offsets = tables.offsets(self._database.connection)
@@ -317,9 +358,15 @@ class Spool:
         with contextlib.suppress(OSError, sqlite3.Error):
             is_read = not self._unread()
         self.journal.close(is_read=is_read)
-        self._lease.close()
         self._reader.close()
         self._database.disconnect()
+        self._lease.close()
+
+    def abandon(self) -> None:
+        """Close what a forked child has inherited; the database was closed before the fork."""
+        self.journal.abandon()
+        self._reader.close()
+        self._lease.close()
 
 
 def _begin(outbox: Outbox, newest: int, budget: Mapping[str, Any]) -> None:

@@ -36,6 +36,9 @@ from emitkit_logging.stats import Stats
 _RELIEF = 16 * 1024
 """Bytes of a journal that a call reads if it finds the journal long."""
 
+_SOME = 64
+"""Records that go from memory to the outbox at a time."""
+
 _POLL = 0.25
 """Seconds between two looks at what other processes do, while anything waits."""
 
@@ -127,6 +130,8 @@ class SpoolStore:
         self._changes = Changes()
         self._outbox = make_outbox(self._changes)
         self._identities: deque[Identity] = deque()
+        self._kept: deque[CapturedRecord] = deque()
+        self._adopted: deque[CapturedRecord] = deque()  # since the last commit
         self.queue: deque[CapturedRecord] = deque()
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = True  # to find what other processes leave
@@ -136,7 +141,6 @@ class SpoolStore:
         self._is_under_way = False
         self._next_at = 0.0
         self._is_closed = False
-        self._is_full = False
         self._is_unwritten = False
         self._has_memory_records = False
         self._write_at = 0.0
@@ -148,7 +152,7 @@ class SpoolStore:
 
     def append(self, captured: CapturedRecord) -> None:
         """Write a record to the journal, or keep it in memory where that is not possible."""
-        if self._is_full or not self._spool.append(captured):
+        if not self._spool.append(captured):
             self.queue.append(captured)
         elif self._spool.journal.unread > self._size:
             self.on_long()
@@ -173,25 +177,57 @@ class SpoolStore:
         if self._is_closed:
             return
         if not self._spool.is_sender:
-            while len(self.queue) > self._size:
-                self.queue.popleft()
-                self._counts.overflowed += 1
+            self._keep()
             return
-        self._take_memory()
+        if not self._take_memory():
+            return
         for records, identities in self._spool.read() if most is None else self._spool.read(_RELIEF):
             self._outbox.take(records)
             for identity in identities:
                 self._outbox.identify(identity)
+            if not self._write_if_due():
+                return
 
-    def _take_memory(self) -> None:
-        self._has_memory_records = self._has_memory_records or bool(self.queue or self._identities)
-        if self.queue:
-            records = deque(self.queue.popleft() for _ in range(len(self.queue)))
+    def _write_if_due(self) -> bool:
+        """Write what came in if that is much already, so that no transaction needs much of the disk.
+
+        Returns:
+            Whether this process still is the sender.
+        """
+        if not self._is_unwritten and self._spool.is_commit_due:
+            try:
+                self._write()
+            except LeaseLost:
+                self._lose_lease()
+                return False
+            except (sqlite3.Error, OSError) as error:
+                self._fail(error)
+        return True
+
+    def _keep(self) -> None:
+        """Keep what the journal did not take in memory, bounded, until it takes it or this process is the sender."""
+        kept = self._kept
+        kept.extend(self.queue.popleft() for _ in range(len(self.queue)))
+        while kept and self._spool.append(kept[0]):
+            kept.popleft()
+        while len(kept) > self._size:
+            kept.popleft()
+            self._counts.overflowed += 1
+
+    def _take_memory(self) -> bool:
+        self._has_memory_records = self._has_memory_records or bool(self.queue or self._kept or self._identities)
+        self._kept.extend(self.queue.popleft() for _ in range(len(self.queue)))
+        while self._kept:
+            records = deque(self._kept.popleft() for _ in range(min(_SOME, len(self._kept))))
             self._counts.adopted += len(records)
+            self._adopted.extend(records)
             self._spool.adopt(records)
             self._outbox.take(records)
+            if not self._write_if_due():
+                return False
         while self._identities:
             self._outbox.identify(self._identities.popleft())
+        return True
 
     def next(self) -> ApiRequest | float:
         """Return the request to start now, if this process is the sender, or the seconds until it looks again."""
@@ -235,8 +271,11 @@ class SpoolStore:
         self._hurry()
 
     def _lose_lease(self) -> None:
-        # what was reported since the last commit, the next sender finds again by itself
+        # what was reported since the last commit, the next sender finds by itself, except for what is in no journal
         self._sends_until = 0.0
+        self._counts.adopted -= len(self._adopted)
+        self._kept.extendleft(reversed(self._adopted))
+        self._adopted.clear()
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -245,16 +284,15 @@ class SpoolStore:
         self._outbox = self._make_outbox(self._changes)
 
     def _has_waiting(self) -> bool:
-        return bool(self.queue or self._identities) or self._spool.has_waiting()
+        return bool(self.queue or self._kept or self._identities) or self._spool.has_waiting()
 
     def _watch(self) -> float:
-        self._is_full = self._spool.is_overfull()
+        self._spool.watch()
         return _POLL if self._has_waiting() else _LOOK
 
     def _send(self) -> ApiRequest | float:
         spool, now = self._spool, monotonic()
         step = self._outbox.next()
-        self._is_full = False
         self._write()
         self._next_at = now if isinstance(step, ApiRequest) else now + step
         if isinstance(step, ApiRequest):
@@ -276,7 +314,6 @@ class SpoolStore:
     def _tidy(self, now: float) -> None:
         self._tidy_at = now + _TIDY
         oldest = time.time() - self._ttl
-        self._spool.journal.turn()
         self._outbox.expire(oldest)
         self._spool.sweep(oldest)
 
@@ -293,10 +330,11 @@ class SpoolStore:
 
     def _commit(self) -> None:
         spool, outbox = self._spool, self._outbox
-        while spool.size_with(self._changes) > spool.size and outbox.halve():
+        while spool.is_too_large(self._changes) and outbox.halve():
             pass
         spool.commit(self._changes, outbox.newest, outbox.budget())
         self._changes.clear()
+        self._adopted.clear()
 
     def wake_level(self) -> float:
         """Return the level from which on a new record needs the thread: any, unless this process is the sender."""
@@ -323,7 +361,7 @@ class SpoolStore:
             nonlocal newest
             if self._is_closed:
                 return True
-            if self.queue or self._identities:
+            if self.queue or self._kept or self._identities:
                 return False
             if self._has_memory_records and self._spool.is_sender:
                 newest = newest if newest >= 0 else self._outbox.newest
@@ -372,9 +410,11 @@ class SpoolStore:
         """Leave what waits to the next process, and return what is lost with the memory."""
         if self._is_closed:
             return Undelivered()
-        lost = Undelivered(len(self.queue), len(self._identities), "the spool could not be used")
-        self._counts.refused += lost.records
+        records = len(self.queue) + len(self._kept)
+        lost = Undelivered(records, len(self._identities), "the spool could not be used")
+        self._counts.refused += records
         self.queue.clear()
+        self._kept.clear()
         with contextlib.suppress(LeaseLost, sqlite3.Error):  # the next process finds what was written before
             if self._spool.is_sender:
                 self._commit()
@@ -392,6 +432,11 @@ class SpoolStore:
         """Close the database: connections of SQLite must not be carried into a child."""
         self._spool.disconnect()
 
+    def abandon(self) -> None:
+        """Close what a forked child has inherited: it makes a store of its own when it needs one."""
+        self._is_closed = True
+        self._spool.abandon()
+
     # Counts
 
     def stats(self) -> Stats:
@@ -405,7 +450,7 @@ class SpoolStore:
     def _counted(self, done: Stats) -> Stats:
         counts = self._counts
         lines = self._spool.journal.lines() - counts.identity_lines
-        accepted = lines + counts.adopted + len(self.queue) + counts.refused + counts.overflowed
+        accepted = lines + counts.adopted + len(self.queue) + len(self._kept) + counts.refused + counts.overflowed
         dropped = dict(done.dropped)
         for reason, records in (("shutdown", counts.refused), ("overflow", counts.overflowed)):
             if records:

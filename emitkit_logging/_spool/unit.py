@@ -119,6 +119,10 @@ class Waiting:
         for captured in changes.came_at.values():
             captured.origin = None
 
+    def rows_with(self, changes: Changes) -> int:
+        """Return how many rows there would be after `changes`, at most."""
+        return len(self.sizes) + len(changes.came_at) - len(changes.joins) - len(changes.ends)
+
     def size_with(self, changes: Changes) -> int:
         """Return the bytes that would wait after `changes`, folds as large as they are now."""
         gone = {place for place, _ in changes.joins}

@@ -88,6 +88,9 @@ class Store(Protocol):
     def before_fork(self) -> None:
         """Prepare for a fork; the child must find no open database."""
 
+    def abandon(self) -> None:
+        """Close, without a lock and in a forked child, what it has inherited."""
+
 
 class MemoryStore:
     """Keeps everything in memory: what is not delivered when the process ends is lost, counted.
@@ -166,3 +169,6 @@ class MemoryStore:
 
     def before_fork(self) -> None:
         """Do nothing: the child makes a store of its own."""
+
+    def abandon(self) -> None:
+        """Do nothing: there are no files."""

@@ -204,6 +204,10 @@ class Worker(QueueListener):
         if self._is_forking:
             self._store.before_fork()
 
+    def abandon(self) -> None:
+        """Close the files that a forked child has inherited from its parent."""
+        self._store.abandon()
+
     def after_fork(self) -> None:
         """Go on in the parent after a fork."""
         if self._is_forking:

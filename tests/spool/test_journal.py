@@ -49,7 +49,7 @@ def test_killed_while_opening(server, handler, logger, path):
 
 @pytest.fixture
 def own(path):
-    made = journal.Journal(path)
+    made = journal.Journal(path, 64 * 2**20)
     yield made
     made.close(is_read=False)
 
@@ -92,17 +92,19 @@ def test_lines_of_many_threads(path, own):
     assert own.lines() == 2_000
 
 
-def test_next_file(path, own, monkeypatch):
+def test_next_file(path):
     """A journal that has grown long goes on in another file, and counts the lines of both."""
-    monkeypatch.setattr(journal, "SEGMENT", 50)
+    own = journal.Journal(path, 128 * 4096)
     for number in range(2):
-        assert own.append(b"x" * 60 + b"%d\n" % number)
+        assert own.append(b"x" * 4 * 4096 + b"%d\n" % number)
         assert own.append(b"y\n")
-        own.turn()
+        own.tidy(is_read=True)
     assert len(list(journal.paths(path))) == 3
     assert own.end()[0] == 2
     assert own.lines() == 4
     assert [line[-1:] for line in lines_of(path)] == [b"0", b"y", b"1", b"y"]
+    own.close(is_read=False)
+    assert own.lines() == 4
 
 
 def test_order_of_files(path):

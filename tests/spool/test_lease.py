@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sqlite3
 import subprocess
@@ -71,6 +72,51 @@ def test_stuck_process(account, handler, logger, path, caplog):
     assert sorted(account.numbers().items()) == [(number, 1) for number in range(100)]
 
 
+def test_lock_that_is_held_for_long(account, server, handler, logger, path, caplog):
+    """While another process keeps the database locked, records are sent all the same: once, if nobody else wrote."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0, timeout=0.5))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as stuck:
+        stuck.execute("BEGIN IMMEDIATE")
+        logger.error("it failed", extra={**EVENT, "number": 0})
+        until(lambda: len(account.numbers()) == 1, 30)
+        began = time.monotonic()
+        for number in range(1, 20):
+            logger.error("it failed", extra={**EVENT, "number": number})
+        until(lambda: len(account.numbers()) == 20, 30)
+        assert time.monotonic() - began < 5
+        warnings = [each.getMessage() for each in caplog.records if each.name == "emitkit_logging"]
+        assert len(warnings) == 1
+        assert "locked" in warnings[0]
+        stuck.execute("ROLLBACK")
+    assert made.flush(10)
+    until(lambda: made.stats.delivered == 20)
+    made.close()
+    assert sorted(account.numbers().items()) == [(number, 1) for number in range(20)]
+    assert [each.name for each in path.parent.iterdir()] == ["spool.db"]
+
+
+def test_stopped_in_the_middle_of_a_commit(account, server, handler, logger, path):
+    """A sender that stands still in the middle of a commit is replaced, and what others log arrives."""
+    code = """
+import signal
+log.info("x", extra={"event": "x", "number": 1})
+assert handler.flush(10)
+from emitkit_logging._spool import tables
+def stand_still(*_):
+    os.kill(os.getpid(), signal.SIGSTOP)
+tables.put_progress = stand_still
+log.info("x", extra={"event": "x", "number": 2})
+time.sleep(60)
+"""
+    with running(code, server, path, timeout=0.5) as process:
+        os.waitpid(process.pid, os.WUNTRACED)
+        logger.addHandler(handler(spool=path, rate_limit=0, timeout=0.5))
+        logger.error("it failed", extra={**EVENT, "number": 3})
+        until(lambda: account.numbers()[3] > 0, 30)
+        process.kill()
+    until(lambda: account.numbers()[2] > 0, 30)
+
+
 FULL = """
 for number in range(1_500):
     log.info("x", extra={"event": "x", "number": number, "text": "x" * 100})
@@ -99,7 +145,7 @@ class Process:
 
     def __init__(self, path: Path) -> None:
         self.database = Database(path)
-        self.journal = journal.Journal(path)
+        self.journal = journal.Journal(path, 10**6)
         self.lease = Lease(self.database, self.journal.origin)
 
     def end(self) -> None:

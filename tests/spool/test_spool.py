@@ -198,10 +198,10 @@ def test_more_bytes_than_may_wait(account, handler, logger, path):
     stats = made.stats
     assert stats.accepted == 2_001
     with contextlib.closing(sqlite3.connect(path)) as database:
-        size, kept = database.execute("SELECT sum(length(data)), sum(records) FROM waiting").fetchone()
+        (size,) = database.execute("SELECT sum(length(data)) FROM waiting").fetchone()
         assert database.execute("SELECT count(*) FROM waiting WHERE priority = 40").fetchone()[0] == 1
     assert size <= 100_000
-    assert kept == stats.pending
+    assert sum(row.records for row in listing.rows(path)) == stats.pending  # some may still be in the journal
 
 
 def test_old_rows(account, handler, logger, path):
@@ -282,10 +282,11 @@ def read(spool: Spool, *records: CapturedRecord) -> Changes:
     assert spool.acquire(5.0)
     changes = Changes()
     place = 0
-    for found, _ in spool.read():
-        for captured in found:
-            place += 1
-            changes.came(place, captured)
+    while place == 0 or spool.is_behind:
+        for found, _ in spool.read():
+            for captured in found:
+                place += 1
+                changes.came(place, captured)
     return changes
 
 

@@ -1,0 +1,130 @@
+"""Descriptors of the spool's files, in a process that may close all descriptors, as daemons do.
+
+A number that was closed behind our back is soon that of a file of the application. Device and inode show whether it
+still is ours; what is not ours is neither written to nor closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # Windows
+    fcntl = resource = None  # type: ignore[assignment]
+
+Identity: TypeAlias = "tuple[int, int]"
+"""Device and inode."""
+
+_BELOW_LIMIT = 64
+_LISTS = ("/proc/self/fd", "/dev/fd")
+
+
+def identity_of(number: int) -> Identity | None:
+    """Return device and inode of an open descriptor; `None` if it is closed."""
+    try:
+        found = os.fstat(number)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class OwnDescriptor:
+    """A descriptor of a file of ours.
+
+    Args:
+        number: of the descriptor, just opened.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._identity = identity_of(number)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it still is that file's."""
+        return self._identity is not None and identity_of(self.number) == self._identity
+
+    def close(self) -> None:
+        """Close it, once, unless it belongs to something else by now."""
+        if self.is_ours:
+            os.close(self.number)
+        self._identity = None
+
+
+def far_away(number: int) -> int:
+    """Move a descriptor to a number that no file of the application gets soon, and return that number."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = (4096 if soft == resource.RLIM_INFINITY else min(soft, 65_536)) - _BELOW_LIMIT
+    try:
+        moved = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, max(lowest, 0))
+    except OSError:
+        return number
+    os.close(number)
+    return moved
+
+
+def open_descriptors() -> set[int]:
+    """Return the numbers of the descriptors that are open; an empty set where the system does not list them."""
+    for name in _LISTS:
+        with contextlib.suppress(OSError):
+            return {int(each.name) for each in Path(name).iterdir() if each.name.isdigit()}
+    return set()
+
+
+def descriptors_of(path: Path, before: Iterable[int]) -> dict[int, Identity]:
+    """Return the descriptors of a database that are open now and were not before.
+
+    Args:
+        path: path of the database.
+        before: what `open_descriptors` returned before.
+    """
+    files = set()
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            found = path.with_name(path.name + suffix).stat()
+            files.add((found.st_dev, found.st_ino))
+    new = {number: identity_of(number) for number in open_descriptors().difference(before)}
+    return {number: identity for number, identity in new.items() if identity is not None and identity in files}
+
+
+def are_ours(descriptors: Mapping[int, Identity]) -> bool:
+    """Whether all of some descriptors still belong to the same files."""
+    return all(identity_of(number) == identity for number, identity in descriptors.items())
+
+
+def close_robbed(connection: sqlite3.Connection, descriptors: Mapping[int, Identity]) -> None:
+    """Close a connection whose descriptors were closed, without effect on the files that have their numbers now.
+
+    SQLite closes by number, and may write first. So the numbers refer for that moment to a file that takes no writes
+    and no write locks, and are given back.
+
+    Args:
+        connection: to close.
+        descriptors: those that it had.
+    """
+    robbed = [number for number, identity in descriptors.items() if identity_of(number) != identity]
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    kept = {}
+    for number in robbed:
+        if identity_of(number) is not None:
+            kept[number] = os.dup(number), os.get_inheritable(number)
+        os.dup2(nothing, number, inheritable=False)
+    try:
+        connection.close()
+    finally:
+        for number in robbed:
+            if number in kept:
+                saved, is_inheritable = kept[number]
+                os.dup2(saved, number, inheritable=is_inheritable)
+                os.close(saved)
+            else:
+                with contextlib.suppress(OSError):
+                    os.close(number)
+        os.close(nothing)
