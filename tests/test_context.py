@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import threading
-import uuid
 
 import pytest
 
