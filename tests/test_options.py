@@ -235,5 +235,5 @@ def test_context_of_everything(handler, server, logger):
 @pytest.mark.parametrize("value", ["x", {"event": "x"}, {5: "x"}])
 def test_wrong_context(value):
     """What is no context is a TypeError."""
-    with pytest.raises(TypeError, match="context|event"):
+    with pytest.raises(TypeError, match=r"context|event"):
         make(context=value)

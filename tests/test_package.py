@@ -22,7 +22,7 @@ OPTIONS = {
     "api_key": None,
     "level": 0,
     "base_url": None,
-    "allow_http": False,
+    "allow_http": None,
     "channel_name": "general",
     "category_channel_map": None,
     "level_channel_map": {"ERROR": "alerts", "CRITICAL": "alerts"},
@@ -42,8 +42,9 @@ OPTIONS = {
     "spool_size": 64 * 1024 * 1024,
     "spool_ttl": 7 * 86_400.0,
     "redact": None,
+    "context": None,
     "debug": False,
-    "enabled": True,
+    "enabled": None,
 }
 
 
