@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import enum
 import io
 import json
 import logging
 import logging.config
+import uuid
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -564,3 +567,104 @@ def test_key(extra, message, level, raises, from_message):
     assert key is None or key == made.event(restore(captured)).fold_key
     if not extra:
         assert key is not None or from_message
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("\x1b[31mpayment failed\x1b[0m", "payment failed"),
+        ("pay\x07ment\x00 failed", "payment� failed"),
+        ("payment failed\r\nsecond", "payment failed"),
+        ("50%\rdone", "50%"),
+        ("\u202epayment failed\u202c", "payment failed"),
+        ("a\u2066b\u2069c", "abc"),
+        ("\x1b]8;;https://h\x07link\x1b]8;;\x07", "link"),
+        ("\u200b\u200d\ufeff", "(no message)"),
+        ("\u3164", "(no message)"),
+        ("\u0301\u200b", "(no message)"),
+        ("Ünïcödé 👩‍👩‍👧 \u05e9\u05dc\u05d5\u05dd", "Ünïcödé 👩‍👩‍👧 \u05e9\u05dc\u05d5\u05dd"),
+    ],
+)
+def test_readable_titles(text, title):
+    """A title has nothing that a screen hides or reorders; a text of which nothing is visible is none."""
+    assert event(text, level=logging.ERROR).title == title
+    named = event("the message", event="x", title=text).title
+    assert named == (title if title != "(no message)" else "X") or "\n" in named
+
+
+@pytest.mark.parametrize(
+    ("value", "timestamp"),
+    [
+        (1_700_000_000, 1_700_000_000_000),
+        (1_700_000_000.5, 1_700_000_000_500),
+        (datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc), 1_767_225_600_000),
+        (datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1))), 1_767_222_000_000),
+        (0, 0),
+    ],
+)
+def test_occurred_at(value, timestamp):
+    """`occurred_at` is the event's time, and no metadata; the record's own time orders the delivery."""
+    made = event("x", event="x", occurred_at=value)
+    assert made.metadata["timestamp"] == timestamp
+    assert "occurred_at" not in made.metadata
+    assert made.created > timestamp / 1000
+    assert event("x", event="page_view", occurred_at=1_700_000_000).metadata["date"] == "2023-11-14T22:13:20.000Z"
+
+
+@pytest.mark.parametrize(
+    "value", [True, "2026-01-01", datetime.datetime.fromisoformat("2026-01-01"), float("nan"), 1e300, -(10**12)]
+)
+def test_occurred_at_of_another_type(value):
+    """What is no point in time is ordinary metadata."""
+    made = event("x", event="x", occurred_at=value)
+    assert "occurred_at" in made.metadata
+    assert made.metadata["timestamp"] == int(made.created * 1000)
+
+
+@pytest.mark.parametrize("value", [7, numpy.int64(7), enum.IntEnum("Ids", {"ADA": 7}).ADA, "7"])
+def test_ids_of_other_types(value):
+    """An id is an id in each of its types, for `user_id`, `user` and `identify`."""
+    assert event("x", event="x", user_id=value).user_id == "7"
+    made = event("x", event="x", user={"id": value, "email": "a@b.c"})
+    assert (made.user_id, made.identities[0].user_id) == ("7", "7")
+    assert event("x", identify={"id": value, "plan": "pro"}).identities[0].user_id == "7"
+
+
+def test_uuid_as_id():
+    """A UUID, of whatever class, is an id as its text is."""
+
+    class Own(uuid.UUID):
+        pass
+
+    for value in (uuid.UUID(int=5), Own(int=5)):
+        assert event("x", event="x", user_id=value).user_id == str(uuid.UUID(int=5))
+        assert event("x", event="x", user={"id": value, "name": "Ada"}).identities[0].user_id == str(uuid.UUID(int=5))
+
+
+def test_long_id():
+    """An id over the limit is visibly shortened, and stands whole in the metadata."""
+    whole = "u" * 300
+    for extra in ({"user_id": whole}, {"user": {"id": whole, "email": "a@b.c"}}):
+        made = event("x", event="x", **extra)
+        assert made.user_id == "u" * 254 + "…"
+        assert made.metadata["user_id"] == whole
+    assert event("x", event="x", user_id=10**5_000).user_id.endswith("…")
+
+
+def test_nothing_known_of_a_device():
+    """A device of which only the address is known is left out."""
+    made = event("x", event="x", device={"ip": "1.2.3.4"}, server={"ip": "1.2.3.4"})
+    assert not {"device", "server"} & set(made.metadata)
+
+
+def test_log_survives():
+    """The application's values are shortened first: where an event was logged and its exception remain."""
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        made = event("failed", level=logging.ERROR, exc_info=True, **{f"key{n}": "x" * 1_000 for n in range(200)})
+    metadata = json.loads(made.encode())["metadata"]
+    assert metadata["log"] == {**LOG, "level": "ERROR"}
+    assert metadata["exception"] == made.metadata["exception"]
+    assert {"category", "timestamp", "…"} <= set(metadata)
+    assert json.loads(made.encode(1_500))["metadata"]["log"]["level"] == "ERROR"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import logging.config
 import math
+import socket
 
 import pytest
 
-from emitkit_logging import EmitKitFormatter, EmitKitHandler
+from emitkit_logging import EmitKitFormatter, EmitKitHandler, event_context
 
 KEY = "emitkit_0123456789abcdef"
 LOCAL = "http://127.0.0.1:9"
@@ -144,3 +145,95 @@ def test_dict_config(kind):
     with pytest.raises(ValueError, match="emitkit") as caught:
         logging.config.dictConfig(config)
     assert "display_as" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("value", ["0", "false", "No", " OFF "])
+def test_disabled_by_the_environment(monkeypatch, value):
+    """`EMITKIT_ENABLED` disables a handler where a configuration file cannot; the option wins over it."""
+    monkeypatch.setenv("EMITKIT_ENABLED", value)
+    assert EmitKitHandler().handle(logging.makeLogRecord({"levelno": 50})) is False
+    with pytest.raises(ValueError, match="api_key"):
+        EmitKitHandler(enabled=True)
+
+
+@pytest.mark.parametrize("value", ["1", "true", "", "whatever"])
+def test_enabled_by_the_environment(monkeypatch, value):
+    """Any other value leaves the handler enabled."""
+    monkeypatch.setenv("EMITKIT_ENABLED", value)
+    with pytest.raises(ValueError, match="api_key"):
+        EmitKitHandler()
+
+
+@pytest.mark.parametrize(("value", "is_allowed"), [("1", True), ("Yes", True), ("0", False), ("", False), ("x", False)])
+def test_http_allowed_by_the_environment(monkeypatch, value, is_allowed):
+    """`EMITKIT_ALLOW_HTTP` stands for `allow_http` where that is not given."""
+    monkeypatch.setenv("EMITKIT_ALLOW_HTTP", value)
+    if is_allowed:
+        make(base_url="http://example.com").close()
+        with pytest.raises(ValueError, match="base_url"):
+            make(base_url="http://example.com", allow_http=False)
+    else:
+        with pytest.raises(ValueError, match="EMITKIT_ALLOW_HTTP=1"):
+            make(base_url="http://example.com")
+
+
+def test_both_ways_out(monkeypatch):
+    """The error for a missing key says how to give one, and how to do without."""
+    monkeypatch.delenv("EMITKIT_API_KEY", raising=False)
+    with pytest.raises(ValueError, match=r"EMITKIT_API_KEY.*EMITKIT_ENABLED=0.*enabled=False"):
+        EmitKitHandler()
+
+
+def test_missing_key_in_dict_config(monkeypatch, caplog):
+    """dictConfig hides the cause, and gunicorn, Django and Celery print only its own error: the library logs it too."""
+    monkeypatch.delenv("EMITKIT_API_KEY", raising=False)
+    config = {
+        "version": 1,
+        "incremental": False,
+        "disable_existing_loggers": False,
+        "handlers": {"emitkit": {"class": "emitkit_logging.EmitKitHandler"}},
+    }
+    errors: list[str] = []
+
+    class Keeping(logging.Handler):
+        def emit(self, record):
+            errors.append(record.getMessage())
+
+    keeping = Keeping()
+    logging.getLogger("emitkit_logging").addHandler(keeping)
+    try:
+        with pytest.raises(ValueError, match="emitkit"):
+            logging.config.dictConfig(config)
+    finally:
+        logging.getLogger("emitkit_logging").removeHandler(keeping)
+    assert any("EMITKIT_API_KEY" in error for error in errors)
+
+
+def test_context(handler, server, logger):
+    """The handler's context is under what a block and the record say, and `server.host` is the machine's name."""
+    logger.addHandler(handler(context={"server": {"release": "1.4"}, "region": "eu", "tenant": "all"}))
+    with event_context(tenant="t", server={"route": "/x"}):
+        logger.info("x", extra={"event": "a", "server": {"release": "2"}})
+    logger.info("x", extra={"event": "b"})
+    first, second = (seen.body["metadata"] for seen in server.wait_for(2))
+    host = socket.gethostname()
+    assert first["server"] == {"host": host, "release": "2", "route": "/x"}
+    assert (first["region"], first["tenant"]) == ("eu", "t")
+    assert second["server"] == {"host": host, "release": "1.4"}
+    assert (second["region"], second["tenant"]) == ("eu", "all")
+
+
+def test_context_of_everything(handler, server, logger):
+    """The context may name the host, a channel and a user, and holds for records that fold."""
+    logger.addHandler(handler(context={"server": {"host": "web-1"}, "channel": "ops", "user_id": "u"}, rate_limit=1))
+    for _ in range(5):
+        logger.error("down")
+    seen = server.wait_for(1)[0].body
+    assert (seen["channelName"], seen["userId"], seen["metadata"]["server"]) == ("ops", "u", {"host": "web-1"})
+
+
+@pytest.mark.parametrize("value", ["x", {"event": "x"}, {5: "x"}])
+def test_wrong_context(value):
+    """What is no context is a TypeError."""
+    with pytest.raises(TypeError, match=r"context|event"):
+        make(context=value)

@@ -42,9 +42,9 @@ OPTIONS = {
     "spool_size": 64 * 1024 * 1024,
     "spool_ttl": 7 * 86_400.0,
     "redact": None,
+    "context": None,
     "debug": False,
     "enabled": None,
-    "context": None,
     "notify_interval": 300.0,
 }
 

@@ -165,7 +165,8 @@ class EventBuilder:
         contexts = fields.contexts(values)
         identities, user_id = self.identities.take(values, captured.created)
         title = fields.text(values, "title")
-        occurred_at = fields.occurred_at(values) or captured.created
+        given_time = fields.occurred_at(values)
+        occurred_at = captured.created if given_time is None else given_time
         derived = self._derive(captured, subject, contexts, occurred_at, is_titled=title is not None)
         event = self._event(captured, values, subject, derived)
         event.title = title or event.title

@@ -72,7 +72,7 @@ def rendered(text: str) -> dict[str, Any] | None:
     if len(text) > _LONGEST_LINE:
         return None
     values = _of_json(text) if text[:1] == "{" else _of_pairs(text)
-    if values is None or type(values.get("event")) is not str:
+    if values is None or type(values.get("event")) is not str or not values["event"]:
         return None
     read = {key: value for key, value in values.items() if key not in _NOT_OF_TEXT}
     kept = {key: value for key, value in values.items() if key in _NOT_OF_TEXT}
@@ -91,13 +91,16 @@ def _of_pairs(text: str) -> dict[str, Any] | None:
     if "event=" not in text:
         return None
     values: dict[str, Any] = {}
-    end = 0
+    flags = end = 0
     while end < len(text):
         pair = _PAIR.match(text, end)
         if pair is None:
             return None
-        values[pair[1]] = True if pair[2] is None else _of_token(pair[2])  # logfmt has bare words for flags
+        values[pair[1]] = True if pair[2] is None else _of_token(pair[2])
+        flags += pair[2] is None  # logfmt has bare words for flags, and prose has words
         end = pair.end()
+        if flags * 2 >= len(values):
+            return None
     return values
 
 

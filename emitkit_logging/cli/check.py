@@ -113,7 +113,9 @@ def check(*, sends: bool = False, timeout: float = 5.0, allow_http: bool = False
 
 def _results(mask: _Mask, *, sends: bool, timeout: float, allow_http: bool) -> Iterator[Line]:
     key, key_problem = _value_or_problem(lambda: options.api_key(None, required=True))
-    url, url_problem = _value_or_problem(lambda: options.base_url(None, allow_http=allow_http))
+    url, url_problem = _value_or_problem(
+        lambda: options.base_url(None, allow_http=options.allow_http(allow_http or None))
+    )
     yield from (Line(Mark.PROBLEM, problem) for problem in (key_problem, url_problem) if problem)
     if not key or not url:
         return

@@ -20,12 +20,45 @@ from emitkit_logging import EmitKitFormatter, EmitKitHandler
 from ..conftest import KEY
 from ..server import Server
 
-METHODS = (
-    "__str__ __repr__ __eq__ __hash__ __bool__ __len__ __iter__ __getattr__ __getattribute__ __format__ __int__ "
-    "__float__ __index__ __getitem__ __contains__ __lt__ __call__ __dir__ __sizeof__ __reduce_ex__ __instancecheck__ "
-    "__enter__ __next__ __fspath__ __bytes__ __mod__ __class_getitem__ __length_hint__ __reversed__ item items "
-    "keys values isoformat startswith strip getMessage"
-).split()  # noqa: SIM905
+METHODS = [
+    "__str__",
+    "__repr__",
+    "__eq__",
+    "__hash__",
+    "__bool__",
+    "__len__",
+    "__iter__",
+    "__getattr__",
+    "__getattribute__",
+    "__format__",
+    "__int__",
+    "__float__",
+    "__index__",
+    "__getitem__",
+    "__contains__",
+    "__lt__",
+    "__call__",
+    "__dir__",
+    "__sizeof__",
+    "__reduce_ex__",
+    "__instancecheck__",
+    "__enter__",
+    "__next__",
+    "__fspath__",
+    "__bytes__",
+    "__mod__",
+    "__class_getitem__",
+    "__length_hint__",
+    "__reversed__",
+    "item",
+    "items",
+    "keys",
+    "values",
+    "isoformat",
+    "startswith",
+    "strip",
+    "getMessage",
+]
 BASES = (
     object, str, int, float, dict, list, tuple, set, frozenset, bytes, bytearray, complex, Exception, BaseException,
     decimal.Decimal, datetime.datetime, datetime.date, datetime.timedelta, datetime.tzinfo, uuid.UUID, enum.Enum,
@@ -41,15 +74,63 @@ ARGUMENTS: dict[type, tuple[Any, ...]] = {
     collections.UserString: ("x",),
     type: ("Hostile", (), {}),
 }
-STANDARD = (
-    "name msg args levelname levelno pathname filename module exc_info exc_text stack_info lineno funcName created "
-    "msecs relativeCreated thread threadName processName process"
-).split()  # noqa: SIM905
-KEYS = (
-    "event emitkit_event category title description icon tags channel notify display_as user_id user identify "
-    "session_id page device utm server context properties idempotency_key actions fields expires_in callback_url resume "
-    "occurred_at fingerprint extra plan __emitkit_channel __emitkit_notify __emitkit_untrusted"
-).split()  # noqa: SIM905
+STANDARD = [
+    "name",
+    "msg",
+    "args",
+    "levelname",
+    "levelno",
+    "pathname",
+    "filename",
+    "module",
+    "exc_info",
+    "exc_text",
+    "stack_info",
+    "lineno",
+    "funcName",
+    "created",
+    "msecs",
+    "relativeCreated",
+    "thread",
+    "threadName",
+    "processName",
+    "process",
+]
+KEYS = [
+    "event",
+    "emitkit_event",
+    "category",
+    "title",
+    "description",
+    "icon",
+    "tags",
+    "channel",
+    "notify",
+    "display_as",
+    "user_id",
+    "user",
+    "identify",
+    "session_id",
+    "page",
+    "device",
+    "utm",
+    "server",
+    "context",
+    "properties",
+    "idempotency_key",
+    "actions",
+    "fields",
+    "expires_in",
+    "callback_url",
+    "resume",
+    "occurred_at",
+    "fingerprint",
+    "extra",
+    "plan",
+    "__emitkit_channel",
+    "__emitkit_notify",
+    "__emitkit_untrusted",
+]
 
 
 def _raises(*_: Any, **__: Any) -> Any:
@@ -94,7 +175,7 @@ class OfMeta(metaclass=Meta):
     pass
 
 
-class Subclass(str):
+class Subclass(str):  # noqa: SLOT000
     """A text that gives back itself, and raises at each method of a text."""
 
     def __str__(self) -> Any:
@@ -110,15 +191,20 @@ class Property:
 
 
 EXTREMES: list[Any] = [
-    10**5_000, -(10**5_000), 2**63, float("nan"), float("inf"), -float("inf"), 1e308, -0.0, "", "\x00", "\ud800", "\u202e",
-    "\x1b[31m", "x" * 100_000, b"\xff" * 10_000, decimal.Decimal("sNaN"), decimal.Decimal("1E+999999"), complex(1, 2), ...,
-    NotImplemented, None, True, False, (), [], {}, set(), frozenset(), range(10**30), range(3), slice(1), memoryview(b"x"),
-    iter([]), (each for each in ()), print, object, object(), OfMeta(), OfMeta, Meta, Subclass("x"), Property(), _cycle(dict),
+    10**5_000, -(10**5_000), 2**63, float("nan"), float("inf"), -float("inf"), 1e308, -0.0, "", "\x00", "\ud800",
+    "\u202e",
+    "\x1b[31m", "x" * 100_000, b"\xff" * 10_000, decimal.Decimal("sNaN"), decimal.Decimal("1E+999999"),
+    complex(1, 2), ...,
+    NotImplemented, None, True, False, (), [], {}, set(), frozenset(), range(10**30), range(3),
+    slice(1), memoryview(b"x"),
+    iter([]), (each for each in ()), print, object, object(), OfMeta(), OfMeta, Meta, Subclass("x"), Property(),
+    _cycle(dict),
     _cycle(list), _deep("list"), _deep("dict"), {1: 2}, {(1, 2): 3, None: 4}, {OfMeta(): 1}, {"a": {1, "x", None}},
-    [OfMeta()] * 200, datetime.datetime.max, datetime.datetime.min, datetime.timedelta.max, datetime.timezone.utc,
+    [OfMeta()] * 200, datetime.date.max, datetime.date.min, datetime.timedelta.max, datetime.timezone.utc,
     datetime.datetime(1, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=23))), uuid.UUID(int=1),
     ValueError(), ValueError(OfMeta()), SyntaxError("x", ("f", 1, 5, b"x")), KeyError(Subclass("x")), (1, 2, 3),
-    (ValueError, ValueError("x"), None), (ValueError, "x", 5), ("%s", "%d"), "%s %d %(x)s", "{", '{"event": 1}', "{" * 5_000,
+    (ValueError, ValueError("x"), None), (ValueError, "x", 5), ("%s", "%d"), "%s %d %(x)s", "{",
+    '{"event": 1}', "{" * 5_000,
     '{"event": "x", "user": {"id": 1}}', "event=" + "=" * 100, "Traceback (most recent call last):",
     "Traceback (most recent call last):\n" * 50, '{"a":' * 3_000, "9" * 5_000, "emitkit_0123456789abcdefKEY",
 ]  # fmt: skip

@@ -121,7 +121,7 @@ def test_structlog_formatted_exception():
     assert "extra" not in made.metadata
 
 
-VALUES = {"event": "payment failed", "plan": "a b", "amount": 5, "note": 'he said "x"'}
+VALUES = {"event": "payment failed", "plan": "a b", "amount": 5, "note": 'he said "x"', "vip": True}
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,8 @@ def test_rendered_secrets():
 def test_not_rendered(text):
     """Other text stays text."""
     captured = CapturedRecord({"msg": text})
-    values = rendered(text)
-    assert values is None or text == "event="
-    assert opened(captured) is captured or text == "event="
+    assert rendered(text) is None
+    assert opened(captured) is captured
 
 
 def test_loguru():
@@ -231,7 +230,7 @@ def test_message_of_a_subclass_inside_a_context():
     from emitkit_logging import event_context
 
     class Braces(logging.LogRecord):
-        def getMessage(self):
+        def getMessage(self):  # noqa: N802
             return self.msg.format(*self.args)
 
     record = Braces("app", logging.ERROR, "/srv/app.py", 7, "order {} failed", (7,), None, "work")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 import traceback
 
@@ -27,7 +28,7 @@ def chained() -> str:
         return traceback.format_exc()
 
 
-class Own(Exception):
+class OwnError(Exception):
     pass
 
 
@@ -37,13 +38,14 @@ CASES = [
     (text_of(ValueError("a: b")), "ValueError", "a: b"),
     (text_of(RuntimeError("no such table\n(Background on this error at: https://e)")), "RuntimeError", None),
     (text_of(SyntaxError("bad", ("f.py", 1, 1, "x ="))), "SyntaxError", "bad"),
-    (text_of(Own("bad")), f"{__name__}.Own", "bad"),
+    (text_of(OwnError("bad")), f"{__name__}.OwnError", "bad"),
     (chained(), "ValueError", "outer\nsecond line"),
 ]
 if sys.version_info >= (3, 11):
     noted = ValueError("bad")
     noted.add_note("Hint: call support")
-    group = ExceptionGroup("many", [ValueError("a"), ExceptionGroup("b", [KeyError("c")])])
+    inner = builtins.ExceptionGroup("b", [KeyError("c")])  # type: ignore[attr-defined]
+    group = builtins.ExceptionGroup("many", [ValueError("a"), inner])  # type: ignore[attr-defined]
     CASES += [
         (text_of(noted), "ValueError", "bad\nHint: call support"),
         (text_of(group), "ExceptionGroup", "many (2 sub-exceptions)"),
