@@ -130,7 +130,7 @@ def test_failing(run, arguments):
     result.stdout.fnmatch_lines(["*- EmitKit inbox -*", "*general  *User Signed Up*", "*  x  *[[]api key]", "refused*"])
     shown = result.stdout.str()
     assert shown.count("- EmitKit inbox -") == 1
-    assert 'refused with 400 (title: Invalid input: expected a value, received undefined): POST /v1/events {"' in shown
+    assert 'refused with 400 (title: Invalid input: expected string, received undefined): POST /v1/events {"' in shown
     assert "emitkit_" not in shown.replace("emitkit_inbox", "").replace("emitkit_logging", "")
 
 
