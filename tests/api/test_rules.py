@@ -64,6 +64,12 @@ def test_rules_agree_with_their_schemas(rule, valid, invalid):
         (ITEM, "🚨🚨", [], "Too big: expected string to have <=3 characters"),
         (rules.list_of(ITEM), ["a", None], [1], "Invalid input: expected string, received null"),
         (rules.object_with({"a": ITEM}, "a"), {}, ["a"], "Invalid input: expected string, received undefined"),
+        (
+            rules.object_with({"a": rules.ANYTHING}, "a"),
+            {},
+            ["a"],
+            "Invalid input: expected a value, received undefined",
+        ),
         (rules.object_with({}, closed=True), {"a": 1}, [], 'Unrecognized key: "a"'),
         (rules.number(1, 2), 3, [], "Too big: expected number to be <=2"),
         (rules.one_of("a", "b"), "c", [], "Invalid option: expected one of a|b"),

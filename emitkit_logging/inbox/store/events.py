@@ -91,12 +91,21 @@ class EventTable:
     def remove_oldest(self, keep: int) -> Iterator[tuple[int, str]]:
         """Remove the oldest events until at most `keep` are left; yield the number and the channel of each."""
         while self._count > 1 and (self._count > keep or self._held > MOST_BYTES):
-            query = self._database.execute
-            seq, channel, size = query("SELECT seq, channel, size FROM events ORDER BY seq LIMIT 1").fetchone()
-            query("DELETE FROM events WHERE seq = ?", (seq,))
-            self._count -= 1
-            self._held -= size
-            yield seq, channel
+            yield self._remove_first()
+
+    def remove_before(self, moment: float) -> Iterator[tuple[int, str]]:
+        """Remove the events that were stored before a moment (Unix seconds); yield their numbers and channels."""
+        query = "SELECT at FROM events ORDER BY seq LIMIT 1"
+        while (first := self._database.execute(query).fetchone()) is not None and first[0] < moment:
+            yield self._remove_first()
+
+    def _remove_first(self) -> tuple[int, str]:
+        query = self._database.execute
+        seq, channel, size = query("SELECT seq, channel, size FROM events ORDER BY seq LIMIT 1").fetchone()
+        query("DELETE FROM events WHERE seq = ?", (seq,))
+        self._count -= 1
+        self._held -= size
+        return seq, channel
 
     def clear(self) -> None:
         """Remove all events; the numbers go on."""

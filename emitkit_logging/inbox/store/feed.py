@@ -154,6 +154,15 @@ class Feed:
             self._updates.append((self.version + 1, event["id"]))
             self._has_changed()
 
+    def forget_before(self, moment: float) -> None:
+        """Remove the events that were stored before a moment (Unix seconds)."""
+        with self._changed:
+            removed = list(self._events.remove_before(moment))
+            for seq, name in removed:
+                self._channels.remove_event(name, seq)
+            if removed:
+                self._has_changed()
+
     def due(self, now: float) -> list[str]:
         """Return the ids of the events that still wait although their time was over at `now` (Unix seconds)."""
         with self._changed:

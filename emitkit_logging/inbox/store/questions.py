@@ -10,6 +10,9 @@ from emitkit_logging.inbox.emulation.refusals import Invalid, NotPending, NotWai
 from emitkit_logging.inbox.store.event import is_pending, iso
 from emitkit_logging.inbox.store.feed import Feed
 
+RETENTION = 90 * 86_400.0
+"""Seconds for which events are kept (API contract)."""
+
 Event = dict[str, Any]
 
 
@@ -32,8 +35,10 @@ class Questions:
         self._clock = clock
 
     def expire(self) -> None:
-        """End all events whose time is over."""
-        for event_id in self._feed.due(self._clock()):
+        """End all questions whose time is over, and forget the events that are older than `RETENTION`."""
+        now = self._clock()
+        self._feed.forget_before(now - RETENTION)
+        for event_id in self._feed.due(now):
             self._end(event_id, lambda event: event["answer"].update(status="expired"))
 
     def cancel(self, event_id: str) -> Event | None:

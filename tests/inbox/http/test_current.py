@@ -69,6 +69,19 @@ def test_an_event_by_its_id(fresh):
     refusal(call(fresh, "GET", "/v1/events/event_none"), 404, "not_found")
 
 
+def test_events_are_kept_for_90_days(fresh, clock):
+    """An event that is older can neither be read nor listed; its channel stays."""
+    old = fresh.event(title="Old").json()["data"]["id"]
+    clock.now += 86_400
+    new = fresh.event(title="New").json()["data"]["id"]
+    clock.now += 89 * 86_400
+    assert call(fresh, "GET", f"/v1/events/{old}").status_code == 200
+    clock.now += 1
+    refusal(call(fresh, "GET", f"/v1/events/{old}"), 404, "not_found")
+    assert [event["id"] for event in call(fresh, "GET", "/v1/events").json()["data"]["events"]] == [new]
+    assert [channel["name"] for channel in call(fresh, "GET", "/v1/channels").json()["data"]["channels"]] == ["tests"]
+
+
 def test_channels_by_name(fresh):
     """Channels are listed by name, with the icon of their first event."""
     for name in ("b", "a", "b"):
