@@ -16,7 +16,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Digest, Fold, Rank
-from emitkit_logging._outbox.folds import Folds
+from emitkit_logging._outbox.folds import DigestKey, Folds
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
 from emitkit_logging._outbox.queues import FirstOfKind, PriorityQueue
@@ -360,17 +360,28 @@ class Backlog:
     def digest(self, most: float, below: float = math.inf) -> None:
         """Digest the least important folds of priorities less than `below` until at most `most` events of them wait."""
         excess = self.events(below) - most
-        if excess > 0:
-            folds = (fold for fold in self._folds.by_key.values() if fold.priority < below and not fold.is_held)
-            for fold in sorted(folds, key=_least_first):
-                excess -= not self._digest(fold)
-                if excess <= 0:
-                    return
+        if excess <= 0:
+            return
+        folds = (fold for fold in self._folds.by_key.values() if fold.priority < below and not fold.is_held)
+        chosen: dict[Digest | DigestKey, list[Fold]] = {}
+        for fold in sorted(folds, key=_least_first):
+            together = chosen.setdefault(self._folds.digest_of(fold), [])
+            together.append(fold)
+            # one fold by itself is no digest
+            excess -= len(together) > 1 or isinstance(self._folds.digest_of(fold), Digest)
+            if excess <= 0:
+                break
+        for digest, together in chosen.items():
+            if len(together) > 1 or isinstance(digest, Digest):
+                for fold in together:
+                    self._digest(fold)
 
-    def _digest(self, fold: Fold) -> bool:
+    def _digest(self, fold: Fold) -> None:
+        is_push_due = False
         if fold.priority >= ALERT:
             self._kinds.started(fold.key)
-        return self._folds.digest(fold)
+            is_push_due = self._kinds.push(fold.key)
+        self._folds.digest(fold, is_push_due=is_push_due)
 
     # What is too much
 

@@ -7,19 +7,25 @@ Folds of one channel become a digest, which keeps names and counts only. When th
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, TypeAlias
 
-from emitkit_logging._api.encoding import Json
+from emitkit_logging._api.encoding import Json, dump
 from emitkit_logging._api.limits import LONGEST_TITLE
-from emitkit_logging._api.text import MORE, shorten
+from emitkit_logging._api.text import MORE, cut, shorten
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import EventFactory
 
 MOST_SAMPLES = 5
-"""Records that a fold keeps: the first four, and the latest."""
+"""Records that a fold keeps: the first four that differ, and the latest."""
+
+MOST_USERS = 50
+"""Users that a fold of product events names."""
 
 MOST_NAMES = 100
 """Names that a digest counts one by one. Further names are counted together under an ellipsis."""
@@ -44,13 +50,20 @@ class Fold:
         last_seen: when the latest record was logged, in epoch seconds.
         user_id: the user of the first record, or `None`.
         has_one_user: whether all records have that user.
+        has_one_title: whether the events of all records have the title of the first.
+        users: the users of product events, at most `MOST_USERS`.
+        amounts: the sum of the records' `amount` for each `currency`.
         is_new: whether it has the first record of a kind of alerts; it goes before all else.
         is_held: whether it waits for a place of its kind, see `KindMemory`.
     """
 
     __slots__ = (
+        "_is_plain",
+        "_signatures",
+        "amounts",
         "count",
         "first_seen",
+        "has_one_title",
         "has_one_user",
         "is_held",
         "is_new",
@@ -59,6 +72,7 @@ class Fold:
         "place",
         "samples",
         "user_id",
+        "users",
     )
 
     def __init__(self, key: FoldKey, place: int) -> None:
@@ -70,6 +84,12 @@ class Fold:
         self.last_seen = 0.0
         self.user_id: object = None
         self.has_one_user = True
+        self.has_one_title = True
+        self.users: dict[str, None] = {}
+        self.amounts: dict[str, Decimal] = {}
+        self._is_plain = len(key.kind) > 1
+        # of the samples but the latest; `None` as soon as all of them differ
+        self._signatures: list[object] | None = []
         self.is_new = False
         self.is_held = False
 
@@ -106,6 +126,9 @@ class Fold:
             "samples": self.samples,
             "user_id": self.user_id,
             "has_one_user": self.has_one_user,
+            "has_one_title": self.has_one_title,
+            "users": list(self.users),
+            "amounts": {currency: str(amount) for currency, amount in self.amounts.items()},
         }
 
     @classmethod
@@ -127,6 +150,10 @@ class Fold:
         fold.last_seen = state.get("last_seen", fold.first_seen)
         fold.user_id = state.get("user_id")
         fold.has_one_user = state.get("has_one_user", True)
+        fold.has_one_title = state.get("has_one_title", True)
+        fold.users = dict.fromkeys(map(str, state.get("users") or ()))
+        fold.amounts = {str(currency): Decimal(amount) for currency, amount in (state.get("amounts") or {}).items()}
+        fold._signatures = list(map(_signature, fold.samples[: MOST_SAMPLES - 1]))
         return fold
 
     def add(self, captured: CapturedRecord, user_id: object) -> int:
@@ -139,28 +166,66 @@ class Fold:
         Returns:
             By how many records `samples` grew: 1 or 0.
         """
-        created = captured.attributes["created"]
+        attributes = captured.attributes
+        created = attributes["created"]
         if not self.count:
             self.first_seen = self.last_seen = created
             self.user_id = user_id
         elif user_id != self.user_id:
             self.has_one_user = False
+        if user_id is not None and not self._is_plain and len(self.users) < MOST_USERS:
+            self.users[str(user_id)] = None
         if created > self.last_seen:
             self.last_seen = created
         elif created < self.first_seen:
             self.first_seen = created
         self.count += 1
-        if len(self.samples) < MOST_SAMPLES:
-            self.samples.append(captured)
+        if "amount" in attributes:
+            self._add_amount(attributes["amount"], attributes.get("currency"))
+        if self.has_one_title and self.samples:
+            first = self.samples[0]
+            self.has_one_title = _title_source(captured, self._is_plain) == _title_source(first, self._is_plain)
+        return self._add_sample(captured)
+
+    def _add_sample(self, captured: CapturedRecord) -> int:
+        samples, signatures = self.samples, self._signatures
+        if len(samples) < MOST_SAMPLES:
+            if signatures is not None and len(samples) < MOST_SAMPLES - 1:
+                signatures.append(_signature(captured))
+            samples.append(captured)
             return 1
-        self.samples[-1] = captured
+        if signatures is not None:
+            self._vary(captured, signatures)
+        samples[-1] = captured
         return 0
+
+    def _vary(self, captured: CapturedRecord, signatures: list[object]) -> None:
+        """Replace a sample that is equal to an earlier one by a record that differs from all."""
+        signature = _signature(captured)
+        if signature in signatures:
+            return
+        equal = [n for n, each in enumerate(signatures) if each in signatures[:n]]
+        if equal:
+            # those that differ stay in the order in which they came
+            del self.samples[equal[0]], signatures[equal[0]]
+            self.samples.insert(MOST_SAMPLES - 2, captured)
+            signatures.append(signature)
+        if len(equal) <= 1:
+            self._signatures = None
+
+    def _add_amount(self, amount: object, currency: object) -> None:
+        if isinstance(currency, str) and isinstance(amount, int | float | Decimal) and not isinstance(amount, bool):
+            exact = Decimal(str(amount))
+            if exact.is_finite():
+                self.amounts[currency] = self.amounts.get(currency, Decimal(0)) + exact
 
     def event(self, factory: EventFactory) -> Event | None:
         """Return the event, or `None` where no sample can be made an event.
 
-        It is the event of the first record, with the count in its title. Of the metadata it keeps what is generated,
-        and adds `occurrences`, `first_seen` and `last_seen` (epoch milliseconds) and `samples`.
+        It is the event of the first record, with the count in its title; where titles differ, the title is the template
+        of the kind. Of the metadata it keeps what is generated, and adds `occurrences`, `first_seen` and `last_seen`
+        (epoch milliseconds), `samples`, the `users` of product events, and the sum of their amounts where all have one
+        currency.
         """
         events = [event for event in map(factory.event, self.samples) if event is not None]
         if not events:
@@ -173,10 +238,21 @@ class Fold:
         event.metadata = {key: value for key, value in event.metadata.items() if key in _GENERATED}
         event.metadata.update(_counted(self.count, self.first_seen, self.last_seen))
         event.metadata["samples"] = samples
+        if len(self.amounts) == 1:
+            ((currency, amount),) = self.amounts.items()
+            event.metadata.update(amount=int(amount) if amount == int(amount) else float(amount), currency=currency)
         mark = f" (×{self.count})"
-        event.title = shorten(event.title, LONGEST_TITLE - len(mark)) + mark
+        title = event.title if self.has_one_title else _PLACEHOLDER.sub(MORE, self.key.name) or event.title
+        event.title = shorten(title, LONGEST_TITLE - len(mark)) + mark
         if not self.has_one_user:
             event.user_id = None
+            if self.users:
+                event.metadata["users"] = list(self.users)
+        given = [each.notify for each in events if each.is_notify_given]
+        if any(given) or len(given) == len(events):
+            event.notify, event.is_notify_given = any(given), True
+        else:
+            event.is_notify_given = False
         return event
 
 
@@ -193,12 +269,28 @@ class Digest:
         is_held: never; a digest waits for no place.
         age: the age of its oldest record.
         count: how many records it stands for.
+        lowest: the lowest priority of its folds.
         names: how many records each name has.
+        samples: of alerts one record for each of the first names.
+        is_push_due: whether one of its kinds of alerts has not pushed lately.
         first_seen: when the oldest record was logged, in epoch seconds.
         last_seen: when the latest record was logged, in epoch seconds.
     """
 
-    __slots__ = ("age", "channel", "count", "first_seen", "is_new", "last_seen", "names", "place", "priority")
+    __slots__ = (
+        "age",
+        "channel",
+        "count",
+        "first_seen",
+        "is_new",
+        "is_push_due",
+        "last_seen",
+        "lowest",
+        "names",
+        "place",
+        "priority",
+        "samples",
+    )
     is_held = False
 
     def __init__(self, channel: str, place: int) -> None:
@@ -207,7 +299,10 @@ class Digest:
         self.priority = 0
         self.age = 0.0
         self.count = 0
+        self.lowest = 0
         self.names: dict[str, int] = {}
+        self.samples: dict[str, CapturedRecord] = {}
+        self.is_push_due = False
         self.is_new = False
         self.first_seen = 0.0
         self.last_seen = 0.0
@@ -218,14 +313,17 @@ class Digest:
         return (not self.is_new, -self.priority, self.age)
 
     def state(self) -> dict[str, Any]:
-        """Return its content as JSON values, for `of`."""
+        """Return its content for `of`: JSON values, except for `samples` (captured records)."""
         return {
             "channel": self.channel,
             "priority": self.priority,
+            "lowest": self.lowest,
             "place": self.place,
             "age": self.age,
             "count": self.count,
             "names": dict(self.names),
+            "samples": dict(self.samples),
+            "is_push_due": self.is_push_due,
             "first_seen": self.first_seen,
             "last_seen": self.last_seen,
         }
@@ -244,7 +342,11 @@ class Digest:
             raise ValueError("a digest needs a channel")  # noqa: TRY004 - data from outside has a wrong value
         digest = cls(channel, _place(state))
         digest.priority = state.get("priority", 0)
+        digest.lowest = state.get("lowest", digest.priority)
         digest.age = state.get("age", digest.place)
+        samples = state.get("samples") or {}
+        digest.samples = {name: each for name, each in samples.items() if isinstance(each, CapturedRecord)}
+        digest.is_push_due = state.get("is_push_due", False)
         digest.names = dict(state.get("names") or {})
         digest.count = state.get("count", sum(digest.names.values()))
         digest.first_seen = state.get("first_seen", 0.0)
@@ -255,25 +357,68 @@ class Digest:
         """Add a fold."""
         is_first = not self.count
         self.priority = fold.priority if is_first else max(self.priority, fold.priority)
+        self.lowest = fold.priority if is_first else min(self.lowest, fold.priority)
         self.age = fold.age if is_first else min(self.age, fold.age)
         self.first_seen = fold.first_seen if is_first else min(self.first_seen, fold.first_seen)
         self.last_seen = max(self.last_seen, fold.last_seen)
         self.is_new = self.is_new or fold.is_new
         self.count += fold.count
-        name = shorten(fold.key.name, _LONGEST_NAME)
+        name = shorten(_PLACEHOLDER.sub(MORE, fold.key.name), _LONGEST_NAME)
         if name not in self.names and len(self.names) >= MOST_NAMES:
             name = MORE
         self.names[name] = self.names.get(name, 0) + fold.count
+        is_wanted = fold.priority >= logging.ERROR and len(self.samples) < _MOST_DIGEST_SAMPLES
+        if is_wanted and fold.samples and name != MORE:
+            self.samples.setdefault(name, fold.samples[0])
 
     def event(self, factory: EventFactory) -> Event:
-        """Return the event. Its `metadata.digest` has the count of each name, the most frequent first."""
-        names = dict(sorted(self.names.items(), key=lambda entry: -entry[1]))
+        """Return the event, which says what it stands for, how much of it, and the five most frequent names.
+
+        Its `metadata.digest` has the count of each name, as many as fit, the most frequent first. A digest of alerts
+        has `samples`, one of a name, those of the rarest names first.
+        """
+        names = dict(sorted(self.names.items(), key=lambda entry: (entry[0] == MORE, -entry[1])))
         metadata: dict[str, Json] = _counted(self.count, self.first_seen, self.last_seen)
-        metadata["digest"] = dict(names)
-        description = ", ".join(f"{name} ×{count}" for name, count in names.items())
-        return factory.summary(self.channel, self.priority, f"{self.count} events", description, metadata)
+        metadata["digest"] = _fitting(names)
+        if self.priority >= 0:
+            metadata["log"] = {"level": logging.getLevelName(self.priority)}
+        if samples := self._event_samples(factory, _MOST_DIGEST_BYTES - len(dump(metadata))):
+            metadata["samples"] = samples
+        event = factory.summary(self.channel, self.priority, self._title(names), _description(names), metadata)
+        if self.priority >= logging.ERROR:
+            event.notify = event.notify and self.is_push_due
+        return event
+
+    def _title(self, names: Mapping[str, int]) -> str:
+        if len(names) == 1:
+            return f"{next(iter(names))} (×{self.count})"
+        kinds = f"more than {MOST_NAMES}" if MORE in names else str(len(names))
+        what = "errors" if self.lowest >= logging.ERROR else "warnings" if self.lowest >= logging.WARNING else "events"
+        return f"{self.count:,} more {what} of {kinds} kinds"
+
+    def _event_samples(self, factory: EventFactory, most_bytes: int) -> list[Json]:
+        samples: list[Json] = []
+        for name in sorted(self.samples, key=lambda name: self.names.get(name, 0)):
+            event = factory.event(self.samples[name])
+            if event is None:
+                continue
+            sample = _digest_sample(event)
+            most_bytes -= len(dump(sample)) + 1
+            if most_bytes < 0:
+                break
+            samples.append(sample)
+        return samples
 
 
+_MOST_DIGEST_SAMPLES = 50
+_MOST_DIGEST_BYTES = 13 * 1024  # of metadata, so that the event with its description is not shortened
+_MOST_NAME_BYTES = 8 * 1024
+_NAMES_IN_DESCRIPTION = 5
+_LONGEST_SAMPLE_TEXT = 300
+_PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[-#0 +]*(?:\d+|\*)?(?:\.(?:\d+|\*))?[diouxXeEfFgGcrsa]")
+"""What stands for an argument in a message template of logging."""
+
+_FRAME = re.compile(r'File "[^"\n]*", line \d+(?:, in [^\n]*)?')
 _GENERATED = frozenset(("category", "event", "timestamp", "log", "exception", "stack"))
 _NEVER_IN_SAMPLES = frozenset(("category", "event", "log"))
 
@@ -302,4 +447,55 @@ def _sample(event: Event, first: Event) -> dict[str, Json]:
     is_another_exception = event.metadata.get("exception") != first.metadata.get("exception")
     left_out = _NEVER_IN_SAMPLES if is_another_exception else _GENERATED
     sample.update((key, value) for key, value in event.metadata.items() if key not in left_out or key == "timestamp")
+    return sample
+
+
+def _title_source(captured: CapturedRecord, is_plain: bool) -> object:  # noqa: FBT001 - in the hot path
+    """Return what a record's title is made of, besides what all records of its kind have in common."""
+    title = captured.attributes.get("title")
+    if title is not None or not is_plain:
+        return title
+    return captured.attributes["msg"] if captured.text is None else captured.text
+
+
+def _signature(captured: CapturedRecord) -> object:
+    """Return what tells samples apart: what titles, descriptions and exceptions are made of, as text."""
+    attributes, exception = captured.attributes, captured.exception
+    text = attributes.get("msg") if captured.text is None else captured.text
+    parts = (attributes.get("title"), attributes.get("description"), text)
+    raised = (exception.type, exception.message) if exception else ()
+    return tuple(part if type(part) is str else None for part in (*parts, *raised))
+
+
+def _fitting(names: Mapping[str, int]) -> dict[str, Json]:
+    """Return the counts of the first names, as many as fit, and the count of all others under an ellipsis."""
+    fitting: dict[str, Json] = {}
+    others, left = 0, _MOST_NAME_BYTES
+    for name, count in names.items():
+        left -= len(dump({name: count}))
+        if name == MORE or left < 0:
+            others += count
+        else:
+            fitting[name] = count
+    return {**fitting, MORE: others} if others else fitting
+
+
+def _description(names: Mapping[str, int]) -> str:
+    listed = [f"{name} ×{count:,}" for name, count in names.items() if name != MORE][:_NAMES_IN_DESCRIPTION]
+    others = len(names) - len(listed)
+    if MORE in names:
+        return f"{', '.join(listed)} and more than {others - 1} others"
+    return ", ".join(listed) + (f" and {others} other{'s' if others > 1 else ''}" if others else "")
+
+
+def _digest_sample(event: Event) -> dict[str, Json]:
+    """Return what a digest's sample says: title, description, and type, message and frame of the exception."""
+    sample: dict[str, Json] = {"title": cut(event.title, _LONGEST_SAMPLE_TEXT)}
+    if event.description:
+        sample["description"] = cut(event.description, _LONGEST_SAMPLE_TEXT)
+    exception = event.metadata.get("exception")
+    if isinstance(exception, dict):
+        kept = {key: cut(str(exception.get(key, "")), _LONGEST_SAMPLE_TEXT) for key in ("type", "message")}
+        frames = _FRAME.findall(str(exception.get("stacktrace", "")))
+        sample["exception"] = {**kept, **({"frame": frames[-1]} if frames else {})}
     return sample

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import BacklogObserver
+
+DigestKey: TypeAlias = "tuple[str, bool]"
+"""What folds of one digest have in common: the channel, and whether browsers sent them."""
 
 
 class Folds:
@@ -32,7 +36,7 @@ class Folds:
     def __init__(self, kinds: KindMemory, observer: BacklogObserver) -> None:
         self._kinds = kinds
         self._observer = observer
-        self._digests: dict[tuple[str, bool], Digest] = {}
+        self._digests: dict[DigestKey, Digest] = {}
         self._release_at = math.inf
         self.by_key: dict[FoldKey, Fold] = {}
         self.samples = 0
@@ -74,18 +78,27 @@ class Folds:
             del self.by_key[joined.key]
             self.samples -= len(joined.samples)
 
-    def digest(self, fold: Fold) -> bool:
-        """Move a fold into its channel's digest, and return whether that is a new one."""
+    def digest_of(self, fold: Fold) -> Digest | DigestKey:
+        """Return the digest that a fold would join, or what stands for one that does not exist yet."""
+        key = _digest_key(fold)
+        return self._digests.get(key, key)
+
+    def digest(self, fold: Fold, *, is_push_due: bool = False) -> None:
+        """Move a fold into its channel's digest.
+
+        Args:
+            fold: the fold.
+            is_push_due: whether its kind has not pushed lately.
+        """
         key = _digest_key(fold)
         digest = self._digests.get(key)
-        is_new = digest is None
         if digest is None:
             digest = self._digests[key] = Digest(fold.channel, fold.place)
         digest.add(fold)
+        digest.is_push_due = digest.is_push_due or is_push_due
         self.remove(fold)
         self._observer.joined(fold.place, digest.place)
         self._observer.changed(digest)
-        return is_new
 
     def resume(self, joined: Fold | Digest) -> None:
         """Take over what waited in another outbox."""
@@ -130,6 +143,6 @@ class Folds:
         return self._release_at
 
 
-def _digest_key(entry: Fold | Digest) -> tuple[str, bool]:
+def _digest_key(entry: Fold | Digest) -> DigestKey:
     """Return what is digested together: of each channel the trusted records, and those from browsers."""
     return entry.channel, entry.priority < 0

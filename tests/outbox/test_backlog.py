@@ -67,7 +67,11 @@ def test_counts():
     waiting.fold(below=40)
     assert (len(waiting), waiting.held, waiting.events(), waiting.events(below=40)) == (11, 7, 3, 2)
     waiting.digest(0, below=40)
-    assert (len(waiting), waiting.held, waiting.events()) == (11, 3, 3)
+    assert (len(waiting), waiting.held, waiting.events()) == (11, 7, 3)
+    waiting.take(deque([record("b")]), 1, 11)
+    waiting.fold(below=40)
+    waiting.digest(0, below=40)
+    assert (len(waiting), waiting.held, waiting.events()) == (12, 3, 3)
 
 
 def test_is_after():
@@ -128,15 +132,21 @@ def test_digest_reports():
     digest = changes.entries[4]
     assert isinstance(digest, Digest)
     assert digest.names == {"d": 1, "c": 1, "b": 1}
-    assert pop_all(waiting) == ["w", "a", "3 events"]
+    assert pop_all(waiting) == ["w", "a", "3 more events of 3 kinds"]
 
 
 def test_digest_of_each_channel():
-    """Each channel has a digest, and within it untrusted records have their own."""
-    waiting, _ = backlog(record("a"), record("b", channel="d"), record("c", UNTRUSTED_PRIORITY))
+    """Each channel has a digest, and within it untrusted records have their own; one fold by itself stays a fold."""
+    waiting, _ = backlog(
+        *(record(name) for name in "ab"),
+        *(record(name, channel="d") for name in "ab"),
+        *(record(name, UNTRUSTED_PRIORITY) for name in "ab"),
+        record("a", channel="e"),
+    )
     waiting.fold()
     waiting.digest(0)
-    assert waiting.events() == 3
+    assert waiting.events() == 4
+    assert sorted(filter(None, pop_all(waiting))) == ["2 more events of 2 kinds"] * 3 + ["a"]
 
 
 def test_shrink():
@@ -187,7 +197,7 @@ def test_resume():
     assert (len(waiting), waiting.held) == (3, 3)
     waiting.fold()
     assert changes.joins == [(3, 1)]
-    assert pop_all(waiting) == ["a (×2)", "1 events"]
+    assert pop_all(waiting) == ["a (×2)", "z (×1)"]
 
 
 def test_clear():

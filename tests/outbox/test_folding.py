@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from decimal import Decimal
 
 import pytest
 
+from emitkit_logging._events.captured import CapturedException, CapturedRecord
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import SafeEventFactory
 from emitkit_logging._outbox.folding import MOST_NAMES, MOST_SAMPLES, Digest, Fold
@@ -63,6 +66,94 @@ def test_users():
     assert [sample["userId"] for sample in event.metadata["samples"]] == ["u", "u", "v"]
 
 
+def plain(text: str, error: CapturedException | None = None, **more) -> CapturedRecord:
+    captured = record(text, logging.ERROR, text=text, msg="order %s failed", **more)
+    captured.text = text
+    captured.exception = error
+    return captured
+
+
+def plain_fold(*records: CapturedRecord) -> Fold:
+    made = Fold(FoldKey("alerts", logging.ERROR, ("app", "order %s failed", "", "")[:3]), 1)
+    for each in records:
+        made.add(each, None)
+    return made
+
+
+def test_title_of_records_that_differ():
+    """Records whose texts are equal keep their title; else the title is the template."""
+    assert plain_fold(*(plain("order 1 failed") for _ in range(9))).event(FACTORY).title == "order 1 failed (×9)"
+    event = plain_fold(*(plain(f"order {n} failed") for n in range(461))).event(FACTORY)
+    assert event.title == "order … failed (×461)"
+    last = plain_fold(*(plain("order 1 failed") for _ in range(99)), plain("order 2 failed"))
+    assert last.event(FACTORY).title == "order … failed (×100)"
+
+
+def test_titles_that_records_give():
+    """The titles that records themselves give are compared, too."""
+    made = Fold(FoldKey("c", logging.INFO, ("a",)), 1)
+    for title in ("t", "t", "u"):
+        made.add(record(title), None)
+    assert made.event(FACTORY).title == "a (×3)"
+
+
+def test_samples_differ():
+    """Samples are the first four that differ, and the latest, whatever comes in between."""
+    texts = ["a"] * 50 + ["b"] * 50 + ["a", "c", "b", "d", "e", "a"] + ["f"]
+    made = plain_fold(*(plain(text) for text in texts))
+    assert [each.text for each in made.samples] == ["a", "b", "c", "d", "f"]
+    assert made.count == len(texts)
+
+
+def test_samples_differ_by_exception():
+    """The same text with another exception is another sample."""
+    errors = [CapturedException("E", text, "") for text in ["x"] * 9 + ["y"] + ["x"] * 9]
+    made = plain_fold(*(plain("a", error) for error in errors))
+    assert {each.exception.message for each in made.samples} == {"x", "y"}
+
+
+def test_fold_names_users():
+    """A fold of product events over several users names them, at most fifty."""
+    made = fold(count=0)
+    for number in range(70):
+        made.add(record("a", created=1.0), number % 60)
+    assert made.event(FACTORY).metadata["users"] == [str(number) for number in range(50)]
+    assert "users" not in fold(count=3).event(FACTORY).metadata
+
+
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        ([(49.9, "EUR"), (0.1, "EUR"), (Decimal("10.05"), "EUR"), (None, None)], (60.05, "EUR")),
+        ([(1, "EUR"), (2, "EUR")], (3, "EUR")),
+        ([(1, "EUR"), (2, "USD")], None),
+        ([(1, None), ("2", "EUR"), (True, "EUR"), (float("nan"), "EUR")], None),
+    ],
+)
+def test_revenue(amounts, expected):
+    """The amounts of a fold add up exactly where all have one currency, so that revenue is what it is without folds."""
+    made = fold(count=0)
+    for amount, currency in amounts:
+        more = {} if amount is None else {"amount": amount, "currency": currency}
+        made.add(record("a", created=1.0, **more), None)
+    metadata = Fold.of(made.state()).event(FACTORY).metadata
+    assert (expected is None and "amount" not in metadata) or (metadata["amount"], metadata["currency"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [([None, None], (True, False)), ([False, None], (False, False)), ([None, True], (True, True))]
+    + [([False, False], (False, True))],
+)
+def test_what_records_say_of_pushes(given, expected):
+    """A fold pushes if one of its records asks for it, and not if all forbid it; else the rule for its kind decides."""
+    made = fold(count=0)
+    for notify in given:
+        made.add(record("a", **({} if notify is None else {"notify": notify})), None)
+    event = made.event(FACTORY)
+    assert (event.notify, event.is_notify_given) == expected
+
+
 def test_no_event():
     """A fold none of whose samples can be made an event has none; one that has some goes on with these."""
     made = fold(count=0)
@@ -80,11 +171,78 @@ def test_digest():
     digest.add(fold("b", 3, place=7, priority=logging.WARNING))
     digest.add(fold("a", 2, place=4))
     event = digest.event(FACTORY)
-    assert (event.title, event.level, event.channel) == ("7 events", logging.WARNING, "c")
+    assert (event.title, event.level, event.channel) == (
+        "7 more events of 2 kinds",
+        logging.WARNING,
+        "c",
+    )
     assert list(event.metadata["digest"].items()) == [("a", 4), ("b", 3)]
     assert event.metadata["occurrences"] == 7
     assert event.description == "a ×4, b ×3"
     assert digest.rank == (True, -logging.WARNING, 4)
+
+
+def alert_digest(*counts: int) -> Digest:
+    digest = Digest("alerts", 1)
+    for number, count in enumerate(counts):
+        digest.add(fold(f"kind {number}", count, priority=logging.ERROR))
+    return digest
+
+
+def test_digest_for_people():
+    """A digest of alerts says what it stands for: how much of how many kinds, level, five names, samples."""
+    event = alert_digest(3, 4_000, 7, 1, 600, 5, 2, 9).event(FACTORY)
+    assert event.title == "4,627 more errors of 8 kinds"
+    assert event.description == "kind 1 ×4,000, kind 4 ×600, kind 7 ×9, kind 2 ×7, kind 5 ×5 and 3 others"
+    assert event.metadata["log"] == {"level": "ERROR"}
+    assert sum(event.metadata["digest"].values()) == 4_627
+    assert [sample["title"] for sample in event.metadata["samples"]][:3] == ["kind 3", "kind 6", "kind 0"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "what"), [((40, 50), "errors"), ((30, 40), "warnings"), ((20, 50), "events"), ((10, 20), "events")]
+)
+def test_what_a_digest_is(levels, what):
+    """The title names what all of it are at least."""
+    digest = Digest("c", 1)
+    for level in levels:
+        digest.add(fold(f"at {level}", priority=level))
+    event = digest.event(FACTORY)
+    assert event.title == f"2 more {what} of 2 kinds"
+    assert event.metadata["log"]["level"] == logging.getLevelName(max(levels))
+
+
+def test_digest_of_one_name():
+    """A digest with a single name reads like a fold."""
+    assert alert_digest(7).event(FACTORY).title == "kind 0 (×7)"
+
+
+def test_digest_of_many_kinds():
+    """A storm of thousands of kinds is one readable event within the limits."""
+    digest = Digest("alerts", 1)
+    trace = 'File "a.py", line 1, in f\n' + "x" * 5_000 + '\n  File "b.py", line 7, in g\n'
+    for number in range(5_000):
+        made = Fold(FoldKey("alerts", logging.ERROR, ("app", f"kind {number} " + "é" * 200, "E")), number)
+        exception = {"type": "E", "message": "no", "stacktrace": trace}
+        made.add(record(f"t{number} " + "ü" * 500, logging.ERROR, metadata={"exception": exception}), None)
+        digest.add(made)
+    event = digest.event(FACTORY)
+    assert event.title == "5,000 more errors of more than 100 kinds"
+    assert event.description.endswith(" and more than 95 others")
+    assert len(event.description) < 700
+    body = json.loads(event.encode())
+    assert sum(body["metadata"]["digest"].values()) == 5_000
+    assert body["metadata"]["samples"]
+    for sample in body["metadata"]["samples"]:
+        assert sample["exception"] == {"type": "E", "message": "no", "frame": 'File "b.py", line 7, in g'}
+
+
+def test_digest_samples_survive_a_store():
+    """What a store keeps of a digest makes the same event again."""
+    digest = alert_digest(2, 3)
+    digest.is_push_due = True
+    again, event = Digest.of(digest.state()).event(FACTORY), digest.event(FACTORY)
+    assert (again.title, again.metadata, again.notify) == (event.title, event.metadata, True)
 
 
 def test_digest_of_untrusted_records():
@@ -120,6 +278,9 @@ def test_fold_state():
         "last_seen": 106.0,
         "user_id": "u",
         "has_one_user": True,
+        "has_one_title": True,
+        "users": ["u"],
+        "amounts": {},
     }
     again = Fold.of(state)
     assert again.state() == state
@@ -152,10 +313,13 @@ def test_digest_state():
     assert digest.state() == {
         "channel": "c",
         "priority": 20,
+        "lowest": 20,
         "place": 5,
         "age": 4,
         "count": 2,
         "names": {"a": 2},
+        "samples": {},
+        "is_push_due": False,
         "first_seen": 100.0,
         "last_seen": 101.0,
     }

@@ -54,7 +54,7 @@ def test_overflow():
     harness.put("a", "c")
     stats = harness.outbox.stats()
     assert (stats.accepted, stats.pending, stats.dropped) == (7, 7, {})
-    assert [harness.send() for _ in range(3)] == ["e", "w", "5 events"]
+    assert [harness.send() for _ in range(3)] == ["e", "w", "5 more events of 3 kinds"]
     for number in range(6):
         harness.put(f"own {number}", key=f"key {number}", priority=logging.DEBUG + number)
     stats = harness.outbox.stats()
