@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,7 +28,7 @@ CASES = {
 
 def wait_for_lines(path: Path, count: int) -> list[str]:
     """Return the lines of a file as soon as there are so many."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         lines = path.read_text().splitlines() if path.exists() else []
         if len(lines) >= count:
@@ -57,13 +59,15 @@ def check(folder: Path, case: str, installed: str, delay: float) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         try:
             pids = wait_for_lines(folder / "ran", COUNT)
             worker.terminate()
             output = worker.communicate(timeout=30)[0]
         finally:
-            worker.kill()
+            with contextlib.suppress(ProcessLookupError):  # its processes have ended by themselves
+                os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
         titles = sorted(event["metadata"]["event"] for event in inbox.events)
     assert titles == [f"job{number}" for number in range(COUNT)], output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -113,6 +114,7 @@ def run(case: str, number: signal.Signals, folder: Path, delay: float) -> Ended:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         try:
             request(f"http://127.0.0.1:{port}/")
@@ -120,7 +122,8 @@ def run(case: str, number: signal.Signals, folder: Path, delay: float) -> Ended:
             server.send_signal(number)
             output = server.communicate(timeout=20)[0]
         finally:
-            server.kill()
+            with contextlib.suppress(ProcessLookupError):  # its processes have ended by themselves
+                os.killpg(server.pid, signal.SIGKILL)
             server.wait()
         delivered = sum(occurrences(event, "order_placed") for event in inbox.events)
         titles = [event["title"] for event in inbox.events]
