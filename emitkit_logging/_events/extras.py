@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
+from emitkit_logging._events.numeric import MOST_BITS
+
 _BARE_RECORD = vars(logging.LogRecord("", logging.NOTSET, "", 0, "", (), None))
 
 STANDARD_COUNT = len(_BARE_RECORD)
@@ -22,9 +24,6 @@ STANDARD = frozenset((*_BARE_RECORD, "message", "asctime", "taskName"))
 """The attributes that logging itself gives a record. Not asked of the application's record factory, which adds more."""
 
 _STRUCTLOG_OWN = ("_logger", "_name")
-
-MOST_BITS = 10_000
-"""Bits beyond which the interpreter may refuse to write an integer's digits, or take very long."""
 
 PRIVATE = "__emitkit_"
 """The beginning of keys that only this library uses; they never stand in the metadata."""
