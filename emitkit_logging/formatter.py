@@ -13,11 +13,11 @@ from pythonjsonlogger.json import JsonFormatter
 from emitkit_logging import _options as options
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.limits import LONGEST_CHANNEL
-from emitkit_logging._context.capture import capture
+from emitkit_logging._context.capture import capture, capture_minimal
 from emitkit_logging._context.redacted import share_names
 from emitkit_logging._events import extras
 from emitkit_logging._events.builder import EventBuilder, EventDefaults
-from emitkit_logging._events.captured import CapturedRecord, message_of
+from emitkit_logging._events.captured import CapturedRecord, RestoredRecord, message_of
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras
@@ -127,7 +127,8 @@ class EmitKitFormatter(JsonFormatter):
             else event.body()
         )
         standard = {key: value for key, value in record.__dict__.items() if key in extras.STANDARD}
-        shell = logging.makeLogRecord({**standard, "message": message_of(record)[0]})
+        shell = logging.LogRecord("", logging.NOTSET, "", 0, "", (), None)  # not by the application's factory
+        shell.__dict__.update({**standard, "message": message_of(record)[0]})
         if "asctime" in self._required_fields:
             shell.asctime = self.formatTime(record, self.datefmt)
         for key in self._required_fields:
@@ -161,9 +162,14 @@ class EmitKitFormatter(JsonFormatter):
 
         Returns:
             The event, its values within the limits of the API contract except for the size of the whole (see
-            `Event.encode`).
+            `Event.encode`); a minimal one if anything raises.
         """
-        return self._builder.build(capture(record, self.json_converter))
+        try:
+            return self._builder.build(capture(record, self.json_converter))
+        except Exception as error:
+            if isinstance(record, RestoredRecord):
+                return self.minimal_event(record.captured, error)
+            return self._builder.build(capture_minimal(record, error))
 
     def minimal_event(self, captured: CapturedRecord, error: Exception) -> Event:
         """Return the event of a record whose own event cannot be built.
@@ -176,7 +182,10 @@ class EmitKitFormatter(JsonFormatter):
 
     def fold_key(self, captured: CapturedRecord) -> FoldKey | None:
         """Return what a record that `accepts` let through folds by, or `None` where only its event says."""
-        return self._fold_keys.of(opened(captured))
+        try:
+            return self._fold_keys.of(opened(captured))
+        except Exception:  # keys of a record's that raise when they are compared: its event leaves them out
+            return None
 
     def summary(
         self, channel: str | None, level: int, title: str, description: str, metadata: Mapping[str, Json]

@@ -177,7 +177,7 @@ class EmitKitHandler(logging.Handler):
         self._plain_level = formatter.plain_level
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Filter and emit a record, without a lock; whatever goes wrong is left to `handleError`."""
+        """Filter and emit a record, without a lock; a filter that raises is left to `handleError`."""
         if not self._enabled:
             return False
         try:
@@ -193,7 +193,7 @@ class EmitKitHandler(logging.Handler):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Put what a record says now on the queue, if it is to be sent."""
+        """Put what a record says now on the queue, if it is to be sent; if it cannot be captured, what can be read."""
         try:
             event = record.__dict__.get("event")
             level = record.levelno

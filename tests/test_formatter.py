@@ -668,3 +668,27 @@ def test_log_survives():
     assert metadata["exception"] == made.metadata["exception"]
     assert {"category", "timestamp", "…"} <= set(metadata)
     assert json.loads(made.encode(1_500))["metadata"]["log"]["level"] == "ERROR"
+
+
+def test_record_factory():
+    """Nothing asks the application's record factory, which may need what only a logging call gives it."""
+    records = [make("hello", level=logging.ERROR)]
+
+    def factory(name, *args, **kwargs):
+        raise AssertionError(name)
+
+    plain = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(factory)
+    try:
+        line = json.loads(EmitKitFormatter("%(levelname)s %(message)s").format(records[0]))
+    finally:
+        logging.setLogRecordFactory(plain)
+    assert (line["title"], line["levelname"], line["message"]) == ("hello", "ERROR", "hello")
+
+
+def test_format_of_what_cannot_be_built():
+    """A line is printed for any record, with what went wrong."""
+    record = make("hello", level=logging.ERROR)
+    del record.__dict__["pathname"]
+    line = json.loads(EmitKitFormatter().format(record))
+    assert (line["title"], line["metadata"]["error"]) == ("hello", "KeyError: 'pathname'")

@@ -106,7 +106,7 @@ def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, conver
 def _captured_dict(message: Any, converter: JsonConverter) -> dict[str, object]:
     # an exception in it is captured as such; its frames are not worth a conversion
     entries = [(extras.key_text(key), value) for key, value in list(dict.items(message))]
-    return {key: converter.snapshot(value) for key, value in entries if key != "exc_info"}
+    return {key: converter.snapshot(value) for key, value in entries if not extras.is_exc_info(key, value)}
 
 
 def _snapshot(value: object, converter: JsonConverter) -> object:

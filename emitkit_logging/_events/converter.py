@@ -14,7 +14,6 @@ import contextlib
 import datetime
 import decimal
 import enum
-import math
 import numbers
 import pathlib
 import uuid
@@ -25,7 +24,7 @@ from urllib.parse import ParseResult, SplitResult
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import MORE, clean, cut
-from emitkit_logging._events.extras import MOST_BITS
+from emitkit_logging._events.numeric import json_decimal, json_integer, json_number
 from emitkit_logging._events.objects import fields_of, http_fields
 from emitkit_logging._events.redaction import REDACTED, Redactor
 
@@ -50,7 +49,6 @@ LONGEST_KEY = 256
 DEEPEST = 16
 """Most containers inside one another; servers refuse metadata that is nested too deeply (API contract)."""
 
-_SAFE_INTEGER = 2**53  # beyond it, servers written in JavaScript lose digits (API contract)
 _MARGIN = 1_000  # of a text beyond its limit that is searched for secrets, since half a key is no longer recognised
 _UNCHANGING = frozenset(
     (int, float, bool, type(None), complex, uuid.UUID, decimal.Decimal)
@@ -124,7 +122,7 @@ class JsonConverter:
         if kind is str:
             return self.text(value)  # type: ignore[arg-type]
         if kind is int:
-            return _integer(value)  # type: ignore[arg-type]
+            return json_integer(value)  # type: ignore[arg-type]
         walked: Json = _Walk(self, self._redactor).visit(value, 0)
         return walked
 
@@ -195,17 +193,17 @@ class _Walk:
         if value is None or kind is bool:
             return value
         if kind is int:
-            return _integer(value)
+            return json_integer(value)
         if kind is Converted:
             return value.value
         if issubclass(kind, enum.Enum):
             return self._visit(value.value, depth)
         if issubclass(kind, int):
-            return _integer(int.__int__(value))
+            return json_integer(int.__int__(value))
         if issubclass(kind, float):
-            return _number(float.__float__(value))
+            return json_number(float.__float__(value))
         if issubclass(kind, decimal.Decimal):
-            return _decimal(decimal.Decimal(value))
+            return json_decimal(decimal.Decimal(value))
         if issubclass(kind, str):
             return self._converter.text(self._within_bounds(str.__str__(value)))
         if issubclass(kind, SplitResult | ParseResult):
@@ -399,31 +397,6 @@ def _ordered(values: set[Any] | frozenset[Any], most: int) -> tuple[list[object]
         return sorted(some), size  # type: ignore[type-var]
     except TypeError:
         return sorted(some, key=lambda value: (type(value).__name__, str(value))), size
-
-
-def _integer(value: int) -> Json:
-    if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
-        return value
-    if value.bit_length() > MOST_BITS:
-        return f"{hex(value >> value.bit_length() - 64)}{MORE} [{value.bit_length()} bits]"
-    return str(value)
-
-
-def _number(value: float) -> Json:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-
-
-def _decimal(value: decimal.Decimal) -> Json:
-    """Return a number where JSON's holds the value exactly (design, *Values*), else its text."""
-    if value.is_finite() and abs(value) <= _SAFE_INTEGER:
-        if value == value.to_integral_value():
-            return int(value)
-        number = float(value)
-        if decimal.Decimal(repr(number)) == value:
-            return number
-    return cut(str(value), LONGEST_TEXT)
 
 
 def untaken(name: str, taken: Mapping[Any, object]) -> str:

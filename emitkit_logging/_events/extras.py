@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
+from emitkit_logging._events.numeric import MOST_BITS
+
 _BARE_RECORD = vars(logging.LogRecord("", logging.NOTSET, "", 0, "", (), None))
 
 STANDARD_COUNT = len(_BARE_RECORD)
@@ -22,10 +24,6 @@ STANDARD = frozenset((*_BARE_RECORD, "message", "asctime", "taskName"))
 """The attributes that logging itself gives a record. Not asked of the application's record factory, which adds more."""
 
 _STRUCTLOG_OWN = ("_logger", "_name")
-_STRUCTLOG_MESSAGE = frozenset(("event", "exc_info"))
-
-MOST_BITS = 10_000
-"""Bits beyond which the interpreter may refuse to write an integer's digits, or take very long."""
 
 PRIVATE = "__emitkit_"
 """The beginning of keys that only this library uses; they never stand in the metadata."""
@@ -187,9 +185,14 @@ def of_record(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def is_exc_info(key: str, value: object) -> bool:
+    """Whether an item of a dict as the message is what structlog passes on as `exc_info`."""
+    return key == "exc_info" and (value is None or issubclass(type(value), bool | int | tuple | BaseException))
+
+
 def _without_exception(message: Any) -> dict[Any, Any]:
     """Return what a dict as the message says besides its text and its exception, see `captured.exception_of`."""
-    values = {key: value for key, value in _with_text_keys(message) if key not in _STRUCTLOG_MESSAGE}
+    values = {key: value for key, value in _with_text_keys(message) if key != "event" and not is_exc_info(key, value)}
     if is_text(values.get("exception")):
         del values["exception"]
     return values
