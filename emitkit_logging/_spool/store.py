@@ -174,9 +174,9 @@ class SpoolStore:
             return
         self._take_memory()
         for records, identities in self._spool.read() if most is None else self._spool.read(_RELIEF):
-            self._outbox.take(records)
-            for identity in identities:
+            for identity in identities:  # what was logged after `identify` is sent after it
                 self._outbox.identify(identity)
+            self._outbox.take(records)
 
     def _take_memory(self) -> None:
         self._has_memory_records = self._has_memory_records or bool(self.queue or self._identities)

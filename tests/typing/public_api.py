@@ -71,6 +71,7 @@ def handler() -> EmitKitHandler:
         shutdown_timeout=5.0,
         rate_limit=None,
         alert_reserve=0.1,
+        notify_interval=300.0,
         spool=Path("emitkit.db"),
         spool_size=64 * 1024 * 1024,
         spool_ttl=604_800.0,
