@@ -41,9 +41,11 @@ class Stats:
     def __str__(self) -> str:
         dropped = sum(self.dropped.values())
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.dropped.items() if count)
+        storming = "".join(f"; storming: {name} ×{count:,}" for name, count in self.storming.items())
+        kinds = f"; {self.kinds:,} kinds of alerts known{storming}" if self.kinds else ""
         lost = f"; {self.identifies_lost:,} identifies lost" if self.identifies_lost else ""
         return (
             f"{self.accepted:,} records accepted: {self.delivered:,} delivered, {self.pending:,} pending, "
             f"{dropped:,} dropped{f' ({reasons})' if reasons else ''}; {self.events:,} events and {self.identifies:,} "
-            f"identifies in {self.requests:,} requests ({self.retries:,} retries){lost}"
+            f"identifies in {self.requests:,} requests ({self.retries:,} retries){lost}{kinds}"
         )

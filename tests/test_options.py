@@ -65,6 +65,8 @@ def make(**options) -> EmitKitHandler:
         ("rate_limit", -1, ValueError),
         ("rate_limit", True, TypeError),
         ("alert_reserve", 1.5, ValueError),
+        ("notify_interval", -1, ValueError),
+        ("notify_interval", "5", TypeError),
         ("redact", "password", TypeError),
         ("redact", [5], TypeError),
         ("debug", "yes", TypeError),

@@ -38,6 +38,7 @@ OPTIONS = {
     "shutdown_timeout": 5.0,
     "rate_limit": None,
     "alert_reserve": 0.1,
+    "notify_interval": 300.0,
     "spool": None,
     "spool_size": 64 * 1024 * 1024,
     "spool_ttl": 7 * 86_400.0,

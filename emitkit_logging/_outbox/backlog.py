@@ -380,7 +380,8 @@ class Backlog:
         is_push_due = False
         if fold.priority >= ALERT:
             self._kinds.started(fold.key)
-            is_push_due = self._kinds.push(fold.key)
+            # the first of the kind pushes itself
+            is_push_due = fold.key not in self._first_keys and self._kinds.push(fold.key)
         self._folds.digest(fold, is_push_due=is_push_due)
 
     # What is too much

@@ -15,7 +15,7 @@ from typing import Any
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
-from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
@@ -144,7 +144,8 @@ class Outbox:
     def identify(self, identity: Identity) -> None:
         """Take what is known of a user, to be sent without an event."""
         if not self.closed:
-            self._identifies.add(identity, logging.INFO, self._places.add())
+            # like all identify requests it goes after alerts, and while that delays no event before all others
+            self._identifies.add(identity, ALERT - 1, self._places.add())
 
     # What another outbox left
 
@@ -233,7 +234,7 @@ class Outbox:
                 return min(wait, self._until_retry(now))
             delivery = first if isinstance(first, Delivery) else self._pop()
             if delivery is not None:
-                self._scarcity.forget_spent()
+                self._scarcity.started(delivery)
                 return self._deliveries.start(delivery, now)
 
     def _wait_of(self, first: Delivery | Rank) -> float:
@@ -242,7 +243,8 @@ class Outbox:
         is_spread = self._scarcity.is_scarce and -priority < ALERT
         may_keep = not isinstance(first, Delivery) and self._backlog.is_one_record(first)
         kept = self._scarcity.kept(is_new=not is_repeat) if may_keep else 0
-        return self._budget.wait(alert=not is_repeat, spread=is_spread, kept=kept)
+        wait = self._budget.wait(alert=not is_repeat, spread=is_spread, kept=kept)
+        return max(wait, self._scarcity.untrusted_wait()) if -priority <= UNTRUSTED_PRIORITY else wait
 
     def _first(self, now: float) -> Delivery | Rank | None:
         """Return what goes first: a delivery, the rank of the first of the backlog, or `None`."""
@@ -274,6 +276,8 @@ class Outbox:
         delivery.is_new = is_new
         if priority >= ALERT:
             self._limit_pushes(event, key)
+        elif priority <= UNTRUSTED_PRIORITY:
+            event.notify = event.notify and event.is_notify_given
         try:
             delivery.prepare()
         except Exception as error:  # a formatter of the application's own returned values that are not JSON

@@ -5,11 +5,15 @@ Pure: the clock is passed in. The other cause is a full memory, see `Backlog.shr
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
 
+from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
-from emitkit_logging._outbox.budget import RateBudget
+from emitkit_logging._outbox.budget import WINDOW, RateBudget
 from emitkit_logging._outbox.deliveries import Deliveries
+from emitkit_logging._outbox.delivery import Delivery
 
 _MOST_WINDOWS = 100
 """Windows that a backlog may take if its records are sent one by one; a larger one folds at once."""
@@ -46,6 +50,7 @@ class ScarcityPolicy:
         self.is_scarce = False
         self._firsts_were_spent = False
         self._others_were_spent = False
+        self._untrusted_starts: deque[float] = deque()
         self._exit_at = 0.0
 
     def apply(self) -> list[Examined]:
@@ -60,7 +65,8 @@ class ScarcityPolicy:
             backlog.release()
             return examined + self._fold_for_exit()
         backlog.release_due(self._clock())
-        return examined + self._fold_others() + self._fold_repeats() + self._fold_firsts()
+        examined += self._fold_untrusted() + self._fold_others()
+        return examined + self._fold_repeats() + self._fold_firsts()
 
     def _fold_others(self) -> list[Examined]:
         events = self._backlog.events(below=ALERT)
@@ -125,9 +131,37 @@ class ScarcityPolicy:
     def _firsts_are_spent(self) -> bool:
         return self._firsts_were_spent or self._budget.is_spent(alert=True, kept=self.kept(is_new=True))
 
-    def forget_spent(self) -> None:
+    def started(self, delivery: Delivery) -> None:
         """Take note that a request starts: what comes in from now on did not wait for the budget."""
         self._others_were_spent = self._firsts_were_spent = False
+        if delivery.priority <= UNTRUSTED_PRIORITY:
+            self._untrusted_starts.append(self._clock())
+
+    # Events of untrusted sources
+
+    def untrusted_wait(self) -> float:
+        """Return the seconds until an event of an untrusted source may start.
+
+        They may use half of the requests that are not reserved, and none of the last ones of a window.
+        """
+        if self._budget.closing:
+            return 0.0
+        now, starts, share = self._clock(), self._untrusted_starts, self._untrusted_share()
+        while starts and now - starts[0] >= WINDOW:
+            starts.popleft()
+        own = starts[-int(share)] + WINDOW - now if len(starts) >= share else 0.0
+        return max(own, self._budget.wait(alert=False, kept=int(min(_KEPT, share / 2))))
+
+    def _untrusted_share(self) -> float:
+        capacity = self._budget.capacity(alert=False)
+        return capacity if capacity == math.inf else max(1.0, capacity // 2)
+
+    def _fold_untrusted(self) -> list[Examined]:
+        if not self._backlog.events(below=UNTRUSTED_PRIORITY + 1) or self.untrusted_wait() <= 0:
+            return []
+        examined = self._backlog.fold(below=UNTRUSTED_PRIORITY + 1)
+        self._backlog.digest(self._untrusted_share(), below=UNTRUSTED_PRIORITY + 1)
+        return examined
 
     def remember_spent(self) -> None:
         """Take note of whether what comes in from now on has to wait for the budget."""

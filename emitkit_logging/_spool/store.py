@@ -182,9 +182,9 @@ class SpoolStore:
         if not self._take_memory():
             return
         for records, identities in self._spool.read() if most is None else self._spool.read(_RELIEF):
-            self._outbox.take(records)
-            for identity in identities:
+            for identity in identities:  # what was logged after `identify` is sent after it
                 self._outbox.identify(identity)
+            self._outbox.take(records)
             if not self._write_if_due():
                 return
 

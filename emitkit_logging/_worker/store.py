@@ -117,9 +117,11 @@ class MemoryStore:
 
     def take(self, most: int | None = None) -> None:
         """Let the outbox take what was accepted, about `most` records of it."""
-        self._outbox.take(self.queue, most)
+        # what was logged after `identify` is sent after it: the records are counted before the identities are looked at
+        waiting = len(self.queue)
         while self._identities:
             self._outbox.identify(self._identities.popleft())
+        self._outbox.take(self.queue, waiting if most is None else min(waiting, most))
 
     def next(self) -> ApiRequest | float:
         """Return the request to start now, or the seconds until there may be one."""

@@ -405,3 +405,24 @@ def test_answers_are_settled_once():
     harness.outbox.settle(ACCEPTED)
     stats = harness.outbox.stats()
     assert (stats.accepted, stats.delivered, stats.dropped) == (1, 0, {"rejected": 1})
+
+
+def test_identify_before_later_events():
+    """What is logged after `identify` is sent after it, alerts excepted, as long as that delays no event."""
+    harness = Harness()
+    harness.outbox.identify(identity())
+    harness.put("i")
+    harness.put("w", priority=logging.WARNING)
+    harness.put("e", priority=logging.ERROR)
+    assert [harness.send() for _ in range(4)] == ["e", "identify u", "w", "i"]
+
+
+def test_kinds_in_stats():
+    """The stats say how many kinds are known, and which are storming."""
+    harness = Harness()
+    harness.put(*["a"] * 1_200, "b", priority=logging.ERROR)
+    while isinstance(harness.outbox.next(), ApiRequest):
+        harness.outbox.settle(ACCEPTED)
+    stats = harness.outbox.stats()
+    assert (stats.kinds, stats.storming) == (2, {"a": 1_200})
+    assert str(stats).endswith("2 kinds of alerts known; storming: a ×1,200")

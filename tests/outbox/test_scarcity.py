@@ -282,3 +282,43 @@ def test_exit_with_a_slow_server():
     harness.put(*["b"] * 50, *["c"] * 50)
     harness.outbox.hurry(5.0)
     assert titles(harness.send_all()) == ["b (×50)", "c (×50)"]
+
+
+# Untrusted sources
+
+
+def test_untrusted_share():
+    """Browsers' events use half of a window, fold beyond that, and do not push unless they are to."""
+    harness = Harness(rate_limit=20, size=1_000)
+    harness.put(*(f"b{number}" for number in range(200)), priority=UNTRUSTED_PRIORITY)
+    harness.put("asked", priority=UNTRUSTED_PRIORITY, notify=True)
+    pushes = []
+    while isinstance(request := harness.outbox.next(), ApiRequest):
+        pushes.append(json.loads(request.body)["notify"])
+        harness.outbox.settle(ACCEPTED)
+    assert len(pushes) <= 9
+    assert not any(pushes)
+    harness.put("own")
+    assert harness.send() == "own"
+    bodies = harness.send_all()
+    assert sum(body["metadata"].get("occurrences", 1) for body in bodies) == 201 - len(pushes)
+
+
+def test_untrusted_push():
+    """An event that its endpoint lets push pushes; another of a browser does not."""
+    harness = Harness()
+    harness.put("a", priority=UNTRUSTED_PRIORITY, notify=True)
+    harness.put("b", priority=UNTRUSTED_PRIORITY)
+    assert [body["notify"] for body in harness.send_all()] == [True, False]
+
+
+def test_untrusted_leave_the_last_requests():
+    """Of what a window has left at its end untrusted events take nothing."""
+    harness = Harness(rate_limit=10)
+    harness.put(*(f"n{number}" for number in range(7)))
+    for _ in range(7):
+        harness.send()
+    harness.put("b", priority=UNTRUSTED_PRIORITY)
+    assert harness.wait() > 50
+    harness.put("own")
+    assert harness.send() == "own"
