@@ -244,6 +244,22 @@ def test_rejected_are_kept(server, handler, logger, path):
     assert "title: bad" in answer
 
 
+def test_rejected_are_bounded(server, handler, logger, path):
+    """What was rejected is kept up to a share of the spool's size."""
+    server.script = lambda _: Reply(400, {"success": False, "error": "Invalid"})
+    logger.addHandler(made := handler(spool=path, rate_limit=0, spool_size=160_000))
+    for number in range(30):
+        logger.info("x" * 500, extra={**EVENT, "number": number})
+    assert made.flush(20)
+
+    def kept() -> list[int]:
+        return [len(row.data) + len(row.body) for row in listing.rows(path) if row.answer]
+
+    until(lambda: len(kept()) < 30)
+    assert 0 < sum(kept()) <= 20_000
+    assert made.stats.dropped == {"rejected": 30}
+
+
 def test_not_in_the_way(server, handler, logger, path):
     """No row, journal or thread is left behind by a process that has logged nothing."""
     made = handler(spool=path)
