@@ -366,6 +366,21 @@ def test_shares_move(path, spool):
     assert spool.counts() == (0, {"expired": 3})
 
 
+def test_shares_stay(path, spool):
+    """An entry that changes without a join, as a fold that becomes a digest at its place, keeps its shares."""
+    first = read(spool, *golden.committed()[:2])
+    first.joined(2, 1)
+    first.changed(fold(first, 1))
+    spool.commit(first, 2, {})
+    second = Changes()
+    second.changed(fold(first, 1))
+    spool.commit(second, 2, {})
+    ended = Changes()
+    ended.ended(1)
+    spool.commit(ended, 2, {})
+    assert spool.counts() == (2, {})
+
+
 def fold(changes: Changes, place: int) -> Fold:
     made = Fold(FoldKey("general", 20, ("name",)), place)
     made.add(changes.came_at[place], None)
@@ -397,9 +412,9 @@ def test_lines_that_cannot_be_read(path, spool):
     spool.commit(changes_with_end(1), 1, {})
     assert spool.counts() == (1, {"rejected": 4})
     kept = [row for row in listing.rows(path) if row.kind == "line"]
-    assert [row.data[:8] for row in kept] == [b"nonsense", long[:8], b'[3,["a"]', b'[2,["app']
+    assert sorted(row.data[:8] for row in kept) == sorted([b"nonsense", long[:8], b'[3,["a"]', b'[2,["app'])
     assert all(row.answer for row in kept)
-    assert len(kept[1].data) < len(long)
+    assert max(len(row.data) for row in kept) < len(long)
 
 
 def changes_with_end(place: int) -> Changes:
