@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= 3
 
-.PHONY: demo test lint types suite cover lowest wheel api browser sdk broker ends bench clean
+.PHONY: demo test lint types suite chaos cover lowest wheel api browser sdk broker ends bench clean
 
 demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -25,6 +25,9 @@ types: $(VENV)/.lint $(VENV)/.test ## mypy checks the package, mypy and pyright 
 
 suite: $(VENV)/.test ## the tests alone
 	$(BIN)/pytest -n $(WORKERS)
+
+chaos: $(VENV)/.test ## more and longer rounds of what may go wrong with a spool; takes minutes
+	CHAOS=1 $(BIN)/pytest -n $(WORKERS) tests/spool/test_chaos.py tests/spool/test_disk.py tests/spool/test_schema.py
 
 cover: $(VENV)/.test
 	$(BIN)/coverage erase

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
-from emitkit_logging._spool.descriptors import OwnDescriptor, far_away
 from emitkit_logging._spool.disk import DiskShare
 from emitkit_logging._worker import native
 from emitkit_logging._worker.clock import monotonic
+from emitkit_logging._worker.descriptors import OwnDescriptor, far_away
 
 try:
     import fcntl

@@ -42,7 +42,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from emitkit_logging._spool import descriptors, migration
+from emitkit_logging._spool import migration
+from emitkit_logging._worker import descriptors
 
 VERSION = 2
 """The version of the tables; a spool of a later one is left alone."""

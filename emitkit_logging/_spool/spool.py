@@ -79,6 +79,7 @@ class Spool:
         self._counted: Counter[tuple[str, str]] = Counter()  # by this process, in all commits
         self._swept_at = -_SWEEP
         self._tidied_at = -_TIDY
+        self._has_rejected = True
         self._forget()
 
     def _forget(self) -> None:
@@ -264,6 +265,7 @@ class Spool:
         self._findings = Findings()
         self._reader.has_moved = False
         self._uncommitted = 0
+        self._has_rejected = self._has_rejected or bool(unit.rejected)
         self.tidy_journals()
 
     def tidy_journals(self) -> None:
@@ -285,6 +287,10 @@ class Spool:
         """
         self.journal.tidy(is_read=not self._unread())
         self._reader.delete_finished()
+        if self._has_rejected:
+            self._has_rejected = False
+            with self._database.transaction() as connection:
+                tables.limit_rejected(connection, self.size // 8)
         now = monotonic()
         if now < self._swept_at + _SWEEP:
             return

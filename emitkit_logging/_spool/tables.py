@@ -40,6 +40,10 @@ _ADD_COUNT = (
     " ON CONFLICT (origin, reason) DO UPDATE SET records = records + excluded.records"
 )
 _REQUEUED = "kind, priority, age, since, channel, records, data"
+_LIMIT_REJECTED = (
+    "DELETE FROM rejected WHERE number <= (SELECT max(number) FROM (SELECT number,"
+    " sum(length(data) + coalesce(length(body), 0)) OVER (ORDER BY number DESC) AS size FROM rejected) WHERE size > ?)"
+)
 _LONGEST_KEPT = 64 * 1024
 """Bytes that are kept of a line that cannot be read."""
 
@@ -112,6 +116,11 @@ def delete_old(
         connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", gone)  # noqa: S608
     connection.execute("DELETE FROM rejected WHERE at < ?", (oldest,))
     connection.execute("DELETE FROM users WHERE at < ?", (oldest,))
+
+
+def limit_rejected(connection: sqlite3.Connection, size: int) -> None:
+    """Delete the oldest of what was rejected, so that the rest has at most `size` bytes."""
+    connection.execute(_LIMIT_REJECTED, (size,))
 
 
 def requeue(connection: sqlite3.Connection) -> int:

@@ -164,6 +164,8 @@ class Unit:
         unit.counts.update((line.origin, REJECTED) for line in findings.lines)
         for place, into in changes.joins:
             unit._join(place, into, waiting.shares)
+        for place in changes.entries.keys() - unit.shares.keys() - unit.gone:
+            unit.shares[place] = dict(waiting.shares.get(place, ()))  # a fold that became a digest, at the same place
         for end in (*findings.ends, *changes.ends):
             unit._end(end, changes, waiting)
         return unit

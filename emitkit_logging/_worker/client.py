@@ -20,6 +20,7 @@ from urllib3.util import Timeout
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, HttpResponse, read, unanswered
 from emitkit_logging._worker.clock import monotonic
+from emitkit_logging._worker.descriptors import Identity, identity_of
 
 LONGEST_BODY = 64 * 1024
 """Bytes read of a response; EmitKit's have a few hundred."""
@@ -165,12 +166,28 @@ class _Connection:
 
     A request is sent in one write instead of http.client's two: the second write would cost more than to build the
     request, and would wake the server twice. A response has to arrive within the read timeout that urllib3 sets.
+
+    Where the application has closed all descriptors, the number of the socket may be that of a file of the application:
+    then nothing is sent to it, and it is not closed.
     """
 
     response_class = _PunctualResponse
+    sock: socket.socket | None
     _pieces: list[bytes] | None = None
+    _identity: Identity | None = None
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self._identity = None if self.sock is None else identity_of(self.sock.fileno())
+
+    def close(self) -> None:
+        if self.sock is not None and self._identity != identity_of(self.sock.fileno()):
+            self.sock.detach()
+        super().close()  # type: ignore[misc]
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None and self._identity != identity_of(self.sock.fileno()):
+            self.close()
         pieces: list[bytes] = []
         self._pieces = pieces
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -30,7 +31,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(20 if os.environ.get("CHAOS") else 4))
 def test_chaos(account, server, handler, path, seed, monkeypatch):
     """Twenty-five processes in turn, each killed at some moment; every record whose call returned arrives once."""
     chance = random.Random(seed)
@@ -69,3 +70,34 @@ def test_chaos(account, server, handler, path, seed, monkeypatch):
     assert not lost
     assert set(arrived.values()) == {1}
     assert len(unknown) <= 25  # written, but killed before it could say so: at most one each
+
+
+SHORT = """
+number = int(os.environ["START"]) + 60
+log.error("it failed", extra={"event": "failed", "number": number})
+say(number)
+"""
+
+
+@pytest.mark.parametrize("seed", range(20 if os.environ.get("CHAOS") else 1))
+def test_short_runs_after_kills(account, server, path, seed, monkeypatch):
+    """After each kill a process that logs one record delivers what is left before it ends; each record arrives once."""
+    chance = random.Random(seed)
+    acknowledged: set[int] = set()
+    for number in range(6):
+        monkeypatch.setenv("START", str(number * 100_000))
+        last = chance.randrange(60)
+        with running(LOOP, server, path) as process:
+            for line in process.stdout:
+                acknowledged.add(int(line))
+                if int(line) - number * 100_000 >= last:
+                    break
+            process.kill()
+            acknowledged.update(int(line) for line in process.stdout if line.endswith("\n"))
+        with running(SHORT, server, path, shutdown_timeout=20.0) as process:
+            acknowledged.add(int(process.stdout.readline()))
+            assert process.wait(30) == 0
+        assert not waits(path)
+    arrived = account.numbers()
+    assert acknowledged <= set(arrived)
+    assert set(arrived.values()) == {1}

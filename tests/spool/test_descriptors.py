@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from emitkit_logging import EmitKitHandler
-from emitkit_logging._spool import descriptors
+from emitkit_logging._worker import descriptors
 from tests.conftest import KEY
 from tests.spool.processes import EVENT, running, until
 from tests.spool.test_forks import needs_proc, opened

@@ -159,5 +159,5 @@ def test_stats_count_from_the_start(account, handler, logger, path, leave):
         assert made.flush(10)
         leave(100 + number, 1)
         until(lambda number=number: len(account.numbers()) == 2 * number + 2)
-    until(lambda: made.stats.requests == 6)
+    until(lambda: made.stats.events == 6)
     assert (made.stats.accepted, made.stats.delivered, made.stats.events, made.stats.requests) == (3, 3, 6, 6)

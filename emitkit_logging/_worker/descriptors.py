@@ -1,4 +1,4 @@
-"""Descriptors of the spool's files, in a process that may close all descriptors, as daemons do.
+"""Descriptors of our files and sockets, in a process that may close all descriptors, as daemons do.
 
 A number that was closed behind our back is soon that of a file of the application. Device and inode show whether it
 still is ours; what is not ours is neither written to nor closed.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import sqlite3
 
 try:
     import fcntl
@@ -74,7 +76,9 @@ def open_descriptors() -> set[int]:
     """Return the numbers of the descriptors that are open; an empty set where the system does not list them."""
     for name in _LISTS:
         with contextlib.suppress(OSError):
-            return {int(each.name) for each in Path(name).iterdir() if each.name.isdigit()}
+            found = [int(each.name) for each in list(Path(name).iterdir()) if each.name.isdigit()]
+            # the list needed a descriptor itself, which is closed again
+            return {number for number in found if identity_of(number) is not None}
     return set()
 
 
@@ -109,22 +113,31 @@ def close_robbed(connection: sqlite3.Connection, descriptors: Mapping[int, Ident
         connection: to close.
         descriptors: those that it had.
     """
-    robbed = [number for number, identity in descriptors.items() if identity_of(number) != identity]
     nothing = os.open(os.devnull, os.O_RDONLY)
-    kept = {}
-    for number in robbed:
-        if identity_of(number) is not None:
-            kept[number] = os.dup(number), os.get_inheritable(number)
-        os.dup2(nothing, number, inheritable=False)
+    kept: dict[int, tuple[int, bool]] = {}
+    for number, identity in descriptors.items():
+        saved = None if identity_of(number) == identity else _replace(number, nothing)
+        if saved is not None:
+            kept[number] = saved
     try:
         connection.close()
     finally:
-        for number in robbed:
-            if number in kept:
-                saved, is_inheritable = kept[number]
-                os.dup2(saved, number, inheritable=is_inheritable)
-                os.close(saved)
-            else:
-                with contextlib.suppress(OSError):
-                    os.close(number)
+        for number, (copy, is_inheritable) in kept.items():
+            os.dup2(copy, number, inheritable=is_inheritable)
+            os.close(copy)
         os.close(nothing)
+
+
+def _replace(number: int, by: int) -> tuple[int, bool] | None:
+    """Let a number refer to the file of another one.
+
+    Returns:
+        What the number referred to, as a descriptor, and whether it is inherited; `None` if it was free.
+    """
+    got: int = fcntl.fcntl(by, fcntl.F_DUPFD_CLOEXEC, number)
+    if got == number:  # it was free, and SQLite closes it
+        return None
+    os.close(got)
+    saved = os.dup(number), os.get_inheritable(number)
+    os.dup2(by, number, inheritable=False)
+    return saved
