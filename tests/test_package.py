@@ -46,7 +46,6 @@ OPTIONS = {
     "context": None,
     "debug": False,
     "enabled": None,
-    "notify_interval": 300.0,
 }
 
 

@@ -28,7 +28,7 @@ _SHAPE_SIGNS = (
     *("k_live_", "k_test_", "hooks.slack", "sk-", "sg.", "npm_", "pypi-", "hf_", "dop_v1_", "shp", "key-"),
     *("bearer", "basic"),
 )
-"""Texts in lower case of which one at least stands in each text with a secret that has a shape, but for card numbers."""
+"""Texts in lower case; each text with a secret that has a shape has one of them, except for card numbers."""
 
 
 class Redactor:
@@ -68,9 +68,9 @@ class Redactor:
         if "@" in text and ("://" in text or "@tcp(" in text or "@unix(" in text):
             text = mask_urls(text)
         lower = text.lower()
-        if any([sign in lower for sign in _SHAPE_SIGNS]) or _LONG_NUMBER.search(text) is not None:
+        if any(map(lower.__contains__, _SHAPE_SIGNS)) or _LONG_NUMBER.search(text) is not None:
             text = mask_shapes(text)
-        if _PAIR_SIGNS.search(text) is not None and any([hint in lower for hint in self._hints]):
+        if _PAIR_SIGNS.search(text) is not None and any(map(lower.__contains__, self._hints)):
             text = self._pairs.mask(text)
         return text
 
