@@ -155,8 +155,9 @@ class EmitKitHandler(logging.Handler):
         self._late = 0
         if self._enabled:
             options.warn_unusual_key(key)
-            worker = self._made_worker()
-            lifecycle.watch(self)
+            with native.no_fork():
+                worker = self._made_worker()
+                lifecycle.watch(self)
             if worker is not None and worker.starts_at_once:
                 self._start(worker)
 
@@ -338,11 +339,12 @@ class EmitKitHandler(logging.Handler):
         """Return the worker, made when it is first needed; `None` while another call is making it."""
         if self._worker is None and self._making.acquire(0.0):
             try:
-                if self._worker is None:
-                    worker = make_worker(self._settings, self._formatting)
-                    self._finalizer = weakref.finalize(self, lifecycle.leave_behind, worker, self._shutdown_timeout)
-                    self._finalizer.atexit = False
-                    self._worker = worker
+                with native.no_fork():  # a fork closes the databases of the workers that it finds
+                    if self._worker is None:
+                        worker = make_worker(self._settings, self._formatting)
+                        self._finalizer = weakref.finalize(self, lifecycle.leave_behind, worker, self._shutdown_timeout)
+                        self._finalizer.atexit = False
+                        self._worker = worker
             finally:
                 self._making.release()
         return self._worker

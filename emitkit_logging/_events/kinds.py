@@ -171,7 +171,7 @@ class FoldKeys:
             return None
         name, category = attributes.get("event"), attributes.get("category")
         if type(name) is str and name:
-            return self._of_event(name, category if type(category) is str else None, attributes["levelno"])
+            return self._of_event(name, category if type(category) is str else None, captured.level)
         if type(category) is str or self._names_from_messages:
             return None
         return self._of_plain(captured)
@@ -187,7 +187,7 @@ class FoldKeys:
 
     def _of_plain(self, captured: CapturedRecord) -> FoldKey | None:
         attributes = captured.attributes
-        level = attributes["levelno"]
+        level = captured.level
         if type(attributes["msg"]) is not str or attributes["exc_text"] is not None:
             return None
         level_name = str(attributes["levelname"])

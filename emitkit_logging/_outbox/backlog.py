@@ -11,7 +11,7 @@ import math
 from collections import Counter, deque
 from typing import Any, NamedTuple
 
-from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
+from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import EventFactory
@@ -103,7 +103,7 @@ class Backlog:
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
             came(place, captured)
-            priority = captured.attributes["levelno"] if captured.is_trusted else UNTRUSTED_PRIORITY
+            priority = captured.priority
             if priority >= ALERT:
                 self._arrivals.append((place, captured))
                 continue

@@ -167,7 +167,7 @@ class Fold:
             By how many records `samples` grew: 1 or 0.
         """
         attributes = captured.attributes
-        created = attributes["created"]
+        created = captured.created
         if not self.count:
             self.first_seen = self.last_seen = created
             self.user_id = user_id

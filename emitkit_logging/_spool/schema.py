@@ -43,7 +43,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emitkit_logging._spool import migration
-from emitkit_logging._worker import descriptors
+from emitkit_logging._worker import descriptors, native
 
 VERSION = 2
 """The version of the tables; a spool of a later one is left alone."""
@@ -112,6 +112,11 @@ class Database:
         self._connect()
 
     def _connect(self) -> sqlite3.Connection:
+        # a fork in the middle of it would leave locks of SQLite locked in the child
+        with native.no_fork():
+            return self._connect_unforked()
+
+    def _connect_unforked(self) -> sqlite3.Connection:
         before = descriptors.open_descriptors()
         self._busy = BUSY
         self._connection = connect(self.path)

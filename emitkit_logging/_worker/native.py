@@ -11,11 +11,12 @@ from __future__ import annotations
 import _thread
 import contextlib
 import math
+import os
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from emitkit_logging._worker.clock import monotonic
@@ -197,6 +198,35 @@ class StateLock:
         self._holder.pop(None, None)
         with contextlib.suppress(IndexError):  # nobody waits any more
             self._claims[0].ring()
+
+
+_opening = Token()
+_FORK_PATIENCE = 10.0
+
+
+@contextlib.contextmanager
+def no_fork() -> Iterator[None]:
+    """A context during which no other thread forks: for what takes locks that are not ours, as opening a database."""
+    is_acquired = _opening.acquire(_FORK_PATIENCE)
+    try:
+        yield
+    finally:
+        if is_acquired:
+            _opening.release()
+
+
+def _before_fork() -> None:
+    _opening.acquire(_FORK_PATIENCE)
+
+
+def _after_fork() -> None:
+    if _opening.is_mine:
+        _opening.release()
+
+
+# hooks before a fork run in reverse order: those of the handlers, which are registered later, have run by then
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def _acquire(lock: Any, seconds: float) -> bool:

@@ -64,5 +64,5 @@ def test_full_speed(account, server, handler, path, monkeypatch, size, processes
             assert process.wait() == 0
     assert most <= 2 * size
     handler(spool=path, rate_limit=0, queue_size=200)
-    until(lambda: not waits(path), 30)
+    until(lambda: not waits(path), 90)
     assert account.total() == logged

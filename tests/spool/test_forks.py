@@ -82,3 +82,34 @@ def test_forks_from_several_threads(account, server, path):
         for number in range(20)
     ]
     assert account.numbers() == Counter(logged)
+
+
+MAKES = """
+import threading
+is_over = threading.Event()
+def make():
+    while not is_over.is_set():
+        emitkit_logging.EmitKitHandler(spool=os.environ["SPOOL"], rate_limit=0).close()
+thread = threading.Thread(target=make)
+thread.start()
+for child in range(10):
+    if os.fork() == 0:
+        log.info("x", extra={"event": "x", "number": child})
+        handler.close()
+        os._exit(0)
+for _ in range(10):
+    assert os.wait()[1] == 0
+is_over.set()
+thread.join()
+handler.close()
+say("over")
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forks_while_handlers_are_made(account, server, path):
+    """A fork while another thread makes handlers: no child hangs, and each delivers what it logs."""
+    with running(MAKES, server, path, shutdown_timeout=20.0) as process:
+        assert process.stdout.read() == "over\n"
+        assert process.wait(60) == 0
+    assert account.numbers() == Counter(range(10))
