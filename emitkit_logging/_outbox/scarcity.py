@@ -23,7 +23,7 @@ _KEPT = 2
 """Requests of each window that are kept for folds and digests while more waits than the window can take."""
 
 
-_WINDOW_FOR_EACH_KEPT = 8
+_WINDOW_FOR_EACH_KEPT = 10
 """Requests that a window must have for each that is kept."""
 
 
