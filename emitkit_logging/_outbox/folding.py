@@ -117,7 +117,7 @@ class Fold:
         """Return its content for `of`: JSON values, except for `samples` (captured records) and `user_id`."""
         more = {
             "has_one_title": self.has_one_title,
-            "users": [] if self.has_one_user else list(self.users),
+            "users": [] if self.has_one_user or self.count <= len(self.samples) else list(self.users),
             "amounts": {currency: str(amount) for currency, amount in self.amounts.items()},
         }
         return {
@@ -154,7 +154,7 @@ class Fold:
         fold.user_id = state.get("user_id")
         fold.has_one_user = state.get("has_one_user", True)
         fold.has_one_title = state.get("has_one_title", True)
-        users = [fold.user_id] if fold.has_one_user and fold.user_id is not None else []
+        users = [user for each in fold.samples if (user := each.user_id) is not None] if len(kind) == 1 else []
         fold.users = dict.fromkeys(map(str, state.get("users") or users))
         fold.amounts = {str(currency): Decimal(amount) for currency, amount in (state.get("amounts") or {}).items()}
         fold._signatures = list(map(_signature, fold.samples[: MOST_SAMPLES - 1]))
