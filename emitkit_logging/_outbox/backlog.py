@@ -257,7 +257,7 @@ class Backlog:
         if rank == self._unfoldable_firsts.rank():
             place, event = self._unfoldable_firsts.pop(priority)
             self._first_keys.discard(_key_of(event))
-            return _popped_single(priority, place, event)._replace(is_new=True)
+            return Popped(priority, place, place, 1, event, is_new=True, key=_key_of(event))
         if rank == self._singles.rank():
             place, captured = self._singles.pop(priority)
             return _popped_single(priority, place, self._factory.event(captured))

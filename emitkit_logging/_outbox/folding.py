@@ -115,6 +115,11 @@ class Fold:
 
     def state(self) -> dict[str, Any]:
         """Return its content for `of`: JSON values, except for `samples` (captured records) and `user_id`."""
+        more = {
+            "has_one_title": self.has_one_title,
+            "users": [] if self.has_one_user or self.count <= len(self.samples) else list(self.users),
+            "amounts": {currency: str(amount) for currency, amount in self.amounts.items()},
+        }
         return {
             "channel": self.key.channel,
             "priority": self.key.level,
@@ -126,9 +131,7 @@ class Fold:
             "samples": self.samples,
             "user_id": self.user_id,
             "has_one_user": self.has_one_user,
-            "has_one_title": self.has_one_title,
-            "users": list(self.users),
-            "amounts": {currency: str(amount) for currency, amount in self.amounts.items()},
+            **{name: value for name, value in more.items() if value not in (True, [], {})},  # the others have defaults
         }
 
     @classmethod
@@ -151,7 +154,8 @@ class Fold:
         fold.user_id = state.get("user_id")
         fold.has_one_user = state.get("has_one_user", True)
         fold.has_one_title = state.get("has_one_title", True)
-        fold.users = dict.fromkeys(map(str, state.get("users") or ()))
+        users = [user for each in fold.samples if (user := each.user_id) is not None] if len(kind) == 1 else []
+        fold.users = dict.fromkeys(map(str, state.get("users") or users))
         fold.amounts = {str(currency): Decimal(amount) for currency, amount in (state.get("amounts") or {}).items()}
         fold._signatures = list(map(_signature, fold.samples[: MOST_SAMPLES - 1]))
         return fold
@@ -314,18 +318,21 @@ class Digest:
 
     def state(self) -> dict[str, Any]:
         """Return its content for `of`: JSON values, except for `samples` (captured records)."""
+        more: dict[str, Any] = {
+            "lowest": None if self.lowest == self.priority else self.lowest,
+            "samples": dict(self.samples),
+            "is_push_due": self.is_push_due,
+        }
         return {
             "channel": self.channel,
             "priority": self.priority,
-            "lowest": self.lowest,
             "place": self.place,
             "age": self.age,
             "count": self.count,
             "names": dict(self.names),
-            "samples": dict(self.samples),
-            "is_push_due": self.is_push_due,
             "first_seen": self.first_seen,
             "last_seen": self.last_seen,
+            **{name: value for name, value in more.items() if value},  # the others have defaults
         }
 
     @classmethod
@@ -391,7 +398,7 @@ class Digest:
 
     def _title(self, names: Mapping[str, int]) -> str:
         if len(names) == 1:
-            return f"{next(iter(names))} (×{self.count})"
+            return next(iter(names)) + (f" (×{self.count})" if self.count > 1 else "")
         kinds = f"more than {MOST_NAMES}" if MORE in names else str(len(names))
         what = "errors" if self.lowest >= logging.ERROR else "warnings" if self.lowest >= logging.WARNING else "events"
         return f"{self.count:,} more {what} of {kinds} kinds"

@@ -144,14 +144,14 @@ class Outbox:
     def identify(self, identity: Identity) -> None:
         """Take what is known of a user, to be sent without an event."""
         if not self.closed:
-            # like all identify requests it goes after alerts, and while that delays no event before all others
-            self._identifies.add(identity, ALERT - 1, self._places.add())
+            self._identifies.add(identity, logging.INFO, self._places.add())
 
     # What another outbox left
 
     def budget(self) -> dict[str, Any]:
         """Return what was learned of the budget and of the kinds of alerts, as JSON values, for `begin_at`."""
-        return self._budget.state() | {"kinds": self._kinds.state()}
+        kinds = self._kinds.state()
+        return self._budget.state() | ({"kinds": kinds} if kinds else {})
 
     def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
         """Continue behind the last place of another outbox, with its budget.

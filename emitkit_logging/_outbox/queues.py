@@ -74,6 +74,8 @@ class PriorityQueue(Generic[_Item]):
 
     def count(self, below: float = math.inf) -> int:
         """Count the items of priorities less than `below`."""
+        if not self.by_priority:
+            return 0
         # counted at each call: an interrupt (a signal handler that raises) cannot make it wrong
         if below == math.inf:
             return sum(map(len, self.by_priority.values()))

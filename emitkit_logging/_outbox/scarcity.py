@@ -23,6 +23,10 @@ _KEPT = 2
 """Requests of each window that are kept for folds and digests while more waits than the window can take."""
 
 
+_WINDOW_FOR_EACH_KEPT = 10
+"""Requests that a window must have for each that is kept."""
+
+
 class ScarcityPolicy:
     """Folds and digests what cannot be sent one by one.
 
@@ -121,7 +125,7 @@ class ScarcityPolicy:
         news = self._backlog.news()
         events = news if is_new else self._backlog.events() - news
         is_enough = self._budget.closing or events <= self._budget.available(alert=is_new)
-        return 0 if is_enough else int(min(_KEPT, self._budget.capacity(alert=is_new) // 4))
+        return 0 if is_enough else int(min(_KEPT, self._budget.capacity(alert=is_new) // _WINDOW_FOR_EACH_KEPT))
 
     # What came in since the last look waited for the budget, even if the budget is back by now
 

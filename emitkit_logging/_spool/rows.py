@@ -101,7 +101,7 @@ class RowWriter:
     def _of_entry(self, place: int, entry: Fold | Digest, unit: Unit) -> WrittenRow:
         kind, channel = ("fold", entry.key.channel) if isinstance(entry, Fold) else ("digest", entry.channel)
         data = codec.write_entry(kind, entry.state(), self._converter)
-        priority, age = -entry.rank[0], entry.rank[1]
+        priority, age = entry.priority, entry.age
         share = unit.shares.get(place, {})
         return WrittenRow(place, kind, priority, age, entry.last_seen, channel, entry.count, share, data)
 

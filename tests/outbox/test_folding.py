@@ -278,9 +278,6 @@ def test_fold_state():
         "last_seen": 106.0,
         "user_id": "u",
         "has_one_user": True,
-        "has_one_title": True,
-        "users": ["u"],
-        "amounts": {},
     }
     again = Fold.of(state)
     assert again.state() == state
@@ -313,13 +310,10 @@ def test_digest_state():
     assert digest.state() == {
         "channel": "c",
         "priority": 20,
-        "lowest": 20,
         "place": 5,
         "age": 4,
         "count": 2,
         "names": {"a": 2},
-        "samples": {},
-        "is_push_due": False,
         "first_seen": 100.0,
         "last_seen": 101.0,
     }

@@ -174,7 +174,7 @@ def test_more_new_kinds_than_a_window_takes():
     harness = Harness(rate_limit=10, size=1_000)
     harness.put(*(f"n{number}" for number in range(40)), priority=logging.ERROR)
     bodies = harness.send_all()
-    assert len(bodies) == 8 + 10
+    assert len(bodies) == 9 + 10
     assert sum(body["metadata"].get("occurrences", 1) for body in bodies) == 40
 
 

@@ -69,7 +69,7 @@ def test_delivery(path, account, handler, server):
         "Folded (×2)": 1,
         "Started": 1,
         "Of Many Types": 1,
-        "1 events": 1,
+        "digested": 1,
         "Cart Viewed": 1,
         "asked": 1,
         "%s and %s": 1,
