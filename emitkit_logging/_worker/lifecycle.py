@@ -107,6 +107,9 @@ def leave_behind(worker: Worker, timeout: float) -> None:
         worker: the worker; its thread ends when it has.
         timeout: seconds that it may take at exit.
     """
+    if not worker.is_of_this_process:  # another thread was making its handler when this process was forked
+        worker.abandon()
+        return
     for other in list(_left_behind):
         if not other.is_alive() and other.stats().pending == 0:
             _left_behind.pop(other, None)

@@ -8,6 +8,7 @@ middle of them. One lock guards the store; it is never held over network work, a
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -79,6 +80,7 @@ class Worker(QueueListener):
         self.is_ending = False
         self.on_pause: Callable[[], None] = lambda: None
         self.starts_at_once = store.starts_at_once
+        self._pid = os.getpid()
         self._store = store
         store.on_long = self.relieve
         self._client = client
@@ -203,6 +205,11 @@ class Worker(QueueListener):
         self._is_forking = not self._lock.is_mine and self._lock.acquire(_FORK_PATIENCE)
         if self._is_forking:
             self._store.before_fork()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this process made it, and not the parent that it was forked from."""
+        return self._pid == os.getpid()
 
     def abandon(self) -> None:
         """Close the files that a forked child has inherited from its parent."""

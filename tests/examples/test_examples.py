@@ -63,7 +63,7 @@ def test_structlog(inbox):
     ]
     event = inbox.wait_for(title="User Signed Up")
     assert event["description"] == "Ada signed up"
-    assert set(event["metadata"]) == {"plan", "category", "event", "timestamp", "log"}
+    assert set(event["metadata"]) == {"plan", "category", "event", "timestamp", "log", "server"}
 
 
 def test_serverless(inbox):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 
@@ -69,7 +70,7 @@ def test_context_of_requests(shop):
     assert metadata["device"] == device
     assert metadata["utm"] == {"source": "news"}
     route = {"route": ROUTES[framework]} if ROUTES[framework] else {}
-    assert metadata["server"] == {"requestId": "r-1", "method": "GET", **route}
+    assert metadata["server"] == {"host": socket.gethostname(), "requestId": "r-1", "method": "GET", **route}
     metadata = alert["metadata"]
     assert (alert["title"], metadata["log"]["logger"]) == (ALERTS[framework], LOGGERS[framework])
     assert (metadata["page"]["path"], metadata["device"], metadata["server"]["requestId"]) == ("/broken", device, "r-2")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import sqlite3
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -81,7 +82,9 @@ def test_delivery(path, account, handler, server):
 
 
 def test_known_users(path, account, handler, logger, server):
-    """What version 1 had sent of a user is not sent again."""
+    """What version 1 had sent of a user, a moment ago, is not sent again."""
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE users SET at = ?", (time.time(),))
     logger.addHandler(handler(spool=path, rate_limit=0, spool_ttl=TTL))
     user = {"id": "ada", "email": "ada@example.com", "name": "Ada"}
     logger.info("x", extra={"event": "again", "user": user})
