@@ -51,6 +51,7 @@ _JOIN_SUBINTERPRETER = 10.0
 _handlers: dict[int, weakref.ref[Watched]] = {}
 _left_behind: dict[Worker, float] = {}
 _running: dict[int, weakref.ref[Worker]] = {}
+_forking: dict[int, list[Watched]] = {}
 _prepared: set[str] = set()
 _is_exiting = False
 _has_warned = False
@@ -123,13 +124,12 @@ def join_at_end(worker: Worker) -> None:
     A thread that is still there then can abort the process: in a greenlet's stack, or in a subinterpreter, which must
     not be destroyed while it has threads.
     """
-    if not _is_main_interpreter():
+    if not _IS_MAIN_INTERPRETER:
         worker.join(monotonic() + _JOIN_SUBINTERPRETER)
     elif _is_exiting:
         worker.join(monotonic() + _JOIN)
 
 
-@functools.cache
 def _is_main_interpreter() -> bool:
     """Whether this is no subinterpreter, as those of mod_wsgi; Python has no public way to ask before 3.14."""
     for name in ("_interpreters", "_xxsubinterpreters"):
@@ -137,6 +137,10 @@ def _is_main_interpreter() -> bool:
             module = importlib.import_module(name)
             return bool(module.get_current() == module.get_main())
     return True
+
+
+# now, and not when it is needed: an import in a forked child can wait for ever for a thread that is not there
+_IS_MAIN_INTERPRETER = _is_main_interpreter()
 
 
 def report_lost(lost: Undelivered) -> None:
@@ -249,13 +253,17 @@ def _exiting() -> None:
 
 
 def _before_fork() -> None:
-    for handler in _watched():
+    native.begin_fork()  # first, so that each worker there is has its handler among those that follow
+    # kept until after the fork: a handler that is collected in between would never release its lock
+    prepared = _forking[native.get_ident()] = _watched()
+    for handler in prepared:
         handler.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for handler in _watched():
+    for handler in _forking.pop(native.get_ident(), []):
         handler.after_fork()
+    native.end_fork()
 
 
 def _after_fork_in_child() -> None:
@@ -265,6 +273,8 @@ def _after_fork_in_child() -> None:
     _running.clear()
     for handler in _watched():
         handler.start_anew()
+    _forking.clear()
+    native.end_fork()
 
 
 # logging registered its own hook when it was imported: this one runs before it

@@ -11,7 +11,6 @@ from __future__ import annotations
 import _thread
 import contextlib
 import math
-import os
 import sys
 import threading
 import time
@@ -215,18 +214,15 @@ def no_fork() -> Iterator[None]:
             _opening.release()
 
 
-def _before_fork() -> None:
+def begin_fork() -> None:
+    """Wait until no thread is inside `no_fork`, and let none in until `end_fork`."""
     _opening.acquire(_FORK_PATIENCE)
 
 
-def _after_fork() -> None:
+def end_fork() -> None:
+    """Let threads into `no_fork` again, in the parent and in the child."""
     if _opening.is_mine:
         _opening.release()
-
-
-# hooks before a fork run in reverse order: those of the handlers, which are registered later, have run by then
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def _acquire(lock: Any, seconds: float) -> bool:
