@@ -72,7 +72,6 @@ STANDARD_PRIVATE = frozenset(
         "logging._lock._is_owned",  # whether this thread holds it; no public method answers that
         "threading._active",  # the threads by number, where gevent has replaced the function that returns the number
         "threading._shutdown",  # the last that a child of multiprocessing calls when its threads have ended
-        "…._replace",  # public of each named tuple, in spite of its name
         "sys._getframe",  # the call stack; the public inspect.stack reads source files
     }
 )
