@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -63,4 +64,4 @@ def test_jobs(broker, worker, place, delay):
 
 def described(job, function):
     """Return the context that the records of a job have."""
-    return {"job": function, "jobId": job.id, "queue": "orders"}
+    return {"host": socket.gethostname(), "job": function, "jobId": job.id, "queue": "orders"}
