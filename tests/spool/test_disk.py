@@ -11,7 +11,8 @@ import pytest
 
 from tests.spool.processes import running, until, waits
 
-SECONDS = 20.0 if os.environ.get("CHAOS") else 3.0
+IS_LONG = bool(os.environ.get("CHAOS"))
+SECONDS = 20.0 if IS_LONG else 3.0
 
 FULL_SPEED = """
 import threading
@@ -41,8 +42,8 @@ def used(path: Path) -> int:
     return total
 
 
-@pytest.mark.parametrize("size", [2_000_000, 16_000_000])
-@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("size", [2_000_000, 16_000_000] if IS_LONG else [2_000_000])
+@pytest.mark.parametrize("processes", [1, 3] if IS_LONG else [1])
 def test_full_speed(account, server, handler, path, monkeypatch, size, processes):
     """While threads and processes log at full speed, all files together have at most twice `spool_size`."""
     monkeypatch.setenv("SECONDS", str(SECONDS))
@@ -63,6 +64,7 @@ def test_full_speed(account, server, handler, path, monkeypatch, size, processes
             logged += accepted - lost
             assert process.wait() == 0
     assert most <= 2 * size
-    handler(spool=path, rate_limit=0, queue_size=200)
-    until(lambda: not waits(path), 90)
-    assert account.total() == logged
+    if IS_LONG:  # the account takes minutes on a small machine: make chaos
+        handler(spool=path, rate_limit=0, queue_size=200)
+        until(lambda: not waits(path), 90)
+        assert account.total() == logged
