@@ -12,7 +12,7 @@ from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord, restore
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.event import Event
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, PlainKinds
 from emitkit_logging._events.merging import Values, merge
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
@@ -61,9 +61,25 @@ class Formatting:
     """
 
     def __init__(self, formatter: EmitKitFormatter, context: Values | None = None) -> None:
-        self.formatter = formatter
+        self._templates = formatter.plain_kinds.templates
+        self._formatter = formatter
         self._context = context or {}
         self._is_context_of_kinds = not _ABOUT_PLACES.issuperset(self._context)
+
+    @property
+    def formatter(self) -> EmitKitFormatter:
+        """The formatter; one that is set goes on with the templates of the one before it."""
+        return self._formatter
+
+    @formatter.setter
+    def formatter(self, formatter: EmitKitFormatter) -> None:
+        formatter.plain_kinds.templates = self._templates
+        self._formatter = formatter
+
+    @property
+    def plain_kinds(self) -> PlainKinds:
+        """The formatter's finder of kinds."""
+        return self.formatter.plain_kinds
 
     @property
     def converter(self) -> JsonConverter:

@@ -8,7 +8,7 @@ from typing import Protocol
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, PlainKinds
 
 
 class EventFactory(Protocol):
@@ -20,6 +20,10 @@ class EventFactory(Protocol):
     @property
     def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
         """A function that returns what a record folds by, or `None` where only its event has that information."""
+
+    @property
+    def plain_kinds(self) -> PlainKinds:
+        """Finds the kinds of records that are no event."""
 
     def summary(
         self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]
@@ -64,3 +68,8 @@ class SafeEventFactory:
     def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
         """See `EventFactory.fold_key`."""
         return self._factory.fold_key
+
+    @property
+    def plain_kinds(self) -> PlainKinds:
+        """See `EventFactory.plain_kinds`."""
+        return self._factory.plain_kinds

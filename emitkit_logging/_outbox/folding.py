@@ -217,6 +217,26 @@ class Fold:
         if len(equal) <= 1:
             self._signatures = None
 
+    def absorb(self, other: Fold) -> int:
+        """Add the records of another fold, whose kind is this one's now, and which came in later.
+
+        Returns:
+            By how many records `samples` grew.
+        """
+        first, second = self.samples[0], other.samples[0]
+        is_equal = _title_source(first, self._is_plain) == _title_source(second, self._is_plain)
+        self.has_one_title = self.has_one_title and other.has_one_title and is_equal
+        self.has_one_user = self.has_one_user and other.has_one_user and self.user_id == other.user_id
+        self.users = dict.fromkeys(list({**self.users, **other.users})[:MOST_USERS])
+        self.first_seen = min(self.first_seen, other.first_seen)
+        self.last_seen = max(self.last_seen, other.last_seen)
+        self.count += other.count
+        self.is_new = self.is_new or other.is_new
+        self.is_held = self.is_held and other.is_held
+        for currency, amount in other.amounts.items():
+            self.amounts[currency] = self.amounts.get(currency, Decimal(0)) + amount
+        return sum(map(self._add_sample, other.samples))
+
     def _add_amount(self, amount: object, currency: object) -> None:
         if isinstance(currency, str) and isinstance(amount, int | float | Decimal) and not isinstance(amount, bool):
             exact = Decimal(str(amount))

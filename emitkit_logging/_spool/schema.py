@@ -8,6 +8,7 @@ The database is an SQLite file with the `application_id` `EMKT` and, as `user_ve
 ``counts``    records delivered (no reason) or dropped, for each origin, which is the journal of one process
 ``journals``  how far each file of a journal was read (``offset`` in bytes) and the newest place at that time
 ``users``     what the server knows of each user
+``known``     what is known of kinds of alerts and of templates (``about``: `kind`, `template`), as JSON
 ``lease``     which process may send, until when, and the number of changes of it
 ``progress``  the newest place, and the state of the rate budget
 ============  ==========================================================================================
@@ -83,6 +84,12 @@ TABLES = (
     "INSERT INTO progress VALUES (1, 0, '{}')",
 )
 """Makes the tables that version 1 had otherwise, or not at all."""
+
+_LATER_TABLES = (
+    "CREATE TABLE IF NOT EXISTS known (number INTEGER PRIMARY KEY, about TEXT NOT NULL, name TEXT NOT NULL,"
+    " value TEXT NOT NULL, UNIQUE (about, name))",
+)
+"""Makes the tables that earlier spools of this version do not have; processes that do not know them ignore them."""
 
 _SHARED_TABLES = (
     "CREATE TABLE counts (origin TEXT, reason TEXT, records INTEGER NOT NULL, PRIMARY KEY (origin, reason))"
@@ -194,6 +201,8 @@ def connect(path: Path, *, is_new_allowed: bool = True) -> sqlite3.Connection:
         _configure(connection)
         if _version(connection) < VERSION:
             _bring_up_to_date(connection)
+        for statement in _LATER_TABLES:
+            connection.execute(statement)
         connection.execute("SELECT epoch FROM lease").fetchone()
     except BaseException:
         connection.close()

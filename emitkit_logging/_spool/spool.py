@@ -18,7 +18,7 @@ from typing import Any
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import IdentifyCall, Identity
-from emitkit_logging._outbox.observer import Changes, Ended
+from emitkit_logging._outbox.observer import Changes, Ended, Knowledge
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._spool import codec, journal, rows, schema, tables
 from emitkit_logging._spool.disk import rows_size
@@ -35,6 +35,9 @@ _RECORD = 1000
 
 _ROW = 200
 """Bytes that a row needs in the database besides its data."""
+
+_KNOWN_SHARE = 32
+"""The part of its size that what is known of kinds may have is one of so many."""
 
 _SWEEP = 60.0
 """Seconds between two looks for rows that are no longer needed."""
@@ -159,6 +162,7 @@ class Spool:
             self._findings.counts = Counter(self._counted)  # another process had to set the database aside
         newest, budget = connection.execute("SELECT newest, budget FROM progress").fetchone()
         _begin(outbox, newest, codec.read_state(budget))
+        outbox.know(*(tables.known(connection, of) for of in (Knowledge.KIND, Knowledge.TEMPLATE)))
         now = time.time()
         for user_id, at, facts in connection.execute("SELECT user_id, at, facts FROM users").fetchall():
             with contextlib.suppress(ValueError):
@@ -256,6 +260,7 @@ class Spool:
             tables.keep_lines(connection, self._findings.lines)
             tables.add_counts(connection, unit.counts)
             tables.put_users(connection, self._writer.users(unit))
+            tables.put_known(connection, changes.knowledge, self.size // _KNOWN_SHARE)
             state = codec.write_state(budget, self._converter)
             tables.put_progress(connection, self._reader.positions(), newest, state)
         for row in written:

@@ -483,6 +483,7 @@ class SpoolStore:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             self._warn(f"the spool {path} cannot be read any more and is set aside: {error}")
             self._spool.start_over()
+            self._outbox.report_all_known()
             return 0.0
         self._warn(f"the spool {path} cannot be used at the moment: {error}")
         return _POLL
