@@ -95,7 +95,7 @@ class RenamedKinds:
     def of(self, key: FoldKey) -> FoldKey:
         """Return what a kind is called now."""
         latest = self.templates.get((key.kind[0], key.kind[1])) if len(key.kind) == _PARTS_OF_PLAIN else None
-        return key if latest is None else key._replace(kind=(*latest, *key.kind[2:]))
+        return key if latest is None else FoldKey(key.channel, key.level, (*latest, *key.kind[2:]))
 
 
 class PlainKinds:

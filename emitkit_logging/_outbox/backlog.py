@@ -181,7 +181,7 @@ class Backlog:
         self._first_keys = set(map(renamed.of, self._first_keys))
         for items in self._firsts.by_priority.values():
             for number, (place, first) in enumerate(items):
-                items[number] = place, first._replace(key=renamed.of(first.key))
+                items[number] = place, FirstOfKind(first.captured, renamed.of(first.key))
 
     def _is_first(self, key: FoldKey) -> bool:
         return key not in self._first_keys and not self._kinds.is_known(key)

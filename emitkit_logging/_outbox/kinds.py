@@ -224,12 +224,13 @@ class KindMemory:
         self._changed.update(self._kinds)
 
     def load(self, learned: Mapping[str, Json]) -> None:
-        """Remember what `pop_learned` returned in another process of this machine, in all its calls.
+        """Remember what `pop_learned` returned in another process of this machine, in all its calls, and nothing else.
 
         Args:
             learned: the values by kind, the least recently seen first; what cannot be read is ignored.
         """
         now = self._clock()
+        self._kinds.clear()
         for name, values in list(learned.items())[-self._size :]:
             if isinstance(values, list) and len(values) >= _LEAST_VALUES:
                 self._kinds[name] = _Kind.of(values, now)

@@ -163,14 +163,12 @@ class Outbox:
         self._places.newest = newest
         self._budget.resume(budget)
 
-    def know(self, kinds: Mapping[str, Json], templates: Mapping[str, Json]) -> None:
-        """Know of kinds and templates what another outbox reported to its observer, and nothing else.
-
-        Args:
-            kinds: by name, the least recently changed first.
-            templates: likewise.
-        """
+    def know_kinds(self, kinds: Mapping[str, Json]) -> None:
+        """Know of kinds what another outbox reported to its observer, the least recently changed first, and no more."""
         self._kinds.load(kinds)
+
+    def know_templates(self, templates: Mapping[str, Json]) -> None:
+        """Know of templates what another outbox reported to its observer, in the same order, and no more."""
         self._factory.plain_kinds.load(templates)
 
     def report_all_known(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import IdentifyCall, Identity
@@ -162,7 +163,8 @@ class Spool:
             self._findings.counts = Counter(self._counted)  # another process had to set the database aside
         newest, budget = connection.execute("SELECT newest, budget FROM progress").fetchone()
         _begin(outbox, newest, codec.read_state(budget))
-        outbox.know(*(tables.known(connection, of) for of in (Knowledge.KIND, Knowledge.TEMPLATE)))
+        outbox.know_kinds(self.known_kinds())
+        outbox.know_templates(tables.known(connection, Knowledge.TEMPLATE))
         now = time.time()
         for user_id, at, facts in connection.execute("SELECT user_id, at, facts FROM users").fetchall():
             with contextlib.suppress(ValueError):
@@ -329,6 +331,10 @@ class Spool:
                     counted[reason] += records
         delivered = counted.pop(DELIVERED, 0)
         return delivered, dict(counted)
+
+    def known_kinds(self) -> dict[str, Json]:
+        """Return what the sender knows of kinds of alerts."""
+        return tables.known(self._database.connection, Knowledge.KIND)
 
     def is_settled(self, end: tuple[int, int]) -> bool:
         """Whether nothing of this process's journal up to `end`, as of `Journal.end`, still waits."""

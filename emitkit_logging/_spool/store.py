@@ -445,6 +445,8 @@ class SpoolStore:
 
     def _now(self) -> Stats:
         delivered, dropped = self._spool.counts(self._changes)
+        if not self._spool.is_sender:
+            self._outbox.know_kinds(self._spool.known_kinds())
         return self._counted(Stats(delivered=delivered, dropped=dropped))
 
     def _counted(self, done: Stats) -> Stats:

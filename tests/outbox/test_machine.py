@@ -203,7 +203,8 @@ class Replay:
 
     def resume(self, harness: Harness) -> None:
         """Hand all rows to another outbox, in the order of places."""
-        harness.outbox.know(self.known[Knowledge.KIND], self.known[Knowledge.TEMPLATE])
+        harness.outbox.know_kinds(self.known[Knowledge.KIND])
+        harness.outbox.know_templates(self.known[Knowledge.TEMPLATE])
         for place, row in sorted(self.rows.items()):
             harness.outbox.resume(
                 place,

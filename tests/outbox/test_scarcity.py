@@ -255,7 +255,7 @@ def test_restart_in_a_storm():
     first.send_all()
     kinds = {name: json.loads(json.dumps(values)) for (_, name), values in changes.knowledge.items()}
     second = Harness(clock=first.clock)
-    second.outbox.know(kinds, {})
+    second.outbox.know_kinds(kinds)
     second.put("a", priority=logging.ERROR)
     second.put("b", priority=logging.ERROR)
     assert [(body["title"], body["notify"]) for body in second.send_all()] == [("b", True), ("a", False)]
