@@ -112,6 +112,7 @@ class Factory:
     """Makes the smallest events: a channel for each level."""
 
     plain_kinds = PlainKinds(Redactor())
+    shows_revenue = True
 
     def event(self, captured: CapturedRecord) -> Event:
         """Return the event of a record."""

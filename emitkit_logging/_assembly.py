@@ -82,6 +82,11 @@ class Formatting:
         return self.formatter.plain_kinds
 
     @property
+    def shows_revenue(self) -> bool:
+        """Whether amounts and currencies are not secret."""
+        return self.formatter.shows_revenue
+
+    @property
     def converter(self) -> JsonConverter:
         """The formatter's converter."""
         return self.formatter.json_converter

@@ -25,6 +25,10 @@ class EventFactory(Protocol):
     def plain_kinds(self) -> PlainKinds:
         """Finds the kinds of records that are no event."""
 
+    @property
+    def shows_revenue(self) -> bool:
+        """Whether amounts and currencies are not secret."""
+
     def summary(
         self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]
     ) -> Event:
@@ -73,3 +77,8 @@ class SafeEventFactory:
     def plain_kinds(self) -> PlainKinds:
         """See `EventFactory.plain_kinds`."""
         return self._factory.plain_kinds
+
+    @property
+    def shows_revenue(self) -> bool:
+        """See `EventFactory.shows_revenue`."""
+        return self._factory.shows_revenue

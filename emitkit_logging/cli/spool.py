@@ -87,6 +87,7 @@ class _EventBuilder:
         self._formatter = EmitKitFormatter()
         self.fold_key = self._formatter.fold_key
         self.plain_kinds = self._formatter.plain_kinds
+        self.shows_revenue = self._formatter.shows_revenue
         self.summary = self._formatter.summary
 
     def event(self, captured: CapturedRecord) -> Event:

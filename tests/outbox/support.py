@@ -41,6 +41,8 @@ class Factory:
     Records with the same title are of one kind. Those with a `text` are plain: their kind is made of its template.
     """
 
+    shows_revenue = True
+
     def __init__(self) -> None:
         self.plain_kinds = PlainKinds(Redactor())
 
