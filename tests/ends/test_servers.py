@@ -50,7 +50,7 @@ CASES = {
     "gunicorn -k gevent": (*GUNICORN, "-k", "gevent", "server_app:wsgi"),
     "gunicorn -k gevent --preload": (*GUNICORN, "-k", "gevent", "--preload", "server_app:wsgi"),
     "hypercorn": HYPERCORN,
-    "hypercorn --workers 2": (*HYPERCORN, "--workers", "2"),
+    # without hypercorn --workers 2: when one of its workers has ended, it ends the other by SIGTERM
     "daphne": DAPHNE,
     "granian asgi": (*GRANIAN, "--interface", "asgi", "server_app:asgi"),
     "granian wsgi": (*GRANIAN, "--interface", "wsgi", "server_app:wsgi"),
