@@ -62,7 +62,8 @@ TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 WITHOUT_HOOKS = {
     *((case, TERM) for case in CASES if "uvicorn" in case),
     ("uvicorn --workers 2", INT),
-    *((case, number) for case in CASES if "granian" in case for number in (TERM, INT)),
+    # children of multiprocessing run them since Python 3.13
+    *((case, number) for case in CASES if "granian" in case for number in (TERM, INT) if sys.version_info < (3, 13)),
 }
 """Where the process that served requests ends without exit hooks of Python; docs/processes.md has the same."""
 
