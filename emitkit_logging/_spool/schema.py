@@ -136,8 +136,16 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Apply all that is done in a block, or nothing where it raises; no other process writes in between."""
         connection = self.connection
-        with self._patient(connection), _transaction(connection):
-            yield connection
+        with self._patient(connection):
+            self._shorten_log(connection)
+            with _transaction(connection):
+                yield connection
+
+    def _shorten_log(self, connection: sqlite3.Connection) -> None:
+        """Empty SQLite's log if it is long: it was not begun again while another process was reading."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.with_name(self.path.name + "-wal").stat().st_size > 2 * self._log_size:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     @contextlib.contextmanager
     def _patient(self, connection: sqlite3.Connection) -> Iterator[None]:
