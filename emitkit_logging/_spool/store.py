@@ -48,6 +48,7 @@ _LOOK = 0.5
 _LEASE = 5.0
 _TIDY = 1.0
 _WARNING_PAUSE = 60.0
+_MOST_NAMED = 3
 
 
 def open_store(
@@ -146,7 +147,9 @@ class SpoolStore:
         self._write_at = 0.0
         self._tidy_at = 0.0
         self._warned_at = -_WARNING_PAUSE
+        self._has_warned_of_files = False
         self._last: Stats | None = None
+        self._warn_of_files()
 
     # In the application's threads
 
@@ -316,6 +319,7 @@ class SpoolStore:
         oldest = time.time() - self._ttl
         self._outbox.expire(oldest)
         self._spool.sweep(oldest)
+        self._warn_of_files()
 
     def _write(self) -> None:
         if self._is_unwritten and monotonic() < self._write_at:
@@ -486,6 +490,16 @@ class SpoolStore:
             return 0.0
         self._warn(f"the spool {path} cannot be used at the moment: {error}")
         return _POLL
+
+    def _warn_of_files(self) -> None:
+        """Warn once of files beside the spool that have the name of a journal and that others may have put there."""
+        if self._has_warned_of_files:
+            return
+        refused = self._spool.refused_files()
+        if refused:
+            self._has_warned_of_files = True
+            named = "; ".join(refused[:_MOST_NAMED]) + (", …" if len(refused) > _MOST_NAMED else "")
+            _log.warn("%d files beside the spool %s are not read: %s", len(refused), self._spool.path, named)
 
     def _warn(self, text: str) -> None:
         now = monotonic()
