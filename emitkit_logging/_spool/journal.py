@@ -220,7 +220,8 @@ class Journal:
         """
         self._is_closed = True
         if is_read:
-            self._segment.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._segment.path.unlink()
         self._segment.limit = 0
         with self._counting:
             for segment in (*self._retired, self._segment):

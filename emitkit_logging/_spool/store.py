@@ -27,6 +27,7 @@ from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.observer import BacklogObserver, Changes
 from emitkit_logging._outbox.outbox import NEVER, Outbox
 from emitkit_logging._spool import journal
+from emitkit_logging._spool.files import UnsafeFileError
 from emitkit_logging._spool.lease import LeaseLost
 from emitkit_logging._spool.schema import set_aside
 from emitkit_logging._spool.spool import Spool
@@ -35,6 +36,9 @@ from emitkit_logging.stats import Stats
 
 _RELIEF = 16 * 1024
 """Bytes of a journal that a call reads if it finds the journal long."""
+
+_UNUSABLE = (sqlite3.Error, OSError)
+"""What is raised where the files of the spool cannot be used at the moment."""
 
 _SOME = 64
 """Records that go from memory to the outbox at a time."""
@@ -148,6 +152,7 @@ class SpoolStore:
         self._tidy_at = 0.0
         self._warned_at = -_WARNING_PAUSE
         self._has_warned_of_files = False
+        self._done: tuple[int, dict[str, int]] = 0, {}
         self._last: Stats | None = None
         self._warn_of_files()
 
@@ -184,12 +189,15 @@ class SpoolStore:
             return
         if not self._take_memory():
             return
-        for records, identities in self._spool.read() if most is None else self._spool.read(_RELIEF):
-            for identity in identities:  # what was logged after `identify` is sent after it
-                self._outbox.identify(identity)
-            self._outbox.take(records)
-            if not self._write_if_due():
-                return
+        try:
+            for records, identities in self._spool.read() if most is None else self._spool.read(_RELIEF):
+                for identity in identities:  # what was logged after `identify` is sent after it
+                    self._outbox.identify(identity)
+                self._outbox.take(records)
+                if not self._write_if_due():
+                    return
+        except OSError as error:  # the folder cannot be listed
+            self._fail(error)
 
     def _write_if_due(self) -> bool:
         """Write what came in if that is much already, so that no transaction needs much of the disk.
@@ -203,7 +211,7 @@ class SpoolStore:
             except LeaseLost:
                 self._lose_lease()
                 return False
-            except (sqlite3.Error, OSError) as error:
+            except _UNUSABLE as error:
                 self._fail(error)
         return True
 
@@ -241,7 +249,7 @@ class SpoolStore:
         except LeaseLost:
             self._lose_lease()
             return 0.0
-        except (sqlite3.Error, OSError) as error:
+        except _UNUSABLE as error:
             return self._fail(error)
 
     def _is_sender(self) -> bool:
@@ -373,7 +381,10 @@ class SpoolStore:
                     return False
             if self._is_unwritten:
                 return self._outbox.is_empty and not self._spool.is_behind
-            return self._spool.is_settled(end)
+            try:
+                return self._spool.is_settled(end)
+            except _UNUSABLE:
+                return False
 
         return is_over
 
@@ -393,13 +404,14 @@ class SpoolStore:
             return False
         try:
             return self._spool.has_waiting() and not self._spool.is_shared()
-        except (sqlite3.Error, OSError):  # the next process finds them
+        except _UNUSABLE:  # the next process finds them
             return False
 
     def _hurry(self) -> None:
         # what other living processes logged is not folded because this one ends
-        if self._exits_at is not None and not self._is_closed and not self._spool.is_shared():
-            self._outbox.hurry(max(0.0, self._exits_at - monotonic()))
+        with contextlib.suppress(OSError):  # the folder cannot be listed
+            if self._exits_at is not None and not self._is_closed and not self._spool.is_shared():
+                self._outbox.hurry(max(0.0, self._exits_at - monotonic()))
 
     def carry_on(self) -> None:
         """Go on as before `hurry`: the process did not end."""
@@ -419,7 +431,7 @@ class SpoolStore:
         self._counts.refused += records
         self.queue.clear()
         self._kept.clear()
-        with contextlib.suppress(LeaseLost, sqlite3.Error):  # the next process finds what was written before
+        with contextlib.suppress(LeaseLost, *_UNUSABLE):  # the next process finds what was written before
             if self._spool.is_sender:
                 self._commit()
                 self._spool.release()
@@ -448,7 +460,9 @@ class SpoolStore:
         return self._now() if self._last is None else self._last
 
     def _now(self) -> Stats:
-        delivered, dropped = self._spool.counts(self._changes)
+        with contextlib.suppress(*_UNUSABLE):  # else the counts are those of the last time
+            self._done = self._spool.counts(self._changes)
+        delivered, dropped = self._done
         return self._counted(Stats(delivered=delivered, dropped=dropped))
 
     def _counted(self, done: Stats) -> Stats:
@@ -484,10 +498,13 @@ class SpoolStore:
 
     def _fail(self, error: sqlite3.Error | OSError) -> float:
         path = self._spool.path
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        is_unreadable = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        if is_unreadable or isinstance(error, UnsafeFileError):
             self._warn(f"the spool {path} cannot be read any more and is set aside: {error}")
-            self._spool.start_over()
-            return 0.0
+            with contextlib.suppress(*_UNUSABLE):  # a file of another user stays where it is
+                self._spool.start_over()
+                return 0.0 if is_unreadable else _POLL
+            return _POLL
         self._warn(f"the spool {path} cannot be used at the moment: {error}")
         return _POLL
 
