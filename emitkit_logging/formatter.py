@@ -171,7 +171,7 @@ class EmitKitFormatter(JsonFormatter):
                 return self.minimal_event(record.captured, error)
             return self._builder.build(capture_minimal(record, error))
 
-    def minimal_event(self, captured: CapturedRecord, error: Exception) -> Event:
+    def minimal_event(self, captured: CapturedRecord, error: BaseException) -> Event:
         """Return the event of a record whose own event cannot be built.
 
         Args:

@@ -142,6 +142,7 @@ class EmitKitHandler(logging.Handler):
         )
         self._api_key = key
         self._own_formatter.mask(key)
+        _log.never_show(key)
         super().__init__(options.level("level", level))
         self._formatting = Formatting(self._own_formatter, static(options.context(context), socket.gethostname()))
         self._use(self._own_formatter)

@@ -41,7 +41,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "callbacks": frozenset({"_api"}),
     "stats": frozenset(),
     "_options": frozenset({"_api", "_log"}),
-    "_log": frozenset(),
+    "_log": frozenset({"_events"}),  # narrowed below
     # around web applications
     "middleware": DESCRIBING | {"_worker"},  # a task queue's process is ended without exit hooks
     "proxy": DESCRIBING | {"filter", "formatter", "middleware"},
@@ -55,6 +55,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 """For each package or module of the package what it may import beside itself (CONTRIBUTING)."""
 
 OF_EVENTS: Mapping[str, frozenset[str]] = {
+    "_log": frozenset({"faults", "redaction"}),
     "context": frozenset({"converter", "extras", "merging", "redaction"}),
     "_context": frozenset({"captured", "converter", "extras", "merging", "minimal", "redaction", "tracebacks"}),
 }

@@ -44,6 +44,7 @@ def redacted(captured: CapturedRecord, converter: JsonConverter) -> CapturedReco
     """
     result = CapturedRecord(_attributes(captured.attributes, converter))
     result.is_scalar = captured.is_scalar and not any(type(value) is Converted for value in result.attributes.values())
+    result.make_usable()
     result.is_trusted = captured.is_trusted
     if captured.context is not None:
         result.context = _value(dict(captured.context), converter)

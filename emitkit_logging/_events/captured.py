@@ -133,6 +133,10 @@ class CapturedRecord:
             created = self.attributes["created"] = created_of(created)
         return created
 
+    def make_usable(self) -> None:
+        """Replace a level or a time that is not usable."""
+        self.attributes["levelno"], self.attributes["created"] = self.level, self.created
+
     @property
     def priority(self) -> int:
         """The number by which it waits, greater first: its level, or less than any level if it is not trusted."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Digest, Fold, Rank
@@ -133,7 +134,9 @@ class Backlog:
             place, captured = arrivals.popleft()
             try:
                 key = key_of(captured)
-            except Exception:  # from a formatter of the application's own; making the event raises it again
+            except BaseException as error:  # from an application's own formatter; making the event raises it again
+                if not is_fault(error):
+                    raise
                 key = None
             if key is None:
                 key = self._admit_event(place, captured, examined)
@@ -293,7 +296,9 @@ class Backlog:
                 place, captured = items.popleft()
                 try:
                     key = key_of(captured)
-                except Exception:  # from a formatter of the application's own; making the event raises it again
+                except BaseException as error:  # from an application's own formatter; see above
+                    if not is_fault(error):
+                        raise
                     key = None
                 if key is None:
                     self._fold_event(priority, place, captured, examined)

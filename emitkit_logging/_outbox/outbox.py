@@ -17,6 +17,7 @@ from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
 from emitkit_logging._events.event import Event
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
@@ -280,7 +281,9 @@ class Outbox:
             event.notify = event.notify and event.is_notify_given
         try:
             delivery.prepare()
-        except Exception as error:  # a formatter of the application's own returned values that are not JSON
+        except BaseException as error:  # a formatter of the application's own returned values that are not JSON
+            if not is_fault(error):
+                raise
             self._factory.error = error
             self._reject_unbuilt(priority, place, records)
             return None

@@ -70,7 +70,7 @@ def _unread(path: Path, offsets: Mapping[str, int]) -> Iterator[Row]:
     for each in journal.paths(path):
         try:
             source = journal.Source(each, offsets.get(journal.name_of(each), 0))
-        except FileNotFoundError:  # it was read, and deleted
+        except OSError:  # it was read and deleted, or it cannot be opened
             continue
         with contextlib.closing(source):
             while lines := source.read(journal.CHUNK):

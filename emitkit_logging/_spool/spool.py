@@ -315,7 +315,8 @@ class Spool:
             return
         self._swept_at = now
         for path in journal.unfinished(self.path):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         paths = list(journal.paths(self.path))
         names, origins = set(map(journal.name_of, paths)), set(map(journal.origin_of, paths))
         with self._database.transaction() as connection:
@@ -367,6 +368,10 @@ class Spool:
         """Whether another process that uses the spool is alive."""
         others = {journal.origin_of(path) for path in journal.paths(self.path)} - {self.journal.origin}
         return any(journal.is_alive(self.path, other) for other in others)
+
+    def refused_files(self) -> list[str]:
+        """Return for each file that has the name of a journal and is not read why that is so."""
+        return list(journal.refused(self.path))
 
     def watch(self) -> None:
         """Keep this process's journal short, while another process reads it."""
