@@ -26,6 +26,7 @@ from emitkit_logging._events.kinds import FoldKey, FoldKeys, PlainKinds
 from emitkit_logging._events.minimal import minimal_of
 from emitkit_logging._events.reading import opened, rendered
 from emitkit_logging._events.redaction import Redactor
+from emitkit_logging._events.revenue import AMOUNT, CURRENCY
 from emitkit_logging._events.routing import Router
 
 _KEYS_OF_EVENTS = ("event", "category", "extra", "emitkit_event", "identify")
@@ -101,6 +102,7 @@ class EmitKitFormatter(JsonFormatter):
             event_from_message=self._event_from_message,
         )
         self.plain_kinds = PlainKinds(self._redactor)
+        self.shows_revenue = not any(map(self._redactor.is_secret, (AMOUNT, CURRENCY)))
         self._builder = EventBuilder(defaults, router, self._redactor, self.json_converter, self.plain_kinds)
         self._fold_keys = FoldKeys(
             router,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, RenamedKinds
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Digest, Fold, Rank
 from emitkit_logging._outbox.folds import DigestKey, Folds
@@ -79,6 +79,7 @@ class Backlog:
         self._arrivals: deque[tuple[int, CapturedRecord]] = deque()
         self._firsts: PriorityQueue[FirstOfKind] = PriorityQueue(is_new=True)
         self._first_keys: set[FoldKey] = set()
+        self._admitted: dict[FoldKey, int] = {}  # by `admit`, and not counted yet
         # alerts among them have a place of their kind each
         self._singles: PriorityQueue[CapturedRecord] = PriorityQueue()
         # events that never fold: they have an idempotency key of their own, or wait for an answer
@@ -129,7 +130,7 @@ class Backlog:
         """
         examined: list[Examined] = []
         arrivals, by_key, key_of, join = self._arrivals, self._folds.by_key, self._factory.fold_key, self._folds.join
-        records: dict[FoldKey, int] = {}
+        records = self._admitted
         for _ in range(int(min(len(arrivals), most))):
             place, captured = arrivals.popleft()
             try:
@@ -147,15 +148,22 @@ class Backlog:
             else:
                 self._admit_single(key, place, captured)
             records[key] = records.get(key, 0) + 1
-        for key, count in records.items():
-            self._kinds.count(key, count)
-            if (changed := by_key.get(key)) is not None:
-                self._observer.changed(changed)
+        self._count_admitted()
         return examined
 
+    def _count_admitted(self) -> None:
+        for key, count in self._admitted.items():
+            self._kinds.count(key, count)
+            if (changed := self._folds.by_key.get(key)) is not None:
+                self._observer.changed(changed)
+        self._admitted.clear()
+
     def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
-        """Admit an alert of whose kind no fold waits."""
-        if self._is_first(key):
+        """Admit an alert of whose kind no fold waited when its kind was looked up."""
+        self._follow_templates()
+        if (fold := self._folds.by_key.get(key)) is not None:
+            self._folds.join(fold, place, captured, captured.user_id)
+        elif self._is_first(key):
             self._put_first(key, place, captured)
         elif self._kinds.take_place(key):
             self._singles.put(key.level, place, captured)
@@ -163,6 +171,20 @@ class Backlog:
             fold = self._folds.add(key, place)
             self._folds.join(fold, place, captured, captured.user_id)
             self._folds.hold(fold)
+
+    def _follow_templates(self) -> None:
+        """Let what waits, and what is remembered, go on as of the kinds that its kinds have become a part of."""
+        merged = self._factory.plain_kinds.pop_merged()
+        if not merged:
+            return
+        self._count_admitted()
+        renamed = RenamedKinds(merged)
+        self._kinds.rename(renamed)
+        self._folds.rename(renamed)
+        self._first_keys = set(map(renamed.of, self._first_keys))
+        for items in self._firsts.by_priority.values():
+            for number, (place, first) in enumerate(items):
+                items[number] = place, FirstOfKind(first.captured, renamed.of(first.key))
 
     def _is_first(self, key: FoldKey) -> bool:
         return key not in self._first_keys and not self._kinds.is_known(key)
@@ -314,6 +336,7 @@ class Backlog:
                 del by_priority[priority]
         for fold in changed.values():
             self._observer.changed(fold)
+        self._follow_templates()
         return examined
 
     def fold_firsts(self, most: float = math.inf) -> list[Examined]:

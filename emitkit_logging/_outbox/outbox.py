@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
@@ -29,7 +30,7 @@ from emitkit_logging._outbox.folding import Digest, Fold, Rank
 from emitkit_logging._outbox.identifies import IdentifyQueue, KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.losses import REPORT_PRIORITY, Losses, Undelivered
-from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.observer import NOBODY, BacklogObserver, Knowledge
 from emitkit_logging._outbox.outage import Outage
 from emitkit_logging._outbox.queues import Places
 from emitkit_logging._outbox.scarcity import ScarcityPolicy
@@ -150,9 +151,8 @@ class Outbox:
     # What another outbox left
 
     def budget(self) -> dict[str, Any]:
-        """Return what was learned of the budget and of the kinds of alerts, as JSON values, for `begin_at`."""
-        kinds = self._kinds.state()
-        return self._budget.state() | ({"kinds": kinds} if kinds else {})
+        """Return what was learned of the budget, as JSON values, for `begin_at`."""
+        return self._budget.state()
 
     def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
         """Continue behind the last place of another outbox, with its budget.
@@ -163,7 +163,19 @@ class Outbox:
         """
         self._places.newest = newest
         self._budget.resume(budget)
-        self._kinds.resume(budget.get("kinds"))
+
+    def know_kinds(self, kinds: Mapping[str, Json]) -> None:
+        """Know of kinds what another outbox reported to its observer, the least recently changed first, and no more."""
+        self._kinds.load(kinds)
+
+    def know_templates(self, templates: Mapping[str, Json]) -> None:
+        """Know of templates what another outbox reported to its observer, in the same order, and no more."""
+        self._factory.plain_kinds.load(templates)
+
+    def report_all_known(self) -> None:
+        """Report again all that is known of kinds and templates: what was reported is lost."""
+        self._kinds.learn_again()
+        self._factory.plain_kinds.templates.learn_again()
 
     def remember(self, facts: IdentifyCall, age: float) -> None:
         """Take over what another outbox sent about a user, `age` seconds ago."""
@@ -219,7 +231,16 @@ class Outbox:
         step = self._next()
         if not isinstance(step, ApiRequest):
             self._scarcity.remember_spent()
+        self._report_learned()
         return step
+
+    def _report_learned(self) -> None:
+        for of, learned in (
+            (Knowledge.KIND, self._kinds.pop_learned()),
+            (Knowledge.TEMPLATE, self._factory.plain_kinds.pop_learned()),
+        ):
+            if learned:
+                self._observer.learned(of, learned)
 
     def _next(self) -> ApiRequest | float:
         while True:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._outbox.kinds import KindMemory
+from emitkit_logging._outbox.observer import Knowledge
 from emitkit_logging._spool import codec, journal, schema, tables
 from emitkit_logging._spool.rows import Entry, read_entry
+from emitkit_logging._worker.clock import monotonic
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,21 @@ def rows(path: Path) -> Iterator[Row]:
         yield from _rows(connection, waiting)
         yield from _unread(path, tables.offsets(connection))
         yield from _rows(connection, rejected)
+
+
+def known_kinds(path: Path) -> KindMemory:
+    """Return what is remembered of kinds of alerts.
+
+    Args:
+        path: as of `rows`.
+
+    Raises:
+        OSError, sqlite3.Error: as `rows`.
+    """
+    kinds = KindMemory(notify_interval=0.0, clock=monotonic)
+    with contextlib.closing(schema.connect(path, is_new_allowed=False)) as connection:
+        kinds.load(tables.known(connection, Knowledge.KIND))
+    return kinds
 
 
 def _rows(connection: sqlite3.Connection, select: str) -> Iterator[Row]:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import IdentifyCall, Identity
-from emitkit_logging._outbox.observer import Changes, Ended
+from emitkit_logging._outbox.observer import Changes, Ended, Knowledge
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._spool import codec, journal, rows, schema, tables
 from emitkit_logging._spool.disk import rows_size
@@ -35,6 +36,9 @@ _RECORD = 1000
 
 _ROW = 200
 """Bytes that a row needs in the database besides its data."""
+
+_KNOWN_SHARE = 32
+"""The part of its size that what is known of kinds may have is one of so many."""
 
 _SWEEP = 60.0
 """Seconds between two looks for rows that are no longer needed."""
@@ -177,6 +181,8 @@ class Spool:
             self._findings.counts = Counter(self._counted)  # another process had to set the database aside
         newest, budget = connection.execute("SELECT newest, budget FROM progress").fetchone()
         _begin(outbox, newest, codec.read_state(budget))
+        outbox.know_kinds(self.known_kinds())
+        outbox.know_templates(tables.known(connection, Knowledge.TEMPLATE))
         now = time.time()
         for user_id, at, facts in connection.execute("SELECT user_id, at, facts FROM users").fetchall():
             with contextlib.suppress(ValueError):
@@ -275,6 +281,7 @@ class Spool:
             tables.keep_lines(connection, self._findings.lines)
             tables.add_counts(connection, unit.counts)
             tables.put_users(connection, self._writer.users(unit))
+            tables.put_known(connection, changes.knowledge, self.size // _KNOWN_SHARE)
             state = codec.write_state(budget, self._converter)
             tables.put_progress(connection, self._reader.positions(), newest, state)
         for row in written:
@@ -344,6 +351,10 @@ class Spool:
                     counted[reason] += records
         delivered = counted.pop(DELIVERED, 0)
         return delivered, dict(counted)
+
+    def known_kinds(self) -> dict[str, Json]:
+        """Return what the sender knows of kinds of alerts."""
+        return tables.known(self._database.connection, Knowledge.KIND)
 
     def is_settled(self, end: tuple[int, int]) -> bool:
         """Whether nothing of this process's journal up to `end`, as of `Journal.end`, still waits."""

@@ -480,6 +480,9 @@ class SpoolStore:
         with contextlib.suppress(*_UNUSABLE):  # else the counts are those of the last time
             self._done = self._spool.counts(self._changes)
         delivered, dropped = self._done
+        if not self._spool.is_sender:
+            with contextlib.suppress(*_UNUSABLE):
+                self._outbox.know_kinds(self._spool.known_kinds())
         return self._counted(Stats(delivered=delivered, dropped=dropped))
 
     def _counted(self, done: Stats) -> Stats:
@@ -520,6 +523,7 @@ class SpoolStore:
             self._warn(f"the spool {path} cannot be read any more and is set aside: {error}")
             with contextlib.suppress(*_UNUSABLE):  # a file of another user stays where it is
                 self._spool.start_over()
+                self._outbox.report_all_known()
                 return 0.0 if is_unreadable else _POLL
             return _POLL
         self._warn(f"the spool {path} cannot be used at the moment: {error}")

@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--allow-http", action="store_true", help="allow plain http to other machines: the key is sent unencrypted"
     )
+    check.add_argument(
+        "--spool", type=Path, metavar="PATH", help="also say how many kinds of alerts a spool knows, and which storm"
+    )
     check.set_defaults(run=_check)
 
     spool = commands.add_parser(
@@ -99,7 +102,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         timeout = number("--timeout", options.timeout, above=True)
     except ValueError as error:
         parser.error(str(error))
-    return check(sends=options.send, timeout=timeout, allow_http=options.allow_http)
+    return check(sends=options.send, timeout=timeout, allow_http=options.allow_http, spool=options.spool)
 
 
 def _spool(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
