@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from emitkit_logging import _log
+from emitkit_logging import _log, _uncaught
 from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker
 from emitkit_logging._context.capture import capture, capture_minimal
@@ -64,6 +64,8 @@ class EmitKitHandler(logging.Handler):
         alert_reserve: share (0 to 1) of each rate-limit window that only alerts (ERROR and above) of a new kind may
             use.
         notify_interval: seconds in which repeats of one kind of alert push once; 0: each event pushes.
+        capture_uncaught: whether exceptions that nobody catches become alerts: those that end the program
+            (`sys.excepthook`) and those that end a thread (`threading.excepthook`). They are printed as before.
         spool: path of a durable queue: what is accepted survives the process, and is delivered by the next that opens
             it; processes of one machine may share it.
         spool_size: bytes that may wait in it.
@@ -103,6 +105,7 @@ class EmitKitHandler(logging.Handler):
         rate_limit: int | None = None,
         alert_reserve: float = 0.1,
         notify_interval: float = 300.0,
+        capture_uncaught: bool = False,
         spool: str | os.PathLike[str] | None = None,
         spool_size: int = 64 * 1024 * 1024,
         spool_ttl: float = 7 * 86_400.0,
@@ -129,6 +132,7 @@ class EmitKitHandler(logging.Handler):
             debug=options.flag("debug", debug),
         )
         self._shutdown_timeout = options.number("shutdown_timeout", shutdown_timeout)
+        is_capturing = options.flag("capture_uncaught", capture_uncaught)
         self._own_formatter = EmitKitFormatter(
             channel_name=channel_name,
             category_channel_map=category_channel_map,
@@ -160,6 +164,8 @@ class EmitKitHandler(logging.Handler):
                 lifecycle.watch(self)
             if worker is not None and worker.starts_at_once:
                 self._start(worker)
+            if is_capturing:
+                _uncaught.watch(self)
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
         """Create no lock: what `emit` does needs none, and one would make every logging thread wait for the others."""
@@ -281,6 +287,7 @@ class EmitKitHandler(logging.Handler):
 
         Under logging's module lock (`dictConfig` closing old handlers) the rest is left to the background thread.
         """
+        _uncaught.forget(self)
         worker = self._worker
         if worker is not None and not self._is_closed:
             self._is_closed = True

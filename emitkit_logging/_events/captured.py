@@ -30,6 +30,9 @@ UNTRUSTED_KEY = f"{extras.PRIVATE}untrusted"
 _FRAME = re.compile(r'^ {2,}File "([^"\n]{1,1000})", line \d+, in (.{1,300})$', re.MULTILINE)
 _LONGEST_TAIL = 20_000
 
+UNCAUGHT_KEY = f"{extras.PRIVATE}uncaught"
+"""The attribute that marks the record of an exception that nobody caught: it is sent whatever `plain_level` says."""
+
 
 class Marker(enum.Enum):
     """Values that no application's data can be equal to, since they are compared by identity."""
