@@ -177,7 +177,8 @@ class EventBuilder:
         generated.update(derived.metadata)
         generated.update(contexts)
         generated.update(metadata.circumstances(captured, self._converter))
-        event.metadata = metadata.merged({**properties, **values.remaining}, withheld, generated, self._converter)
+        own = {**properties, **values.remaining}
+        event.metadata = metadata.merged(own, withheld, generated, self._converter, captured.exception)
         return event
 
     def _subject(self, captured: CapturedRecord, values: Extras) -> _Subject:
