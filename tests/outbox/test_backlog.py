@@ -19,7 +19,9 @@ from tests.outbox.support import Clock, Factory, identity, record
 def backlog(*records: CapturedRecord) -> tuple[Backlog, Changes]:
     """A backlog in which records wait at the places 1, 2, …, and what it reported since."""
     changes = Changes()
-    made = Backlog(SafeEventFactory(Factory()), KindMemory(notify_interval=300.0, clock=Clock()), changes)
+    made = Backlog(
+        SafeEventFactory(Factory()), KindMemory(notify_interval=300.0, clock=Clock()), changes, clock=Clock()
+    )
     made.take(deque(records), len(records), 0)
     assert list(changes.came_at) == list(range(1, len(records) + 1))
     changes.came_at.clear()
