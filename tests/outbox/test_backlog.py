@@ -55,7 +55,7 @@ def test_order():
 def test_popped():
     """What is popped says where it waited and for how many records it stands; no event where none could be made."""
     waiting, _ = backlog(record("a"), record("a"), record("x", 40, raises=True))
-    assert waiting.admit() == [(40, 3, None)]
+    assert waiting.admit() == [(40, 3, None, None)]
     waiting.fold()
     popped = waiting.pop()
     assert (popped.priority, popped.age, popped.place, popped.records) == (20, 1, 1, 2)
