@@ -13,7 +13,7 @@ than an object:
 2  what the application added, an object by name
 3  the other fields, an object; left out where all have their default:
    ``context``, the event context at the time of the call (default: none);
-   ``exception``, with ``type``, ``message`` and ``stacktrace`` (default: none);
+   ``exception``, with ``type``, ``message``, ``stacktrace`` and ``report``, which names the occurrence (default: none);
    ``text``, the message with its arguments (default: ``msg`` is the whole message);
    ``unused_args``, the arguments that did not fit into the message (default: none);
    ``is_trusted``, false for a record of a browser (default: true)
@@ -180,6 +180,8 @@ def _fields(captured: CapturedRecord, converter: JsonConverter) -> dict[str, Any
     if (exception := captured.exception) is not None:
         stacktrace = exception.stacktrace
         fields["exception"] = {"type": exception.type, "message": exception.message, "stacktrace": stacktrace}
+        if exception.report:
+            fields["exception"]["report"] = exception.report
     if captured.text is not None:
         fields["text"] = captured.text
     if captured.unused_args is not None:
@@ -360,7 +362,7 @@ def _set_fields(captured: CapturedRecord, fields: dict[str, Any]) -> None:
     if (context := fields.get("context")) is not None:
         captured.context = _read_each(context)
     if (exception := fields.get("exception")) is not None:
-        parts = (_text(exception.get(name, "")) for name in ("type", "message", "stacktrace"))
+        parts = (_text(exception.get(name, "")) for name in ("type", "message", "stacktrace", "report"))
         captured.exception = CapturedException(*parts)
     if (text := fields.get("text")) is not None:
         captured.text = _text(text)
