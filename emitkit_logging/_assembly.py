@@ -12,6 +12,7 @@ from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord, restore
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.event import Event
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.kinds import FoldKey, PlainKinds
 from emitkit_logging._events.merging import Values, merge
 from emitkit_logging._outbox.budget import RateBudget
@@ -114,7 +115,9 @@ class Formatting:
             self._add_context(captured)
             with own_calls.inside():
                 return self._usable(self.formatter.event(restore(captured)))
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             return self.formatter.minimal_event(captured, error)
 
     def _usable(self, event: Event) -> Event:

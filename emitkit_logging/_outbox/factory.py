@@ -8,6 +8,7 @@ from typing import Protocol
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.kinds import FoldKey, PlainKinds
 
 
@@ -58,13 +59,15 @@ class SafeEventFactory:
     def __init__(self, factory: EventFactory) -> None:
         self._factory = factory
         self.summary = factory.summary
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def event(self, captured: CapturedRecord) -> Event | None:
         """Return the event of a record, or `None` where making it raised."""
         try:
             return self._factory.event(captured)
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             self.error = error
             return None
 

@@ -258,8 +258,13 @@ class Fold:
         event.metadata.update(_counted(self.count, self.first_seen, self.last_seen))
         event.metadata["samples"] = samples
         event.metadata.update(_earned(self.amounts, factory))
-        mark = f" (×{self.count})"
-        title = event.title if self.has_one_title else _PLACEHOLDER.sub(MORE, self.key.name) or event.title
+        is_one_exception = self._is_one_exception()
+        mark = "" if is_one_exception else f" (×{self.count})"
+        title = (
+            event.title
+            if self.has_one_title or is_one_exception
+            else _PLACEHOLDER.sub(MORE, self.key.name) or event.title
+        )
         event.title = shorten(title, LONGEST_TITLE - len(mark)) + mark
         if not self.has_one_user:
             event.user_id = None
@@ -271,6 +276,11 @@ class Fold:
         else:
             event.is_notify_given = False
         return event
+
+    def _is_one_exception(self) -> bool:
+        """Whether all records report one occurrence of an exception, so that its title needs no count."""
+        reports = {each.exception.report if each.exception is not None else "" for each in self.samples}
+        return self.count == len(self.samples) and len(reports) == 1 and "" not in reports
 
 
 class Digest:

@@ -18,6 +18,7 @@ from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
 from emitkit_logging._events.event import Event
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
@@ -76,7 +77,7 @@ class Outbox:
         self._places = Places()
         self._losses = Losses(clock)
         self._kinds = kinds
-        self._backlog = Backlog(self._factory, kinds, observer)
+        self._backlog = Backlog(self._factory, kinds, observer, clock=clock)
         self._identifies = IdentifyQueue(users, size=size, places=self._places, losses=self._losses, observer=observer)
         self._outage = Outage(self._losses.notices, lambda: self.pending, clock)
         self._deliveries = Deliveries(
@@ -265,6 +266,8 @@ class Outbox:
         may_keep = not isinstance(first, Delivery) and self._backlog.is_one_record(first)
         kept = self._scarcity.kept(is_new=not is_repeat) if may_keep else 0
         wait = self._budget.wait(alert=not is_repeat, spread=is_spread, kept=kept)
+        if not isinstance(first, Delivery):
+            wait = max(wait, self._backlog.report_wait(first))
         return max(wait, self._scarcity.untrusted_wait()) if -priority <= UNTRUSTED_PRIORITY else wait
 
     def _first(self, now: float) -> Delivery | Rank | None:
@@ -301,7 +304,9 @@ class Outbox:
             event.notify = event.notify and event.is_notify_given
         try:
             delivery.prepare()
-        except Exception as error:  # a formatter of the application's own returned values that are not JSON
+        except BaseException as error:  # a formatter of the application's own returned values that are not JSON
+            if not is_fault(error):
+                raise
             self._factory.error = error
             self._reject_unbuilt(priority, place, records)
             return None
@@ -337,8 +342,10 @@ class Outbox:
     # What records say about users
 
     def _read_examined(self, examined: Iterable[Examined]) -> None:
-        for priority, place, event in examined:
-            if event is None:
+        for priority, place, event, reported_at in examined:
+            if reported_at is not None:
+                self._deliveries.add_report(place, reported_at)
+            elif event is None:
                 self._reject_unbuilt(priority, place, 1)
             elif event.only_identifies:
                 self._add_identify_only(event, priority, place)

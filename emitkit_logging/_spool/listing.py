@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emitkit_logging._events.identity import Identity
+from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import Knowledge
 from emitkit_logging._spool import codec, journal, schema, tables
@@ -88,7 +88,7 @@ def _unread(path: Path, offsets: Mapping[str, int]) -> Iterator[Row]:
     for each in journal.paths(path):
         try:
             source = journal.Source(each, offsets.get(journal.name_of(each), 0))
-        except FileNotFoundError:  # it was read, and deleted
+        except OSError:  # it was read and deleted, or it cannot be opened
             continue
         with contextlib.closing(source):
             while lines := source.read(journal.CHUNK):
@@ -100,6 +100,6 @@ def _row(line: bytes) -> Row | None:
         value = codec.read_line(line)
     except ValueError:
         return Row("line", 0, 0.0, "", 1, None, line) if line else None
-    if isinstance(value, Identity):
-        return None  # whether it is to be sent depends on what the server knows
+    if not isinstance(value, CapturedRecord):
+        return None  # whether an identity is to be sent depends on what the server knows
     return Row("record", value.priority, value.created, "", 1, value, line)

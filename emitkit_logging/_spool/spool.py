@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
@@ -42,6 +42,20 @@ _KNOWN_SHARE = 32
 
 _SWEEP = 60.0
 """Seconds between two looks for rows that are no longer needed."""
+
+
+class Arrivals(NamedTuple):
+    """What is new in one journal.
+
+    Attributes:
+        records: log records, in their order.
+        identities: what records and calls of `identify` say about users.
+        is_flush: whether its process waits until they are sent.
+    """
+
+    records: deque[CapturedRecord]
+    identities: list[Identity]
+    is_flush: bool
 
 
 class Spool:
@@ -118,6 +132,10 @@ class Spool:
     def append_identity(self, identity: Identity) -> bool:
         """Write what a record says about a user into this process's journal; return whether it is there."""
         return self.journal.append(codec.write_identity(identity, self._converter) + b"\n")
+
+    def append_flush(self) -> bool:
+        """Ask the sender, in this process's journal, to hold nothing back; return whether that is there."""
+        return self.journal.append(codec.write_flush() + b"\n")
 
     # Which process sends
 
@@ -199,16 +217,17 @@ class Spool:
         """Whether the last `read` left lines unread."""
         return self._reader.is_behind
 
-    def read(self, most: int | None = None) -> Iterator[tuple[deque[CapturedRecord], list[Identity]]]:
-        """Return the new records and identities of each journal, about `most` bytes of each."""
+    def read(self, most: int | None = None) -> Iterator[Arrivals]:
+        """Return what is new in each journal, about `most` bytes of each."""
         self.journal.unread = 0
         for origin, lines in self._reader.read(most or self._chunk):
             self._uncommitted += sum(map(len, lines))
             values = [self._read(origin, line) for line in lines]
             records = deque(value for value in values if isinstance(value, CapturedRecord))
-            yield records, [value for value in values if isinstance(value, Identity)]
+            identities = [value for value in values if isinstance(value, Identity)]
+            yield Arrivals(records, identities, any(isinstance(value, codec.Flush) for value in values))
 
-    def _read(self, origin: str, line: bytes) -> CapturedRecord | Identity | None:
+    def _read(self, origin: str, line: bytes) -> CapturedRecord | Identity | codec.Flush | None:
         try:
             value = codec.read_line(line)
         except ValueError as error:
@@ -303,7 +322,8 @@ class Spool:
             return
         self._swept_at = now
         for path in journal.unfinished(self.path):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         paths = list(journal.paths(self.path))
         names, origins = set(map(journal.name_of, paths)), set(map(journal.origin_of, paths))
         with self._database.transaction() as connection:
@@ -359,6 +379,10 @@ class Spool:
         """Whether another process that uses the spool is alive."""
         others = {journal.origin_of(path) for path in journal.paths(self.path)} - {self.journal.origin}
         return any(journal.is_alive(self.path, other) for other in others)
+
+    def refused_files(self) -> list[str]:
+        """Return for each file that has the name of a journal and is not read why that is so."""
+        return list(journal.refused(self.path))
 
     def watch(self) -> None:
         """Keep this process's journal short, while another process reads it."""

@@ -6,11 +6,9 @@ name the problem and its remedy (API contract, *Errors* and *The open-source ser
 
 from __future__ import annotations
 
-import dataclasses
 import email.utils
 import enum
 import itertools
-import json
 import os
 import pathlib
 import socket
@@ -18,9 +16,8 @@ import sqlite3
 import ssl
 import sys
 import time
-import urllib.parse
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from urllib3 import exceptions
@@ -32,7 +29,7 @@ from emitkit_logging._api.requests import EVENTS_PATH, ApiRequest
 from emitkit_logging._api.responses import HttpResponse, Verdict
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.redaction import Redactor
-from emitkit_logging._worker.client import FAILURES, Client
+from emitkit_logging._worker.client import FAILURES, Client, encodings, masked
 from emitkit_logging.stats import kinds_text
 
 ME_PATH = "/v1/me"
@@ -410,22 +407,11 @@ class _Mask:
     """Removes the key from the text of a server, a proxy or an error, and characters that control a terminal."""
 
     def __init__(self, key: str) -> None:
-        self._redactor = Redactor(literals=_encodings(key) if key else ())
+        self._redactor = Redactor(literals=encodings(key) if key else ())
 
     def __call__(self, text: str) -> str:
         return "".join(char if char.isprintable() else " " for char in self._redactor.mask(text))
 
     def response(self, response: HttpResponse) -> HttpResponse:
-        """Return a response without the key. Its text is shortened later, and a part of the key is not found then."""
-        body = response.body
-        content = responses.json_object(body)
-        if content:
-            body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
-        headers = {name: self._redactor.mask(value) for name, value in response.headers.items()}
-        text = self._redactor.mask(body.decode("utf-8", "replace"))
-        return dataclasses.replace(response, headers=headers, body=text.encode())
-
-
-def _encodings(key: str) -> Iterable[str]:
-    """Return the key as it is, and as it appears in a URL and in JSON."""
-    return dict.fromkeys((key, urllib.parse.quote(key, safe=""), json.dumps(key)[1:-1]))
+        """Return a response without the key and other secrets."""
+        return masked(response, self._redactor)
