@@ -160,7 +160,7 @@ def through_outbox(kind: str, arrivals: list[Arrival], *, is_before: bool = Fals
     while coming or not outbox.is_empty:
         while coming and coming[0][0] <= clock.now:
             at, level, name = coming.popleft()
-            queue.append(CapturedRecord({"created": at, "levelno": level, "name": name}))
+            queue.append(CapturedRecord({"created": at, "levelno": level, "name": name, "msg": name}))
         outbox.take(queue)
         step = outbox.next()
         if not isinstance(step, ApiRequest):
