@@ -92,7 +92,9 @@ class Backlog:
         self._arrivals: deque[tuple[int, CapturedRecord]] = deque()
         self._firsts: PriorityQueue[FirstOfKind] = PriorityQueue(is_new=True)
         self._first_keys: set[FoldKey] = set()
-        self._admitted: dict[FoldKey, int] = {}  # by `admit`, and not counted yet
+        # by `admit`, and not counted yet: records of each kind, and what the folds that grew had before
+        self._admitted: dict[FoldKey, int] = {}
+        self._joined: dict[Fold, int] = {}
         # alerts among them have a place of their kind each
         self._singles: PriorityQueue[CapturedRecord] = PriorityQueue()
         # events that never fold: they have an idempotency key of their own, or wait for an answer
@@ -144,7 +146,7 @@ class Backlog:
         """
         examined: list[Examined] = []
         arrivals, by_key, key_of, join = self._arrivals, self._folds.by_key, self._factory.fold_key, self._folds.join
-        records = self._admitted
+        records, counts = self._admitted, self._joined
         for _ in range(int(min(len(arrivals), most))):
             place, captured = arrivals.popleft()
             try:
@@ -161,11 +163,15 @@ class Backlog:
                 self._add_report(first, place, captured, captured.user_id, examined)
                 key = first.key
             elif (fold := by_key.get(key)) is not None:
+                counts.setdefault(fold, fold.count)
                 join(fold, place, captured, captured.user_id)
-                self._reports.add(captured, key, fold.place, waits=False)
+                if captured.exception is not None:
+                    self._reports.add(captured, key, fold.place, waits=False)
+                continue
             else:
                 self._admit_single(key, place, captured)
-            records[key] = records.get(key, 0) + 1
+            if by_key.get(key) not in counts:  # else it is counted with what its fold grew by
+                records[key] = records.get(key, 0) + 1
         self._count_admitted()
         return examined
 
@@ -174,7 +180,11 @@ class Backlog:
             self._kinds.count(key, count)
             if (changed := self._folds.by_key.get(key)) is not None:
                 self._observer.changed(changed)
+        for fold, before in self._joined.items():
+            self._kinds.count(fold.key, fold.count - before)
+            self._observer.changed(fold)
         self._admitted.clear()
+        self._joined.clear()
 
     def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
         """Admit an alert of whose kind no fold waited when its kind was looked up."""
@@ -202,6 +212,7 @@ class Backlog:
         renamed = RenamedKinds(merged)
         self._kinds.rename(renamed)
         self._folds.rename(renamed)
+        self._reports.rename(renamed)
         self._first_keys = set(map(renamed.of, self._first_keys))
         for items in self._firsts.by_priority.values():
             for number, (place, first) in enumerate(items):
