@@ -265,15 +265,13 @@ class Backlog:
 
     def _fold_waiting(self, first: Report) -> Fold | None:
         """Make a fold of a report that waits by itself; return `None` where it does not."""
-        is_new = first.key in self._first_keys
-        queue: PriorityQueue[Any] = self._firsts if is_new else self._singles
-        item = queue.remove(first.key.level, first.place)
-        if item is None:
+        new = self._firsts.remove(first.key.level, first.place)
+        captured = self._singles.remove(first.key.level, first.place) if new is None else new.captured
+        if captured is None:
             return None
-        captured = item.captured if is_new else item
         self._first_keys.discard(first.key)
         fold = self._folds.add(first.key, first.place)
-        fold.is_new = is_new
+        fold.is_new = new is not None
         self._folds.join(fold, first.place, captured, captured.user_id)
         return fold
 
