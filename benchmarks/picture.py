@@ -13,7 +13,7 @@ OTHERS = "#bbbbbb"
 
 _SHORTEST = 0.01
 _DECADE = 90.0
-_LONGEST = 1e6
+_LONGEST = 2e5
 
 
 class Bar(NamedTuple):

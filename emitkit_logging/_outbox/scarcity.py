@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
-from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
+from emitkit_logging._outbox.admission import Examined
+from emitkit_logging._outbox.backlog import ALERT, Backlog
 from emitkit_logging._outbox.budget import WINDOW, RateBudget
 from emitkit_logging._outbox.deliveries import Deliveries
 from emitkit_logging._outbox.delivery import Delivery
