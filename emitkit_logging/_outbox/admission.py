@@ -73,7 +73,7 @@ class Admission:
         self._admitted: dict[FoldKey, int] = {}
         self._joined: dict[Fold, int] = {}
 
-    def admit(self, most: float = math.inf) -> list[Examined]:
+    def admit(self, most: float = math.inf, *, most_behind_first: float = math.inf) -> list[Examined]:
         """Decide of alerts that came in, the oldest first, whether each is new, goes by itself or joins a fold.
 
         The first of a kind is new. The next go by themselves as long as the kind has places (design, *Kinds, repeats,
@@ -81,6 +81,7 @@ class Admission:
 
         Args:
             most: how many alerts are looked at, at most.
+            most_behind_first: how many more are looked at behind the first alert of a kind, so that it can be sent.
 
         Returns:
             What `fold` returns.
@@ -93,7 +94,9 @@ class Admission:
             self._folds.join,
         )
         records, counts = self._admitted, self._joined
-        for _ in range(int(min(len(arrivals), most))):
+        left = int(min(len(arrivals), most))
+        while left:
+            left -= 1
             place, captured = arrivals.popleft()
             try:
                 key = key_of(captured)
@@ -114,8 +117,8 @@ class Admission:
                 if captured.exception is not None:
                     self.reports.add(captured, key, fold.place, waits=False)
                 continue
-            else:
-                self._admit_single(key, place, captured)
+            elif self._admit_single(key, place, captured):
+                left = int(min(left, most_behind_first))
             if by_key.get(key) not in counts:  # else it is counted with what its fold grew by
                 records[key] = records.get(key, 0) + 1
         self._count_admitted()
@@ -132,22 +135,24 @@ class Admission:
         self._admitted.clear()
         self._joined.clear()
 
-    def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
-        """Admit an alert of whose kind no fold waited when its kind was looked up."""
+    def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> bool:
+        """Admit an alert of whose kind no fold waited when its kind was looked up; return whether it is the first."""
         self.follow_templates()
         if (fold := self._folds.by_key.get(key)) is not None:
             self._folds.join(fold, place, captured, captured.user_id)
             self.reports.add(captured, key, fold.place, waits=False)
-            return
+            return False
         self.reports.add(captured, key, place, waits=True)
         if self._is_first(key):
             self._put_first(key, place, captured)
-        elif self._kinds.take_place(key):
+            return True
+        if self._kinds.take_place(key):
             self._queues.singles.put(key.level, place, captured)
         else:
             fold = self._folds.add(key, place)
             self._folds.join(fold, place, captured, captured.user_id)
             self._folds.hold(fold)
+        return False
 
     def follow_templates(self) -> None:
         """Let what waits, and what is remembered, go on as of the kinds that its kinds have become a part of."""

@@ -98,9 +98,9 @@ class Backlog:
 
     # Alerts: new kinds and repeats
 
-    def admit(self, most: float = math.inf) -> list[Examined]:
+    def admit(self, most: float = math.inf, *, most_behind_first: float = math.inf) -> list[Examined]:
         """Decide of alerts that came in whether each is new, goes by itself or joins a fold, see `Admission.admit`."""
-        return self._admission.admit(most)
+        return self._admission.admit(most, most_behind_first=most_behind_first)
 
     def release(self) -> None:
         """Let all go that waits for a place of its kind, or for more reports of its exception."""

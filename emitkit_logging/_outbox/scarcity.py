@@ -28,6 +28,10 @@ _WINDOW_FOR_EACH_KEPT = 10
 """Requests that a window must have for each that is kept."""
 
 
+_BEHIND_FIRST = 256
+"""Alerts that are looked at behind the first one of a kind before that is sent; in a storm many thousands may wait."""
+
+
 class ScarcityPolicy:
     """Folds and digests what cannot be sent one by one.
 
@@ -65,7 +69,7 @@ class ScarcityPolicy:
             What `Backlog.fold` returns.
         """
         backlog = self._backlog
-        examined = backlog.admit()
+        examined = backlog.admit(most_behind_first=math.inf if self._budget.closing else _BEHIND_FIRST)
         if self._budget.closing:
             backlog.release()
             return examined + self._fold_for_exit()
