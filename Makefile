@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= 3
 
-.PHONY: demo test lint types suite chaos cover lowest wheel api browser sdk broker ends bench clean
+.PHONY: demo test lint types suite chaos cover lowest wheel api browser sdk broker ends stories docs bench clean
 
 demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -47,7 +47,7 @@ wheel: ## the tests against the built wheel, in a folder without the source
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[test]"
 	mkdir $(VENV)/elsewhere
-	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md $(VENV)/elsewhere
+	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md CONTRIBUTING.md Makefile setup.cfg .readthedocs.yaml $(VENV)/elsewhere
 	cd $(VENV)/elsewhere && ../bin/pytest -n $(WORKERS)
 
 api: $(VENV)/.api ## the local EmitKit against its OpenAPI document
@@ -77,13 +77,19 @@ broker: $(VENV)/.broker ## Celery and RQ with Redis, whose server must be instal
 ends: $(VENV)/.ends ## each server and each start method of multiprocessing, and how its processes end
 	$(BIN)/pytest -n $(WORKERS) tests/ends
 
-bench: $(VENV)/.bench ## the figures of the README
+stories: $(VENV)/.stories ## each guide of the documentation, followed step by step with its real server
+	$(BIN)/pytest -n $(WORKERS) tests/stories
+
+docs: $(VENV)/.docs ## the documentation, in .cache/docs; a warning is an error
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs .cache/docs
+
+bench: $(VENV)/.bench ## the figures of the documentation
 	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv* .cache build dist *.egg-info
 
-$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.broker $(VENV)/.ends $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
+$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.broker $(VENV)/.ends $(VENV)/.stories $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable '.[$*]'
 	touch $@

@@ -64,7 +64,7 @@ WITHOUT_HOOKS = {
     ("uvicorn --workers 2", INT),
     *((case, number) for case in CASES if "granian" in case for number in (TERM, INT)),
 }
-"""Where the process that served requests ends without exit hooks of Python; docs/processes.md has the same."""
+"""Where the process that served requests ends without exit hooks of Python; docs/background/exits.md has the same."""
 
 SIGNALS = [
     (case, number)
