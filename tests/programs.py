@@ -64,7 +64,7 @@ def started(
     """Run a command as a server until the block ends; the value is what `pattern` found in its output.
 
     Args:
-        pattern: its first group is the value.
+        pattern: its first group is the value; when it is empty, no output is awaited.
         command: the program and its arguments.
         folder: where it runs.
         said: gets the lines of its output.
@@ -84,18 +84,21 @@ def started(
     watchdog = threading.Timer(patience, os.killpg, (process.pid, signal.SIGKILL))
     watchdog.start()
     reader = None
+    value = ""
     try:
-        for line in process.stdout:
+        for line in process.stdout if pattern else ():
             said.append(line)
             if found := re.search(pattern, line):
+                value = found.group(1)
                 break
         else:
-            pytest.fail("".join(said))
+            if pattern:
+                pytest.fail("".join(said))
         reader = threading.Thread(
             target=said.extend, args=(process.stdout,), daemon=True
         )  # a full pipe would stop the server
         reader.start()
-        yield found.group(1)
+        yield value
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

@@ -1,7 +1,7 @@
 """The code in the README and in docs/ runs, and its configurations keep the console.
 
-The blocks of a page that name no file are one program, which is run here. Those that name a file belong to an application:
-the page's story (`tests/stories/`, or `test_libraries.py` here) makes that application and runs it.
+The blocks of a page that name no file are one program, which is run here. Those that name a file belong to an
+application: the page's story (`tests/stories/`, or `test_libraries.py` here) makes that application and runs it.
 """
 
 from __future__ import annotations
