@@ -19,6 +19,16 @@ from tests.stories.project import PATIENCE, free_port, listening
 PAGE = "guides/serverless.md"
 
 
+HEADERS = {
+    "Content-Type": "application/json",
+    "Lambda-Runtime-Aws-Request-Id": "r-1",
+    "Lambda-Runtime-Deadline-Ms": "9999999999999",
+    "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:shop",
+    "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1",
+}
+"""What AWS Lambda says of an invocation."""
+
+
 class RuntimeApi(http.server.ThreadingHTTPServer):
     """The API from which a function of AWS Lambda fetches its invocations.
 
@@ -46,14 +56,13 @@ class RuntimeApiHandler(http.server.BaseHTTPRequestHandler):
     def answer(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name.replace("_", "-"), value)
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
     def do_GET(self) -> None:
         event = self.server.invocations.get()
-        headers = {"Lambda_Runtime_Aws_Request_Id": "r-1", "Lambda_Runtime_Invoked_Function_Arn": "arn:aws:lambda:::shop"}
-        self.answer(200, json.dumps(event).encode(), Lambda_Runtime_Deadline_Ms="9999999999999", **headers)
+        self.answer(200, json.dumps(event).encode(), **HEADERS)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -13,7 +13,9 @@ def test_wsgi(project, inbox):
     (configuration,) = blocks("guides/gunicorn.md", "json")
     project.add("logging.json", configuration.text)
     command = "gunicorn --log-config-json logging.json --workers 2 --timeout 30 shop:app"
-    with project.serve("guides/gunicorn.md", command, r"Listening at: (http://[\d.:]+)", "--bind", "127.0.0.1:0") as url:
+    with project.serve(
+        "guides/gunicorn.md", command, r"Listening at: (http://[\d.:]+)", "--bind", "127.0.0.1:0"
+    ) as url:
         assert get(f"{url}/") == 200
         assert get(f"{url}/broken") == 500
         assert inbox.wait_for(title="Shop Opened", timeout=PATIENCE)["metadata"]["page"]["path"] == "/"
