@@ -95,7 +95,7 @@ class Project:
         Args:
             page: the guide.
             command: as the guide has it.
-            pattern: what it prints when it is ready; its first group is the value. Some print nothing: then it is empty.
+            pattern: what it prints when it is ready; its first group is the value. Empty for one that prints nothing.
             further: arguments that the guide leaves to the reader, such as the port.
             more: of its environment.
         """

@@ -70,7 +70,7 @@ class RuntimeApiHandler(http.server.BaseHTTPRequestHandler):
         self.server.answers.put((self.path.rpartition("/")[2], json.loads(body)))
         self.answer(202, b"{}")
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *arguments: object) -> None:
         """Print nothing."""
 
 
