@@ -79,7 +79,15 @@ class Client:
             return unanswered(self._reason(error), reached_server=not _is_unconnected(error))
         return read(response, success=request.success)
 
-    def exchange(self, method: str, path: str, body: bytes | None = None, key: str | None = None) -> HttpResponse:
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        key: str | None = None,
+        *,
+        longest_body: int = LONGEST_BODY,
+    ) -> HttpResponse:
         """Send a request and return the response as it came.
 
         Args:
@@ -87,6 +95,7 @@ class Client:
             path: below the base URL.
             body: JSON, UTF-8.
             key: the `Idempotency-Key`.
+            longest_body: bytes that are read of the response.
 
         Raises:
             Exception: one of `FAILURES` where there was no response.
@@ -97,7 +106,8 @@ class Client:
         target = self._targets.get(path)
         if target is None:
             target = self._adapter.request_url(_prepared(self._base_url + path), self._settings[0])
-            self._targets[path] = target
+            if "?" not in path:  # there are two others
+                self._targets[path] = target
         response = self._pool.urlopen(
             method,
             target,
@@ -109,7 +119,7 @@ class Client:
             timeout=self._limit,
             preload_content=False,
         )
-        content = _body(response)
+        content = _body(response, longest_body)
         received = {name.lower(): value for name, value in response.headers.items()}
         return HttpResponse(response.status, received, content)
 
@@ -203,9 +213,9 @@ class _Connection:
             self._pieces.append(data)
 
 
-def _body(response: Any) -> bytes:
+def _body(response: Any, longest: int) -> bytes:
     try:
-        body: bytes = response.read(LONGEST_BODY)
+        body: bytes = response.read(longest)
     except (HTTPError, OSError):
         body = b""  # the status and the headers are there, and they are enough
     if not response.closed:

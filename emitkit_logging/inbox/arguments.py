@@ -11,17 +11,37 @@ from pathlib import Path
 
 from emitkit_logging.inbox.config import GENERATION_NAMES, SCOPES
 
-DESCRIPTION = "A local EmitKit for development and tests, with a live page."
+DESCRIPTION = """\
+A local EmitKit for development and tests, with a live page. It runs until
+Ctrl-C or SIGTERM.
+"""
+
+EXAMPLES = """\
+examples:
+  emitkit-logging inbox
+  emitkit-logging inbox --port 0 --db inbox.db
+  emitkit-logging inbox --fault "503 every 10" --fault "hang 5s times 3"
+  emitkit-logging inbox --generation self-hosted --rate-limit 5 --window 10
+  emitkit-logging inbox --host 0.0.0.0 --api-key emitkit_local_key_1   a container
+
+exit status:
+  0  it was ended
+  1  it cannot start: the port is taken, the file cannot be used, or the extra
+     inbox is not installed
+  2  a wrong option
+"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the inbox's options to a parser, whose namespace `run` then takes."""
+def add_arguments(parser: argparse.ArgumentParser) -> argparse.Action:
+    """Add the inbox's options to a parser, whose namespace `run` then takes; return the one that is a path."""
     parser.set_defaults(parser=parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="a loopback address; any other needs --api-key (default: %(default)s)"
     )
     parser.add_argument("--port", type=int, default=8025, help="0 takes a free one (default: %(default)s)")
-    parser.add_argument("--db", type=Path, metavar="PATH", help="keep everything in this file (default: in memory)")
+    path = parser.add_argument(
+        "--db", type=Path, metavar="PATH", help="keep everything in this file (default: in memory)"
+    )
     parser.add_argument(
         "--rate-limit",
         type=int,
@@ -71,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a fault to emulate, may be given again: a status such as 503, "hang 5s", drop-request, drop-response or '
         'html, optionally followed by "every 10" or "times 3"',
     )
+    return path
 
 
 def _key(text: str) -> tuple[str, list[str]]:
