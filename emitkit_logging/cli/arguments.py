@@ -73,7 +73,8 @@ examples:
 
 exit status:
   0  ended by Ctrl-C, or --no-follow has shown the latest events
-  1  the server refuses the key, or lists no events
+  1  the server refuses the key or lists no events; with --no-follow also when it
+     does not answer
 """
 
 _SPOOL = """\
@@ -227,7 +228,12 @@ def _add_tail(tail: argparse.ArgumentParser) -> None:
         "--level", type=str.upper, choices=LEVELS, help="only events of log records of this level or above"
     )
     tail.add_argument(
-        "--lines", "-n", type=int, default=10, metavar="N", help="events to begin with, at most 100 (default: %(default)s)"
+        "--lines",
+        "-n",
+        type=int,
+        default=10,
+        metavar="N",
+        help="events to begin with, at most 100 (default: %(default)s)",
     )
     tail.add_argument(
         "--interval",

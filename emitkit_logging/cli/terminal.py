@@ -57,5 +57,5 @@ class Terminal:
         line = marked(mark, text) if mark else text
         if color is not None and self._has_colors:
             colored = mark or line
-            line = f"\x1b[{color.value}m{colored}\x1b[0m{line[len(colored):]}"
+            line = f"\x1b[{color.value}m{colored}\x1b[0m{line[len(colored) :]}"
         print(line.encode(self._encoding, "replace").decode(self._encoding), file=self._stream, flush=True)
