@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import signal
 import sys
 import time
@@ -106,6 +107,15 @@ def _scopes(text: str) -> list[str]:
     return [scope.strip() for scope in text.split(",") if scope.strip()]
 
 
+def _explained(error: OSError, port: int) -> str:
+    reason = error.strerror if error.strerror and error.filename is None else str(error)
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{reason}; end that program, or take another port: --port {port % 65535 + 1}, or --port 0 for a free one"
+        )
+    return reason
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the inbox until it is interrupted or terminated, and return the exit status.
 
@@ -139,8 +149,10 @@ def run(options: argparse.Namespace) -> int:
             )
         except ValueError as error:
             parser.error(str(error))
-        except (ImportError, OSError) as error:
+        except ImportError as error:
             parser.exit(1, f"{parser.prog}: {error}\n")
+        except OSError as error:
+            parser.exit(1, f"{parser.prog}: {_explained(error, options.port)}\n")
         with inbox:
             terminal.write(f"EmitKit inbox ({options.generation}), API and page, listening on {inbox.url}")
             terminal.write(f"  export EMITKIT_BASE_URL={inbox.url}")

@@ -214,14 +214,12 @@ def test_open_source_server(monkeypatch, capsys):
     assert "lists none" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://nowhere.invalid"])
-def test_no_server(monkeypatch, capsys, address):
+def test_no_server(monkeypatch, capsys):
     """Without following, a server that does not answer is an error with its reason."""
     monkeypatch.setenv("EMITKIT_API_KEY", KEY)
-    monkeypatch.setenv("EMITKIT_BASE_URL", address)
-    monkeypatch.setenv("EMITKIT_ALLOW_HTTP", "1")
+    monkeypatch.setenv("EMITKIT_BASE_URL", "http://127.0.0.1:9")
     assert main(["tail", "--no-follow"]) == 1
-    assert address in capsys.readouterr().err
+    assert "http://127.0.0.1:9: the connection is refused" in capsys.readouterr().err
 
 
 def test_configuration(monkeypatch, capsys):
