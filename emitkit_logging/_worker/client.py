@@ -19,6 +19,7 @@ from urllib3.util import Timeout
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, HttpResponse, read, unanswered
+from emitkit_logging._worker import own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.descriptors import Identity, identity_of
 
@@ -64,6 +65,7 @@ class Client:
         pool: Any = self._adapter.get_connection_with_tls_context(_prepared(url), verify, proxies=proxies, cert=cert)
         self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
         pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
+        own_calls.silence()  # now that all modules of the HTTP libraries are loaded, and have their loggers
         return pool
 
     def send(self, request: ApiRequest) -> ApiResponse:
