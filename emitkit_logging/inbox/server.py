@@ -90,6 +90,7 @@ class Inbox:
             raise ImportError("the inbox needs starlette and uvicorn: pip install 'emitkit-logging[inbox]'") from error
 
         host = config.checked_host(host, api_key)
+        config.check_port(port)
         config.check_generation(generation)
         config.check_limits(rate_limit, window, keep)
         config.check_prefix(prefix)
