@@ -56,6 +56,8 @@ class _Kind:
     def refill(self, now: float) -> None:
         """Give back the places that are due at `now`."""
         due = int((now - self.counted_at) // PLACE_INTERVAL)
+        if now >= self.counted_at + (due + 1) * PLACE_INTERVAL:  # rounded as in `place_at`, at which a fold is released
+            due += 1
         if self.places + due >= MOST_PLACES:
             self.places, self.counted_at, self.records = MOST_PLACES, now, 0
         elif due > 0:
