@@ -21,7 +21,8 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
+from emitkit_logging._outbox.admission import Examined
+from emitkit_logging._outbox.backlog import ALERT, Backlog
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.deliveries import Deliveries
 from emitkit_logging._outbox.delivery import Delivery, EventDelivery, IdentifyDelivery

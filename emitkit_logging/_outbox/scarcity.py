@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
-from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
+from emitkit_logging._outbox.admission import Examined
+from emitkit_logging._outbox.backlog import ALERT, Backlog
 from emitkit_logging._outbox.budget import WINDOW, RateBudget
 from emitkit_logging._outbox.deliveries import Deliveries
 from emitkit_logging._outbox.delivery import Delivery
@@ -25,6 +26,10 @@ _KEPT = 2
 
 _WINDOW_FOR_EACH_KEPT = 10
 """Requests that a window must have for each that is kept."""
+
+
+_BEHIND_FIRST = 256
+"""Alerts that are looked at behind the first one of a kind before that is sent; in a storm many thousands may wait."""
 
 
 class ScarcityPolicy:
@@ -64,7 +69,7 @@ class ScarcityPolicy:
             What `Backlog.fold` returns.
         """
         backlog = self._backlog
-        examined = backlog.admit()
+        examined = backlog.admit(most_behind_first=math.inf if self._budget.closing else _BEHIND_FIRST)
         if self._budget.closing:
             backlog.release()
             return examined + self._fold_for_exit()
