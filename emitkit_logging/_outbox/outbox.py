@@ -113,6 +113,7 @@ class Outbox:
         newest = self._places.newest
         self._places.newest += arrived
         self._backlog.take(queue, arrived, newest)
+        self._read_examined(self._scarcity.fold_arrived())
         if self.held > self._size:
             self._shrink(self._size - self._deliveries.events, arrived)
 
