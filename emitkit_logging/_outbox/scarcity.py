@@ -20,6 +20,9 @@ _MOST_WINDOWS = 100
 """Windows that a backlog may take if its records are sent one by one; a larger one folds at once."""
 
 
+_SOME = 64
+"""Records by themselves from which on they fold although no request is to be chosen."""
+
 _KEPT = 2
 """Requests of each window that are kept for folds and digests while more waits than the window can take."""
 
@@ -77,6 +80,17 @@ class ScarcityPolicy:
         examined += self._fold_untrusted() + self._fold_others()
         return examined + self._fold_repeats() + self._fold_firsts()
 
+    def fold_arrived(self) -> list[Examined]:
+        """Fold what came in and is to fold at the next look all the same, once it is some records.
+
+        The next look may come after a request that hangs; until then, what follows joins these folds when it comes in.
+        """
+        if not self.is_scarce or self._backlog.singles(below=ALERT) < _SOME:
+            return []
+        examined = self._backlog.fold(below=ALERT)
+        self._backlog.join_repeated(is_wanted=True)
+        return examined
+
     def _fold_others(self) -> list[Examined]:
         events = self._backlog.events(below=ALERT)
         capacity = self._budget.capacity(alert=False)
@@ -85,9 +99,11 @@ class ScarcityPolicy:
         elif self._others_are_spent() or events > _MOST_WINDOWS * capacity:
             self.is_scarce = True
         if not self.is_scarce:
+            self._backlog.join_repeated(is_wanted=False)
             return []
         examined = self._backlog.fold(below=ALERT)
         self._backlog.digest(capacity, below=ALERT)
+        self._backlog.join_repeated(is_wanted=True)
         return examined
 
     def _fold_repeats(self) -> list[Examined]:
