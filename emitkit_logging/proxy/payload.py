@@ -207,11 +207,11 @@ def _identify(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _person(user_id: object, traits: dict[str, Any]) -> dict[str, Any]:
+    """Return a user without other names: an email that a page claims must not become an alias of its user."""
     traits = _without_private(traits)
     if len(json.dumps(traits)) > MAX_TRAITS_BYTES:
         traits = {name: traits[name] for name in _NAMES if _is_id(traits.get(name))}
-    names = {name: traits.pop(name) for name in _NAMES if isinstance(traits.get(name), str)}
-    return {"id": user_id, **names, "traits": traits}
+    return {"id": user_id, "traits": traits}
 
 
 def _is_id(value: object) -> bool:
