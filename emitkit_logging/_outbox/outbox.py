@@ -152,7 +152,7 @@ class Outbox:
     def budget(self) -> dict[str, Any]:
         """Return what was learned of the budget and of the kinds of alerts, as JSON values, for `begin_at`."""
         kinds = self._kinds.state()
-        return self._budget.state() | ({"kinds": kinds} if kinds else {})
+        return self._budget.state() | self._scarcity.state() | ({"kinds": kinds} if kinds else {})
 
     def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
         """Continue behind the last place of another outbox, with its budget.
@@ -163,6 +163,7 @@ class Outbox:
         """
         self._places.newest = newest
         self._budget.resume(budget)
+        self._scarcity.resume(budget)
         self._kinds.resume(budget.get("kinds"))
 
     def remember(self, facts: IdentifyCall, age: float) -> None:

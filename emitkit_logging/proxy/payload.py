@@ -31,7 +31,8 @@ PARTS = ("page", "device", "utm", "server")
 """Keys of an event's context that hold a dict each."""
 
 _MAX_CATEGORY_LENGTH = 64
-_CHANNEL, _NOTIFY = extras.OVERRIDES
+_CHANNEL, NOTIFY = extras.OVERRIDES
+"""The keys by which a browser may choose a channel, and whether to push."""
 _NAMES = ("email", "username", "name")
 
 # control characters, line separators, characters that change the text direction, and lone surrogates
@@ -176,10 +177,10 @@ def _name(action: object) -> str:
 
 def _override(properties: dict[str, Any], channels: frozenset[str]) -> dict[str, Any]:
     """Return the channel that a browser chose, if it is allowed, and with it whether to push."""
-    channel, notify = properties.get(_CHANNEL), properties.get(_NOTIFY)
+    channel, notify = properties.get(_CHANNEL), properties.get(NOTIFY)
     if not isinstance(channel, str) or channel not in channels:
         return {}
-    return {_CHANNEL: channel, _NOTIFY: notify} if isinstance(notify, bool) else {_CHANNEL: channel}
+    return {_CHANNEL: channel, NOTIFY: notify} if isinstance(notify, bool) else {_CHANNEL: channel}
 
 
 def _context(context: object, properties: dict[str, Any]) -> dict[str, Any]:
