@@ -32,7 +32,9 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "_relay": DECIDING | {"stats", "_worker", "_log"},  # the same
     # what users import
     "": EVERYTHING,  # the package itself, which loads each public name on first use
-    "handler": DELIVERING | DESCRIBING | {"formatter", "_assembly"},
+    "handler": DELIVERING | DESCRIBING | {"formatter", "_assembly", "_servers", "_uncaught"},
+    "_servers": frozenset(),
+    "_uncaught": frozenset({"_events", "_worker"}),
     "_assembly": DELIVERING | DESCRIBING | {"formatter"},
     "formatter": DESCRIBING,
     "filter": DESCRIBING | {"formatter"},

@@ -73,7 +73,7 @@ def _attributes(attributes: Mapping[str, Any], converter: JsonConverter) -> dict
 
 def _exception(exception: CapturedException, converter: JsonConverter) -> CapturedException:
     trace = converter.ending(exception.stacktrace, LONGEST_TRACE)
-    return CapturedException(converter.text(exception.type), converter.text(exception.message), trace)
+    return CapturedException(converter.text(exception.type), converter.text(exception.message), trace, exception.report)
 
 
 def _value(value: Any, converter: JsonConverter) -> Any:

@@ -9,7 +9,7 @@ from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, PlainKinds
 
 
 class EventFactory(Protocol):
@@ -21,6 +21,14 @@ class EventFactory(Protocol):
     @property
     def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
         """A function that returns what a record folds by, or `None` where only its event has that information."""
+
+    @property
+    def plain_kinds(self) -> PlainKinds:
+        """Finds the kinds of records that are no event."""
+
+    @property
+    def shows_revenue(self) -> bool:
+        """Whether amounts and currencies are not secret."""
 
     def summary(
         self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]
@@ -67,3 +75,13 @@ class SafeEventFactory:
     def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
         """See `EventFactory.fold_key`."""
         return self._factory.fold_key
+
+    @property
+    def plain_kinds(self) -> PlainKinds:
+        """See `EventFactory.plain_kinds`."""
+        return self._factory.plain_kinds
+
+    @property
+    def shows_revenue(self) -> bool:
+        """See `EventFactory.shows_revenue`."""
+        return self._factory.shows_revenue

@@ -8,6 +8,7 @@ The database is an SQLite file with the `application_id` `EMKT` and, as `user_ve
 ``counts``    records delivered (no reason) or dropped, for each origin, which is the journal of one process
 ``journals``  how far each file of a journal was read (``offset`` in bytes) and the newest place at that time
 ``users``     what the server knows of each user
+``known``     what is known of kinds of alerts and of templates (``about``: `kind`, `template`), as JSON
 ``lease``     which process may send, until when, and the number of changes of it
 ``progress``  the newest place, and the state of the rate budget
 ============  ==========================================================================================
@@ -87,9 +88,15 @@ TABLES = (
 )
 """Makes the tables that version 1 had otherwise, or not at all."""
 
+_LATER_TABLES = (
+    "CREATE TABLE IF NOT EXISTS known (number INTEGER PRIMARY KEY, about TEXT NOT NULL, name TEXT NOT NULL,"
+    " value TEXT NOT NULL, UNIQUE (about, name))",
+)
+"""Makes the tables that earlier spools of this version do not have; processes that do not know them ignore them."""
+
 _OBJECTS = frozenset(
     ("table", name)
-    for name in ("waiting", "rejected", "users", "lease", "progress", "counts", "journals", *migration.TABLES)
+    for name in ("waiting", "rejected", "users", "lease", "progress", "counts", "journals", "known", *migration.TABLES)
 )
 """Types and names of all that the schema of a spool may hold besides what SQLite itself makes.
 
@@ -149,8 +156,16 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Apply all that is done in a block, or nothing where it raises; no other process writes in between."""
         connection = self.connection
-        with self._patient(connection), _transaction(connection):
-            yield connection
+        with self._patient(connection):
+            self._shorten_log(connection)
+            with _transaction(connection):
+                yield connection
+
+    def _shorten_log(self, connection: sqlite3.Connection) -> None:
+        """Empty SQLite's log if it is long: it was not begun again while another process was reading."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.with_name(self.path.name + "-wal").stat().st_size > 2 * self._log_size:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     @contextlib.contextmanager
     def _patient(self, connection: sqlite3.Connection) -> Iterator[None]:
@@ -211,6 +226,8 @@ def connect(path: Path, *, is_new_allowed: bool = True) -> sqlite3.Connection:
         _configure(connection)
         if _version(connection) < VERSION:
             _bring_up_to_date(connection)
+        for statement in _LATER_TABLES:
+            connection.execute(statement)
         connection.execute("SELECT epoch FROM lease").fetchone()
     except BaseException:
         connection.close()

@@ -168,7 +168,7 @@ class SpoolStore:
     def identify(self, identity: Identity) -> None:
         """Accept what is known of a user, without an event."""
         if self._spool.append_identity(identity):
-            self._counts.identity_lines += 1
+            self._counts.other_lines += 1
         else:
             self._identities.append(identity)
 
@@ -190,10 +190,12 @@ class SpoolStore:
         if not self._take_memory():
             return
         try:
-            for records, identities in self._spool.read() if most is None else self._spool.read(_RELIEF):
-                for identity in identities:  # what was logged after `identify` is sent after it
+            for arrived in self._spool.read() if most is None else self._spool.read(_RELIEF):
+                for identity in arrived.identities:  # what was logged after `identify` is sent after it
                     self._outbox.identify(identity)
-                self._outbox.take(records)
+                self._outbox.take(arrived.records)
+                if arrived.is_flush:
+                    self._outbox.release()
                 if not self._write_if_due():
                     return
         except OSError as error:  # the folder cannot be listed
@@ -366,7 +368,10 @@ class SpoolStore:
         """Return a function that says whether all that this process logged before now is settled."""
         if self._is_closed:
             return lambda: True
-        self._outbox.release()
+        self._release()
+        return self._mark()
+
+    def _mark(self) -> Callable[[], bool]:
         end, newest = self._spool.journal.end(), -1
 
         def is_over() -> bool:
@@ -387,6 +392,17 @@ class SpoolStore:
                 return False
 
         return is_over
+
+    def _release(self) -> None:
+        """Let no fold wait for a place of its kind, also where another process is the sender."""
+        self._outbox.release()
+        with contextlib.suppress(sqlite3.Error, OSError):  # then the other process sends them when there is a place
+            if (
+                not self._spool.is_sender
+                and not self._spool.is_settled(self._spool.journal.end())
+                and self._spool.append_flush()
+            ):
+                self._counts.other_lines += 1
 
     def hurry(self, deadline: float) -> Callable[[], bool]:
         """Prepare for the end of the process: what waits is to be delivered by the deadline; the rest stays.
@@ -420,7 +436,8 @@ class SpoolStore:
 
     def is_done(self) -> bool:
         """Whether the background thread may end: nothing of this process waits."""
-        return self._is_closed or self.mark()()
+        self._outbox.release()
+        return self._is_closed or self._mark()()
 
     def give_up(self) -> Undelivered:
         """Leave what waits to the next process, and return what is lost with the memory."""
@@ -463,11 +480,14 @@ class SpoolStore:
         with contextlib.suppress(*_UNUSABLE):  # else the counts are those of the last time
             self._done = self._spool.counts(self._changes)
         delivered, dropped = self._done
+        if not self._spool.is_sender:
+            with contextlib.suppress(*_UNUSABLE):
+                self._outbox.know_kinds(self._spool.known_kinds())
         return self._counted(Stats(delivered=delivered, dropped=dropped))
 
     def _counted(self, done: Stats) -> Stats:
         counts = self._counts
-        lines = self._spool.journal.lines() - counts.identity_lines
+        lines = self._spool.journal.lines() - counts.other_lines
         accepted = lines + counts.adopted + len(self.queue) + len(self._kept) + counts.refused + counts.overflowed
         dropped = dict(done.dropped)
         for reason, records in (("shutdown", counts.refused), ("overflow", counts.overflowed)):
@@ -503,6 +523,7 @@ class SpoolStore:
             self._warn(f"the spool {path} cannot be read any more and is set aside: {error}")
             with contextlib.suppress(*_UNUSABLE):  # a file of another user stays where it is
                 self._spool.start_over()
+                self._outbox.report_all_known()
                 return 0.0 if is_unreadable else _POLL
             return _POLL
         self._warn(f"the spool {path} cannot be used at the moment: {error}")
@@ -532,7 +553,7 @@ class _Counts:
         adopted: taken from memory, since the journal took none.
         refused: came after `close`, or were lost with the memory.
         overflowed: dropped since the memory was full.
-        identity_lines: lines of the journal that are no records.
+        other_lines: lines of the journal that are no records.
         sent: what this process has sent before it became the sender the last time.
     """
 
@@ -540,5 +561,5 @@ class _Counts:
         self.adopted = 0
         self.refused = 0
         self.overflowed = 0
-        self.identity_lines = 0
+        self.other_lines = 0
         self.sent = Stats()

@@ -22,6 +22,7 @@ from urllib3.util import Timeout
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, HttpResponse, json_object, read, unanswered
 from emitkit_logging._events.redaction import Redactor
+from emitkit_logging._worker import own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.descriptors import Identity, identity_of
 
@@ -69,6 +70,7 @@ class Client:
         pool: Any = self._adapter.get_connection_with_tls_context(_prepared(url), verify, proxies=proxies, cert=cert)
         self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
         pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
+        own_calls.silence()  # now that all modules of the HTTP libraries are loaded, and have their loggers
         return pool
 
     def send(self, request: ApiRequest) -> ApiResponse:
@@ -86,7 +88,15 @@ class Client:
             response = masked(response, self._redactor)
         return read(response, success=request.success)
 
-    def exchange(self, method: str, path: str, body: bytes | None = None, key: str | None = None) -> HttpResponse:
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        key: str | None = None,
+        *,
+        longest_body: int = LONGEST_BODY,
+    ) -> HttpResponse:
         """Send a request and return the response as it came.
 
         Args:
@@ -94,6 +104,7 @@ class Client:
             path: below the base URL.
             body: JSON, UTF-8.
             key: the `Idempotency-Key`.
+            longest_body: bytes that are read of the response.
 
         Raises:
             Exception: one of `FAILURES` where there was no response.
@@ -104,7 +115,8 @@ class Client:
         target = self._targets.get(path)
         if target is None:
             target = self._adapter.request_url(_prepared(self._base_url + path), self._settings[0])
-            self._targets[path] = target
+            if "?" not in path:  # there are two others
+                self._targets[path] = target
         response = self._pool.urlopen(
             method,
             target,
@@ -116,7 +128,7 @@ class Client:
             timeout=self._limit,
             preload_content=False,
         )
-        content = _body(response)
+        content = _body(response, longest_body)
         received = {name.lower(): value for name, value in response.headers.items()}
         return HttpResponse(response.status, received, content)
 
@@ -226,9 +238,9 @@ class _Connection:
             self._pieces.append(data)
 
 
-def _body(response: Any) -> bytes:
+def _body(response: Any, longest: int) -> bytes:
     try:
-        body: bytes = response.read(LONGEST_BODY)
+        body: bytes = response.read(longest)
     except (HTTPError, OSError):
         body = b""  # the status and the headers are there, and they are enough
     if not response.closed:
