@@ -20,7 +20,7 @@ __all__ = ["REDACTED", "SECRET_NAMES", "Redactor"]
 _LONGEST_REMEMBERED = 256
 _MOST_REMEMBERED = 1_024
 _PARAMETER = re.compile(r"(?<![^?&#;])([^?&#;=]+)=([^&#;]+)")
-_PAIR_SIGNS = re.compile(r"""=|:|>|%3[DdAa]|--[a-zA-Z]|"\s*,|'\s*,""")
+_PAIR_SIGNS = re.compile(r"""=|:| is | was |>|%3[DdAa]|--[a-zA-Z]|"\s*,|'\s*,""")
 _LONG_NUMBER = re.compile("|".join(rf"{first}(?:[ -]?\d){{11}}" for first in "23456"))
 _SHAPE_SIGNS = (
     *("emitkit_", "whsec_", "eyj", "akia", "asia", "aiza", "xox", "xapp-", "ya29.", "private key", "secret-key", ":aa"),
