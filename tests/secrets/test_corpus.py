@@ -12,7 +12,19 @@ from emitkit_logging._events.redaction import Redactor
 from tests.secrets.corpus import AWS_KEY, MARK, NUMBERS, ORDINARY, SECRET_KEYS, SECRETS
 
 CORPUS = Path(__file__).parents[1] / "data" / "kinds"
-FRAMES = ("%s", "it failed: %s", "%s (try 3)", "a\n%s\nb", "[%s]", "'%s'", "ctx=%s;", "Ü %s …")
+FRAMES = (
+    "a\\n%s\\nb",
+    "'a\\r\\n%s'",
+    '"a\\\\n%s\\\\t"',
+    "%s",
+    "it failed: %s",
+    "%s (try 3)",
+    "a\n%s\nb",
+    "[%s]",
+    "'%s'",
+    "ctx=%s;",
+    "Ü %s …",
+)
 """What may stand around a secret."""
 
 
