@@ -157,7 +157,7 @@ class Outbox:
 
     def budget(self) -> dict[str, Any]:
         """Return what was learned of the budget, as JSON values, for `begin_at`."""
-        return self._budget.state()
+        return self._budget.state() | self._scarcity.state()
 
     def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
         """Continue behind the last place of another outbox, with its budget.
@@ -168,6 +168,7 @@ class Outbox:
         """
         self._places.newest = newest
         self._budget.resume(budget)
+        self._scarcity.resume(budget)
 
     def know_kinds(self, kinds: Mapping[str, Json]) -> None:
         """Know of kinds what another outbox reported to its observer, the least recently changed first, and no more."""

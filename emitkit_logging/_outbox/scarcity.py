@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._outbox.admission import Examined
@@ -180,6 +181,26 @@ class ScarcityPolicy:
     def _untrusted_share(self) -> float:
         capacity = self._budget.capacity(alert=False)
         return capacity if capacity == math.inf else max(1.0, capacity // 2)
+
+    def state(self) -> dict[str, Any]:
+        """Return which requests of untrusted sources were started, as JSON values, for `resume`."""
+        share = self._untrusted_share()
+        if share == math.inf or not self._untrusted_starts:
+            return {}
+        return {"untrusted_starts": list(self._untrusted_starts)[-int(share) :]}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Take over what another process of this machine has started.
+
+        A state from before the machine's last start is ignored: the monotonic clock began anew.
+
+        Args:
+            state: what `state` returned.
+        """
+        starts, now = state.get("untrusted_starts"), self._clock()
+        if isinstance(starts, list):
+            found = [start for start in starts if isinstance(start, int | float) and start <= now]
+            self._untrusted_starts = deque(sorted(found) if len(found) == len(starts) else [])
 
     def _fold_untrusted(self) -> list[Examined]:
         if not self._backlog.events(below=UNTRUSTED_PRIORITY + 1) or self.untrusted_wait() <= 0:
