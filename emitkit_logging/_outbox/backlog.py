@@ -15,10 +15,10 @@ from typing import NamedTuple
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import NEEDING_THE_EVENT, FoldKey
 from emitkit_logging._outbox.admission import Admission, Examined
 from emitkit_logging._outbox.factory import EventFactory
-from emitkit_logging._outbox.folding import Digest, Fold, Rank
+from emitkit_logging._outbox.folding import SAYING_MORE, Digest, Fold, Rank
 from emitkit_logging._outbox.folds import DigestKey, Folds
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
@@ -26,6 +26,9 @@ from emitkit_logging._outbox.queues import Queues, key_of_event
 
 ALERT = logging.ERROR
 """The priority from which a record is an alert (design, *Delivery*)."""
+
+
+_TELLING = NEEDING_THE_EVENT | SAYING_MORE
 
 
 class Popped(NamedTuple):
@@ -84,9 +87,27 @@ class Backlog:
             newest: the place before the first of them; it is not less than the places of all that waits.
         """
         pop, came, by_priority = queue.popleft, self._observer.came, self._queues.singles.by_priority
+        repeated, joined = self._folds.repeated, self._observer.joined
+        changed: dict[object, Fold] = {}
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
             came(place, captured)
+            attributes = captured.attributes
+            if (
+                captured.is_scalar
+                and (same := repeated.get(attributes.get("event"))) is not None
+                and (
+                    attributes.get("msg") is same.message
+                    and attributes.get("levelno") == same.level
+                    and attributes.get("category") == same.category
+                    and attributes.keys().isdisjoint(_TELLING)
+                )
+            ):
+                user_id = attributes.get("user_id")
+                same.fold.repeat(captured, user_id if type(user_id) is str else captured.user_id)
+                joined(place, same.fold.place)
+                changed[same.name] = same.fold
+                continue
             priority = captured.priority
             if priority >= ALERT:
                 self._queues.arrivals.append((place, captured))
@@ -95,6 +116,27 @@ class Backlog:
             if items is None:
                 items = by_priority[priority] = deque()
             items.append((place, captured))
+        for fold in changed.values():
+            self._observer.changed(fold)
+
+    def join_repeated(self, *, is_wanted: bool) -> None:
+        """Let records that repeat the last one of a fold join it when they come in, or let each wait by itself.
+
+        Nothing is to be decided for them while all records fold. In a storm nearly all records are such.
+
+        Args:
+            is_wanted: whether records that are no alerts fold.
+        """
+        repeated = self._folds.repeated
+        repeated.clear()
+        for fold in self._folds.by_key.values() if is_wanted else ():
+            if 0 <= fold.priority < ALERT and (same := fold.repeated()) is not None:
+                try:
+                    is_known = self._factory.fold_key(fold.samples[-1]) == fold.key
+                except Exception:  # from a formatter of the application's own
+                    is_known = False
+                if is_known:  # and it is not the event alone that says what a record folds by
+                    repeated[same.name] = same
 
     # Alerts: new kinds and repeats
 

@@ -55,7 +55,7 @@ _handlers: dict[int, weakref.ref[Watched]] = {}
 _unlisted: list[weakref.ref[Watched]] = []
 _left_behind: dict[Worker, float] = {}
 _running: dict[int, weakref.ref[Worker]] = {}
-_forking: dict[int, list[Watched]] = {}
+_forking: dict[int, list[Watched | Worker]] = {}
 _prepared: set[str] = set()
 _is_exiting = False
 _has_warned = False
@@ -265,22 +265,41 @@ def _exiting() -> None:
 
 
 def _before_fork() -> None:
-    native.begin_fork()  # first, so that each worker there is has its handler among those that follow
+    """Close the databases and hold the locks of all workers.
+
+    First each worker, then `no_fork`: a thread that holds a worker's lock may open its database. A handler that was
+    made in between is found by another look.
+    """
     # kept until after the fork: a handler that is collected in between would never release its lock
-    prepared = _forking[native.get_ident()] = _watched()
-    for handler in prepared:
-        handler.before_fork()
+    prepared = _forking[native.get_ident()] = []
+    deadline = monotonic() + native.FORK_PATIENCE
+    while True:
+        for each in _existing():
+            if each not in prepared:
+                prepared.append(each)
+                each.before_fork()
+        native.begin_fork()
+        if monotonic() > deadline or all(each in prepared for each in _existing()):
+            return
+        native.end_fork()
+
+
+def _existing() -> list[Watched | Worker]:
+    """Return all that may have a database: handlers, and the workers that closed handlers have left behind."""
+    return [*_watched(), *list(_left_behind)]
 
 
 def _after_fork_in_parent() -> None:
-    for handler in _forking.pop(native.get_ident(), []):
-        handler.after_fork()
+    for each in _forking.pop(native.get_ident(), []):
+        each.after_fork()
     native.end_fork()
 
 
 def _after_fork_in_child() -> None:
     _prepared.difference_update(("multiprocessing.util", "billiard.util"))
     own_calls.under_way.clear()
+    for worker in _left_behind:
+        worker.abandon()
     _left_behind.clear()
     _running.clear()
     for handler in _watched():

@@ -73,7 +73,8 @@ def test_a_visit(shop, url, emitkit_inbox):
     assert signed_up["metadata"]["sessionId"]
     assert "__emitkit" not in str(signed_up)
     (person,) = emitkit_inbox.identities.values()
-    assert {"user-123", "john@example.com", "johndoe"} <= set(map(str, person["aliases"]))
+    assert (person["userId"], person["aliases"]) == ("user-123", [])  # what a page claims is a trait
+    assert {"email": "john@example.com", "username": "johndoe"}.items() <= person["properties"].items()
 
     shop.click("#checkout")
     second = arrived(title="Page View", description="/app/checkout")
