@@ -245,6 +245,12 @@ class scope(Scope):  # noqa: N801 - a context manager, used like a function
             yield item
 
 
+def inner_scope(values: Values) -> scope:
+    """Return a scope with the current context and more values, as they are now; it can be left and entered again."""
+    layer = _current.get()
+    return scope(without_none(values) if layer is None else _combined(layer[0], values))
+
+
 # Exceptions
 
 

@@ -16,8 +16,9 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from emitkit_logging import _log
 from emitkit_logging._outbox.losses import Undelivered
@@ -26,20 +27,21 @@ from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.worker import Worker
 
 
-class Watched(Protocol):
-    """What this module calls when its process forks or ends: a handler."""
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What this module calls when its process forks or ends, each with the handler.
 
-    def before_fork(self) -> None:
-        """Prepare for a fork."""
+    Attributes:
+        before_fork: prepares for a fork.
+        after_fork: goes on in the parent.
+        start_anew: begins again in the child.
+        deliver: delivers what waits, as at the end of a process, and goes on.
+    """
 
-    def after_fork(self) -> None:
-        """Go on in the parent."""
-
-    def start_anew(self) -> None:
-        """Begin again in the child."""
-
-    def deliver(self) -> None:
-        """Deliver what waits, as at the end of a process, and go on."""
+    before_fork: Callable[[Any], None]
+    after_fork: Callable[[Any], None]
+    start_anew: Callable[[Any], None]
+    deliver: Callable[[Any], None]
 
 
 _JOIN = 0.5
@@ -48,25 +50,25 @@ _JOIN = 0.5
 _JOIN_SUBINTERPRETER = 10.0
 """Seconds that the end of a subinterpreter waits for a thread: for as long as a request may take."""
 
-_handlers: dict[int, weakref.ref[Watched]] = {}
+_handlers: dict[int, tuple[weakref.ref[object], Hooks]] = {}
 _left_behind: dict[Worker, float] = {}
 _running: dict[int, weakref.ref[Worker]] = {}
-_forking: dict[int, list[Watched]] = {}
+_forking: dict[int, list[tuple[object, Hooks]]] = {}
 _prepared: set[str] = set()
 _is_exiting = False
 _has_warned = False
 
 
-def watch(handler: Watched) -> None:
-    """Call a handler when this process forks or ends, as long as it exists."""
+def watch(handler: object, hooks: Hooks) -> None:
+    """Call the hooks of a handler when this process forks or ends, as long as the handler exists."""
     number = id(handler)
-    _handlers[number] = weakref.ref(handler, lambda _: _handlers.pop(number, None))
+    _handlers[number] = weakref.ref(handler, lambda _: _handlers.pop(number, None)), hooks
 
 
-def _watched() -> list[Watched]:
+def _watched() -> list[tuple[object, Hooks]]:
     # copied in one step of the interpreter: another thread may be making a handler
-    found = [reference() for reference in list(_handlers.values())]
-    return [handler for handler in found if handler is not None]
+    found = [(reference(), hooks) for reference, hooks in list(_handlers.values())]
+    return [(handler, hooks) for handler, hooks in found if handler is not None]
 
 
 def is_exiting() -> bool:
@@ -76,8 +78,8 @@ def is_exiting() -> bool:
 
 def deliver_all() -> None:
     """Deliver what waits in all handlers, as at the end of a process."""
-    for handler in _watched():
-        handler.deliver()
+    for handler, hooks in _watched():
+        hooks.deliver(handler)
     for worker, timeout in list(_left_behind.items()):
         worker.deliver(monotonic() + timeout)
 
@@ -256,13 +258,13 @@ def _before_fork() -> None:
     native.begin_fork()  # first, so that each worker there is has its handler among those that follow
     # kept until after the fork: a handler that is collected in between would never release its lock
     prepared = _forking[native.get_ident()] = _watched()
-    for handler in prepared:
-        handler.before_fork()
+    for handler, hooks in prepared:
+        hooks.before_fork(handler)
 
 
 def _after_fork_in_parent() -> None:
-    for handler in _forking.pop(native.get_ident(), []):
-        handler.after_fork()
+    for handler, hooks in _forking.pop(native.get_ident(), []):
+        hooks.after_fork(handler)
     native.end_fork()
 
 
@@ -271,8 +273,8 @@ def _after_fork_in_child() -> None:
     own_calls.under_way.clear()
     _left_behind.clear()
     _running.clear()
-    for handler in _watched():
-        handler.start_anew()
+    for handler, hooks in _watched():
+        hooks.start_anew(handler)
     _forking.clear()
     native.end_fork()
 

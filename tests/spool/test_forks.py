@@ -34,11 +34,11 @@ def test_database_is_closed_before_a_fork(account, handler, logger, path):
         logger.info("x", extra={**EVENT, "number": number})
     assert made.flush(10)
     assert str(made.stats)
-    made.before_fork()
+    made._before_fork()
     try:
         assert [name for name in opened(path) if name != "journal"] == []
     finally:
-        made.after_fork()
+        made._after_fork()
     assert made.flush(10)
 
 
