@@ -62,13 +62,12 @@ for thread in threads:
 for thread in threads:
     thread.join()
 for _ in range(18):
-    assert os.wait()[1] == 0
+    check(os.wait()[1] == 0)
 handler.close()
 say(handler.stats.accepted)
 """
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_forks_from_several_threads(account, server, path):
     """Several threads fork while others log: each record arrives once, and no child hangs."""
     with running(FORKS, server, path, shutdown_timeout=30.0) as process:
@@ -98,7 +97,7 @@ for child in range(10):
         handler.close()
         os._exit(0)
 for _ in range(10):
-    assert os.wait()[1] == 0
+    check(os.wait()[1] == 0)
 is_over.set()
 thread.join()
 handler.close()
@@ -106,7 +105,6 @@ say("over")
 """
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_forks_while_handlers_are_made(account, server, path):
     """A fork while another thread makes handlers: no child hangs, and each delivers what it logs."""
     with running(MAKES, server, path, shutdown_timeout=20.0) as process:
