@@ -67,15 +67,15 @@ def running(pattern: str, *arguments: str, **more: str) -> Iterator[str]:
     assert process.stdout is not None
     watchdog = threading.Timer(PATIENCE, os.killpg, (process.pid, signal.SIGKILL))
     watchdog.start()
-    said = []
+    printed = []
     reader = None
     try:
         for line in process.stdout:
-            said.append(line)
+            printed.append(line)
             if found := re.search(pattern, line):
                 break
         else:
-            pytest.fail("".join(said))
+            pytest.fail("".join(printed))
         reader = threading.Thread(target=process.stdout.read, daemon=True)  # a full pipe would stop the server
         reader.start()
         yield found.group(1)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from emitkit_logging._events.captured import CapturedRecord
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, RenamedKinds
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import BacklogObserver
@@ -69,6 +69,25 @@ class Folds:
         """Add a record to a fold. That the fold has changed is reported by the caller, once for many records."""
         self.samples += fold.add(captured, user_id)
         self._observer.joined(place, fold.place)
+
+    def rename(self, renamed: RenamedKinds) -> None:
+        """Let folds whose kinds are one now become one, the oldest of them."""
+        for fold in sorted(self.by_key.values(), key=lambda fold: fold.place):
+            latest = renamed.of(fold.key)
+            if latest != fold.key:
+                del self.by_key[fold.key]
+                fold.key = latest
+                self._unite(fold, self.by_key.get(latest, fold))
+        self._release_at = -math.inf  # the places of their kinds have changed
+
+    def _unite(self, *folds: Fold) -> None:
+        """Make one fold, the oldest, of two of one kind; they may be the same."""
+        older, newer = sorted(folds, key=lambda fold: fold.place)
+        if older is not newer:
+            self.samples += older.absorb(newer) - len(newer.samples)
+            self._observer.joined(newer.place, older.place)
+        self.by_key[older.key] = older
+        self._observer.changed(older)
 
     def remove(self, joined: Fold | Digest) -> None:
         """Take out a fold or a digest."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import http.client
 import io
+import json
 import math
 import socket
+import urllib.parse
 from typing import Any
 
 import requests
@@ -18,13 +20,16 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.util import Timeout
 
 from emitkit_logging._api.requests import ApiRequest
-from emitkit_logging._api.responses import ApiResponse, HttpResponse, read, unanswered
+from emitkit_logging._api.responses import ApiResponse, HttpResponse, json_object, read, unanswered
+from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._worker import own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.descriptors import Identity, identity_of
 
 LONGEST_BODY = 64 * 1024
 """Bytes read of a response; EmitKit's have a few hundred."""
+
+_LONGEST_ERROR = 10_000
 
 FAILURES = (requests.RequestException, HTTPError, OSError, ValueError)
 """Exceptions that a network, a proxy or a certificate causes."""
@@ -41,7 +46,7 @@ class Client:
     """
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float, user_agent: str) -> None:
-        self._api_key = api_key
+        self._redactor = Redactor(literals=encodings(api_key) if api_key else ())
         self._headers = {
             "Authorization": f"Bearer {api_key}",
             "Content-Type": "application/json",
@@ -79,6 +84,8 @@ class Client:
             response = self.exchange("POST", request.path, request.body, request.key)
         except FAILURES as error:
             return unanswered(self._reason(error), reached_server=not _is_unconnected(error))
+        if response.status != request.success:  # what it says goes to the log, and to people
+            response = masked(response, self._redactor)
         return read(response, success=request.success)
 
     def exchange(
@@ -131,12 +138,28 @@ class Client:
         return requests.utils.select_proxy(self._base_url, self._settings[0])
 
     def _reason(self, error: Exception) -> str:
-        return f"{type(error).__name__}: {error}".replace(self._api_key, "[redacted]")[:300]
+        return self._redactor.mask(f"{type(error).__name__}: {error}"[:_LONGEST_ERROR])[:300]
 
     def close(self) -> None:
         """Close the connection."""
         self._adapter.close()
         self._pool = None
+
+
+def masked(response: HttpResponse, redactor: Redactor) -> HttpResponse:
+    """Return a response without secrets. Its text is shortened later, and a part of a secret is not found then."""
+    body = response.body
+    content = json_object(body)
+    if content:
+        body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+    headers = {name: redactor.mask(value) for name, value in response.headers.items()}
+    text = redactor.mask(body.decode("utf-8", "replace"))
+    return HttpResponse(response.status, headers, text.encode("utf-8", "replace"))
+
+
+def encodings(key: str) -> tuple[str, ...]:
+    """Return a key as it is, and as it appears in a URL and in JSON."""
+    return tuple(dict.fromkeys((key, urllib.parse.quote(key, safe=""), json.dumps(key)[1:-1])))
 
 
 class _PunctualReader(io.RawIOBase):

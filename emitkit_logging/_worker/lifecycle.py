@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import functools
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -51,6 +52,7 @@ _JOIN_SUBINTERPRETER = 10.0
 """Seconds that the end of a subinterpreter waits for a thread: for as long as a request may take."""
 
 _handlers: dict[int, tuple[weakref.ref[object], Hooks]] = {}
+_unlisted: list[weakref.ref[logging.Handler]] = []
 _left_behind: dict[Worker, float] = {}
 _running: dict[int, weakref.ref[Worker]] = {}
 _forking: dict[int, list[tuple[object, Hooks]]] = {}
@@ -63,6 +65,11 @@ def watch(handler: object, hooks: Hooks) -> None:
     """Call the hooks of a handler when this process forks or ends, as long as the handler exists."""
     number = id(handler)
     _handlers[number] = weakref.ref(handler, lambda _: _handlers.pop(number, None)), hooks
+
+
+def close_at_exit(handler: logging.Handler) -> None:
+    """Close a handler when the interpreter exits, as logging does with those that it lists."""
+    _unlisted.append(weakref.ref(handler))
 
 
 def _watched() -> list[tuple[object, Hooks]]:
@@ -242,6 +249,9 @@ def _exiting() -> None:
     global _is_exiting  # noqa: PLW0603 - one process, one exit
     _is_exiting = True
     native.begin_exit()
+    for handler in _unlisted:
+        if (unlisted := handler()) is not None:
+            unlisted.close()
     lost = Undelivered()
     for worker, timeout in list(_left_behind.items()):
         if not worker.finish(monotonic() + timeout):

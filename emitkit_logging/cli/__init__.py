@@ -40,7 +40,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     from emitkit_logging.cli.check import check  # noqa: PLC0415
 
     timeout = _positive(parser, "--timeout", options.timeout)
-    return check(sends=options.send, timeout=timeout, allow_http=options.allow_http)
+    return check(sends=options.send, timeout=timeout, allow_http=options.allow_http, spool=options.spool)
 
 
 def _tail(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

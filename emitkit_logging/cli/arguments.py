@@ -49,6 +49,7 @@ _CHECK_EXAMPLES = """\
 examples:
   emitkit-logging check
   emitkit-logging check --send --timeout 20
+  emitkit-logging check --spool /var/lib/shop/emitkit.db
   EMITKIT_BASE_URL=http://127.0.0.1:8025 emitkit-logging check
   EMITKIT_BASE_URL=http://emitkit:8025 EMITKIT_ALLOW_HTTP=1 emitkit-logging check
 
@@ -159,9 +160,10 @@ def make_parser(file_completion: object = None) -> argparse.ArgumentParser:
     def add(name: str, purpose: str, description: str, examples: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=purpose, **_help(description, examples))
 
-    _add_check(add("check", "check the API key and the address", _CHECK, _CHECK_EXAMPLES))
+    spool_of_check = _add_check(add("check", "check the API key and the address", _CHECK, _CHECK_EXAMPLES))
     _add_tail(add("tail", "follow the events in the terminal", _TAIL, _TAIL_EXAMPLES))
     files = [
+        spool_of_check,
         _add_spool(add("spool", "show or deliver what waits in a spool", _SPOOL, _SPOOL_EXAMPLES)),
         _add_kinds(add("kinds", "show what kinds of records a log has", _KINDS, _KINDS_EXAMPLES)),
         inbox.add_arguments(add("inbox", "run a local EmitKit", inbox.DESCRIPTION, inbox.EXAMPLES)),
@@ -198,9 +200,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _add_check(check: argparse.ArgumentParser) -> None:
+def _add_check(check: argparse.ArgumentParser) -> argparse.Action:
     check.add_argument("--send", action="store_true", help="also send a test event to the channel general")
     _add_server(check)
+    return check.add_argument(
+        "--spool", type=Path, metavar="PATH", help="also say how many kinds of alerts a spool knows, and which storm"
+    )
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:

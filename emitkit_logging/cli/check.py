@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import email.utils
 import enum
+import itertools
 import os
+import pathlib
 import socket
+import sqlite3
 import ssl
 import sys
 import time
@@ -28,6 +31,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._worker.client import FAILURES, Client
 from emitkit_logging.cli.masking import Mask
 from emitkit_logging.cli.terminal import Color, Terminal, marked
+from emitkit_logging.stats import kinds_text
 
 ME_PATH = "/v1/me"
 USER_AGENT = f"emitkit-logging/{__version__}"
@@ -97,10 +101,13 @@ class AccountResult:
     is_current: bool = True
 
 
-def check(*, sends: bool = False, timeout: float = 5.0, allow_http: bool = False) -> int:
+def check(
+    *, sends: bool = False, timeout: float = 5.0, allow_http: bool = False, spool: pathlib.Path | None = None
+) -> int:
     """Check the key and the address in the environment, and print the results.
 
     Args:
+        spool: whether it can be read is checked, too, and what it knows of kinds is printed.
         sends: whether to send a test event.
         timeout: seconds for one request.
         allow_http: whether plain http may be used to another machine.
@@ -112,7 +119,8 @@ def check(*, sends: bool = False, timeout: float = 5.0, allow_http: bool = False
     succeeded = True
     mask = Mask(os.environ.get(options.API_KEY_VARIABLE, "").strip())
     terminal = Terminal(sys.stdout)
-    for line in _results(mask, sends=sends, timeout=timeout, allow_http=allow_http):
+    results = _results(mask, sends=sends, timeout=timeout, allow_http=allow_http)
+    for line in results if spool is None else itertools.chain(results, [read_spool(spool)]):
         succeeded = succeeded and line.mark in (Mark.OK, Mark.WARNING)
         terminal.write(mask(line.text), mark=line.mark.value, color=line.mark.color)
     return 0 if succeeded else 1
@@ -133,6 +141,17 @@ def _results(mask: Mask, *, sends: bool, timeout: float, allow_http: bool) -> It
         yield from _ask(client, url, mask, sends=sends, timeout=timeout)
     finally:
         client.close()
+
+
+def read_spool(path: pathlib.Path) -> Line:
+    """Return how many kinds of alerts a spool knows, and which are storming."""
+    from emitkit_logging._spool import listing  # noqa: PLC0415 - for those who want a spool
+
+    try:
+        kinds = listing.known_kinds(path)
+    except (OSError, sqlite3.Error) as error:
+        return Line(Mark.PROBLEM, f"the spool {path} cannot be read: {error}")
+    return Line(Mark.OK, f"the spool {path}: {kinds_text(len(kinds), kinds.storming())}")
 
 
 def _value_or_problem(option: Callable[[], str]) -> tuple[str, str]:

@@ -149,6 +149,19 @@ def test_stats_of_each(account, path, others):
     assert account.total() == 8
 
 
+def test_flush_of_another_process(account, handler, logger, path, others):
+    """What the sender would hold back until its kind has a place goes when the process that logged it flushes."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    for _ in range(7):  # more than the places of a kind
+        logger.error("it failed", extra={"event": "failed"})
+    until(lambda: account.total() == 5)
+    other = others()
+    other("e")
+    assert other("f") == [2, 2, 0]  # within 10 s, and a place is free after 60 s
+    assert made.stats.pending == 0
+    assert account.total() == 9
+
+
 def test_fork(account, handler, logger, path):
     """A forked child has a journal of its own, and neither loses nor doubles what the parent holds."""
     made = handler(spool=path, rate_limit=0, shutdown_timeout=5.0)
@@ -299,7 +312,7 @@ def read(spool: Spool, *records: CapturedRecord) -> Changes:
     changes = Changes()
     place = 0
     while place == 0 or spool.is_behind:
-        for found, _ in spool.read():
+        for found, _, _ in spool.read():
             for captured in found:
                 place += 1
                 changes.came(place, captured)
@@ -523,7 +536,7 @@ def test_any_sequence_of_changes(tmp_path, steps, chance):
         for step in [*steps, "committed"]:
             if step == "came":
                 assert spool.append(golden.record(event="x"))
-                ((records, _),) = spool.read()
+                ((records, _, _),) = spool.read()
                 place += 1
                 waiting[place] = 1
                 changes.came(place, records[0])
