@@ -8,9 +8,9 @@ WORKERS ?= 3
 AGAIN = --last-failed --last-failed-no-failures none
 # all that users may install besides the handler; what developers need is in requirements/
 EXTRAS = demo,completion
-SDIST_TESTS = tests/test_package.py tests/test_docs.py tests/events tests/cli
+SDIST_TESTS = tests/test_package.py tests/test_imports.py tests/docs/test_pages.py tests/events tests/context
 
-.PHONY: demo test lint types suite chaos cover lowest wheel sdist api browser sdk broker ends bench clean
+.PHONY: demo test lint types suite chaos cover lowest wheel sdist api browser sdk broker ends stories docs bench clean
 
 demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -52,12 +52,12 @@ wheel: ## the tests against the built wheel, in a folder without the source
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[$(EXTRAS)]" --requirement requirements/test.txt
 	mkdir $(VENV)/elsewhere
-	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md $(VENV)/elsewhere
+	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md CONTRIBUTING.md Makefile setup.cfg .readthedocs.yaml $(VENV)/elsewhere
 	cd $(VENV)/elsewhere && (../bin/pytest -n $(WORKERS) || ../bin/pytest $(AGAIN))
 
 sdist: $(VENV)/.sdist ## the source distribution tests itself: unpacked, in an environment of its own
 	rm -rf dist $(VENV)/unpacked
-	$(BIN)/python -m build --sdist --outdir dist .
+	$(BIN)/python -m build --sdist --outdir dist . > $(VENV)/sdist.log || (cat $(VENV)/sdist.log; false)
 	mkdir $(VENV)/unpacked
 	tar --extract --gzip --file dist/*.tar.gz --directory $(VENV)/unpacked --strip-components 1
 	$(MAKE) --directory $(VENV)/unpacked suite TESTS="$(SDIST_TESTS)"
@@ -89,7 +89,13 @@ broker: $(VENV)/.broker ## Celery and RQ with Redis, whose server must be instal
 ends: $(VENV)/.ends ## each server and each start method of multiprocessing, and how its processes end
 	$(BIN)/pytest -n $(WORKERS) tests/ends || $(BIN)/pytest $(AGAIN) tests/ends
 
-bench: $(VENV)/.bench ## the figures of the README
+stories: $(VENV)/.stories ## each guide of the documentation, followed step by step with its real server
+	$(BIN)/pytest -n $(WORKERS) tests/stories
+
+docs: $(VENV)/.docs ## the documentation, in .cache/docs; a warning is an error
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs .cache/docs
+
+bench: $(VENV)/.bench ## the figures of the documentation
 	$(BIN)/python -m benchmarks
 
 clean:

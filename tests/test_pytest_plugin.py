@@ -12,8 +12,7 @@ import requests
 from emitkit_logging import EmitKitHandler
 from emitkit_logging.inbox import Inbox
 from emitkit_logging.pytest_plugin.report import MOST_SHOWN, account
-
-from .test_package import BLOCKS
+from tests.docs.pages import program
 
 pytest_plugins = ["pytester"]
 
@@ -68,9 +67,10 @@ def test_proxy(logger, monkeypatch, request):
     assert inbox.wait_for(channel="alerts")["title"] == "it failed"
 
 
-def test_readme(run):
-    """The example in the README passes."""
-    run(BLOCKS[-1]).assert_outcomes(passed=1)
+def test_documentation(run):
+    """The examples of the guide pass."""
+    source = program("guides/tests.md")
+    run(source).assert_outcomes(passed=source.count("\ndef test_"))
 
 
 def test_passing(run):
@@ -351,22 +351,3 @@ def test_no_source_of_the_library(run, mistake):
     assert f">       {mistake}" in shown or f">   {mistake}" in shown
     assert "emitkit_logging/" not in shown
     assert "def wait_for" not in shown
-
-
-FOLDS = """
-import logging
-
-def test_storm(emitkit_inbox):
-    handler = emitkit_inbox.attach("app")
-    for number in range(100):
-        logging.getLogger("app").error("order %d failed", number)
-    assert handler.flush(10)
-    alerts = [event for event in emitkit_inbox.events if event["channelName"] == "alerts"]
-    assert sum(event["metadata"].get("occurrences", 1) for event in alerts) == 100
-    assert alerts[-1]["title"] == "order … failed (×95)"
-"""
-
-
-def test_folds(run):
-    """What the documentation says of folds: repeats of an alert fold after five, and each record is counted."""
-    run(FOLDS).assert_outcomes(passed=1)

@@ -27,12 +27,12 @@ __tracebackhide__ = True  # the report of a test that fails in here shows the te
 class Inbox:
     """A local EmitKit in this process: it listens from construction to `close()`, and keeps what it receives.
 
-    ```python
-    with Inbox() as inbox:
-        handler = EmitKitHandler(inbox.api_key, base_url=inbox.url)
-        ...
-        assert inbox.wait_for(title="User Signed Up")["userId"] == "user-123"
-    ```
+    It is a context manager, too::
+
+        with Inbox() as inbox:
+            handler = EmitKitHandler(inbox.api_key, base_url=inbox.url)
+            ...
+            assert inbox.wait_for(title="User Signed Up")["userId"] == "user-123"
 
     Args:
         host: a loopback name or address; any other needs an `api_key`, for which the page then asks.

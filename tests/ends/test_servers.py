@@ -65,7 +65,7 @@ WITHOUT_HOOKS = {
     # children of multiprocessing run them since Python 3.13
     *((case, number) for case in CASES if "granian" in case for number in (TERM, INT) if sys.version_info < (3, 13)),
 }
-"""Where the process that served requests ends without exit hooks of Python; docs/processes.md has the same."""
+"""Where the process that served requests ends without exit hooks of Python; docs/background/exits.md has the same."""
 
 SIGNALS = [
     (case, number)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import requests
@@ -132,14 +130,3 @@ def test_every_option_is_passed_on(tmp_path):
         process.terminate()
         process.communicate(timeout=10)
     assert (tmp_path / "inbox.db").is_file()
-
-
-def test_the_readme_has_every_option(capsys):
-    """The table of the README has each option."""
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
-    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    assert options == set(
-        re.findall(r"`(--[a-z-]+)", text.partition("## A local EmitKit")[2].partition("\n## ")[0])
-    ) - {"--keep"}
