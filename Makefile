@@ -8,7 +8,7 @@ WORKERS ?= 3
 AGAIN = --last-failed --last-failed-no-failures none
 # all that users may install besides the handler; what developers need is in requirements/
 EXTRAS = demo,completion
-SDIST_TESTS = tests/test_package.py tests/docs tests/events tests/cli
+SDIST_TESTS = tests/test_package.py tests/test_imports.py tests/docs/test_pages.py tests/events tests/context
 
 .PHONY: demo test lint types suite chaos cover lowest wheel sdist api browser sdk broker ends stories docs bench clean
 
@@ -57,7 +57,7 @@ wheel: ## the tests against the built wheel, in a folder without the source
 
 sdist: $(VENV)/.sdist ## the source distribution tests itself: unpacked, in an environment of its own
 	rm -rf dist $(VENV)/unpacked
-	$(BIN)/python -m build --sdist --outdir dist .
+	$(BIN)/python -m build --sdist --outdir dist . > $(VENV)/sdist.log || (cat $(VENV)/sdist.log; false)
 	mkdir $(VENV)/unpacked
 	tar --extract --gzip --file dist/*.tar.gz --directory $(VENV)/unpacked --strip-components 1
 	$(MAKE) --directory $(VENV)/unpacked suite TESTS="$(SDIST_TESTS)"
