@@ -328,6 +328,7 @@ class Spool:
         names, origins = set(map(journal.name_of, paths)), set(map(journal.origin_of, paths))
         with self._database.transaction() as connection:
             tables.delete_old(connection, oldest, names=names, origins=origins)
+            tables.limit_users(connection, self.size // 8)
 
     def requeue(self) -> int:
         """Let rejected events wait again, as the sender; return how many events that are."""

@@ -47,6 +47,10 @@ _LIMIT_REJECTED = (
     "DELETE FROM rejected WHERE number <= (SELECT max(number) FROM (SELECT number,"
     " sum(length(data) + coalesce(length(body), 0)) OVER (ORDER BY number DESC) AS size FROM rejected) WHERE size > ?)"
 )
+_LIMIT_USERS = (
+    "DELETE FROM users WHERE user_id IN (SELECT user_id FROM (SELECT user_id,"
+    " sum(length(user_id) + length(facts) + 20) OVER (ORDER BY at DESC, user_id) AS size FROM users) WHERE size > ?)"
+)
 _LIMIT_KNOWN = (
     "DELETE FROM known WHERE number <= (SELECT max(number) FROM (SELECT number,"
     " sum(length(name) + length(value) + 20) OVER (ORDER BY number DESC) AS size FROM known) WHERE size > ?)"
@@ -154,6 +158,11 @@ def delete_old(
 def limit_rejected(connection: sqlite3.Connection, size: int) -> None:
     """Delete the oldest of what was rejected, so that the rest has at most `size` bytes."""
     connection.execute(_LIMIT_REJECTED, (size,))
+
+
+def limit_users(connection: sqlite3.Connection, size: int) -> None:
+    """Forget the users of whom nothing was sent for longest, so that the rest has at most about `size` bytes."""
+    connection.execute(_LIMIT_USERS, (size,))
 
 
 def requeue(connection: sqlite3.Connection) -> int:

@@ -227,7 +227,7 @@ def test_lost_lease_writes_nothing(path):
     with contextlib.closing(Spool(path, **options)) as first, contextlib.closing(Spool(path, **options)) as second:
         assert first.append(golden.committed()[0])
         assert first.acquire(0.0)
-        ((records, _),) = first.read()
+        ((records, _, _),) = first.read()
         changes = Changes()
         changes.came(1, records[0])
         changes.ended(1)
@@ -235,7 +235,7 @@ def test_lost_lease_writes_nothing(path):
         with pytest.raises(LeaseLost):
             first.commit(changes, 1, {})
         assert first.counts() == (0, {})
-        ((records, _),) = second.read()
+        ((records, _, _),) = second.read()
         assert len(records) == 1
         changes = Changes()
         changes.came(1, records[0])

@@ -24,7 +24,7 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.folding import Fold
 from emitkit_logging._outbox.observer import Changes
-from emitkit_logging._spool import codec, listing
+from emitkit_logging._spool import codec, listing, tables
 from emitkit_logging._spool.spool import Spool
 from tests.server import Reply
 from tests.spool import golden
@@ -413,6 +413,18 @@ def test_size(spool):
     assert spool.size_with(Changes()) == sum(len(codec.write_record(each, golden.CONVERTER)) for each in records[2:])
 
 
+def test_users_are_bounded(path, spool, monkeypatch):
+    """Of the users whom the server knows, those of whom nothing was sent for longest are forgotten first."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for number in range(100):
+            monkeypatch.setattr(time, "time", lambda number=number: 1e9 + number)
+            tables.put_users(database, {f"user{number}": "{}" * 50})
+        tables.limit_users(database, 5_000)
+        left = [user_id for (user_id,) in database.execute("SELECT user_id FROM users ORDER BY at")]
+    assert left == [f"user{number}" for number in range(100 - len(left), 100)]
+    assert 30 < len(left) < 50
+
+
 def test_lines_that_cannot_be_read(path, spool):
     """One line that cannot be read costs that line alone: counted as rejected, and kept."""
     long = b"[2," + b"x" * 100_000
@@ -488,14 +500,14 @@ def test_levels_that_sqlite_does_not_have(path, account, handler, logger, level)
 
 @pytest.mark.parametrize("created", [math.nan, math.inf, None, "now"])
 def test_times_that_are_none(path, account, handler, logger, created):
-    """A record without a time is rejected and counted; the others arrive."""
+    """A record whose time is none arrives, as do the others."""
     logger.addHandler(made := handler(spool=path, rate_limit=0))
     record = logging.makeLogRecord({"levelno": 20, "msg": "x", **EVENT})
     record.created = created
     made.handle(record)
     logger.info("x", extra=EVENT)
     assert made.flush(10)
-    assert (made.stats.delivered, made.stats.dropped) == (1, {"rejected": 1})
+    assert (made.stats.delivered, made.stats.dropped) == (2, {})
     assert [each for each in path.parent.iterdir() if "unusable" in each.name] == []
 
 
