@@ -94,7 +94,7 @@ ends: $(VENV)/.ends ## each server and each start method of multiprocessing, and
 	$(BIN)/pytest -n $(WORKERS) tests/ends || $(BIN)/pytest $(AGAIN) tests/ends
 
 stories: $(VENV)/.stories ## each guide of the documentation, followed step by step with its real server
-	$(BIN)/pytest -n $(WORKERS) tests/stories
+	$(BIN)/pytest -n $(WORKERS) tests/stories || $(BIN)/pytest $(AGAIN) tests/stories
 
 docs: $(VENV)/.docs ## the documentation, in .cache/docs; a warning is an error
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs .cache/docs
