@@ -199,7 +199,7 @@ class Backlog:
                 key = self._admit_event(place, captured, examined)
                 if key is None:
                     continue
-            elif captured.exception is not None and (first := self._reports.find(captured, key)) is not None:
+            elif captured.report and (first := self._reports.find(captured, key)) is not None:
                 self._add_report(first, place, captured, captured.user_id, examined)
                 key = first.key
             elif (fold := by_key.get(key)) is not None:
