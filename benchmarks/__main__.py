@@ -34,11 +34,28 @@ TARGETS = {
     "kinds": ("kinds: records/s of known kinds", 150_000.0, False),
     "f-strings": ("kinds: f-strings/s with new numbers each", 50_000.0, False),
     "id kinds": ("kinds: f-strings/s with new ids each", 50_000.0, False),
+    "folded alerts": ("folding: records/s of known kinds", 150_000.0, False),
+    "folded f-strings": ("folding: f-strings/s with new ids each", 50_000.0, False),
+    "new kind": ("outbreak: a new kind in a storm, seconds", 0.05, True),
+    "new kind p99": ("outbreak: the same, p99", 1.0, True),
+    "storm pushes": ("outbreak: pushes of a storm", 1.0, True),
     "drain": ("scarcity: records/s folded", 150_000.0, False),
 }
 
 
-MEASUREMENTS = ("memory", "imports", "delivery", "producer", "spool", "inbox", "web", "kinds", "scarcity")
+MEASUREMENTS = (
+    "memory",
+    "imports",
+    "delivery",
+    "producer",
+    "spool",
+    "inbox",
+    "web",
+    "kinds",
+    "folding",
+    "outbreak",
+    "scarcity",
+)
 
 
 def main(names: Sequence[str]) -> None:

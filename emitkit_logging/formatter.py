@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -73,7 +73,7 @@ class EmitKitFormatter(JsonFormatter):
         category_channel_map: Mapping[str, str] | None = None,
         level_channel_map: Mapping[str | int, str] | None = options.DEFAULT_LEVEL_CHANNELS,
         notify: bool = True,
-        display_as: str = "notification",
+        display_as: Literal["notification", "message"] = "notification",
         source: str = "emitkit-logging",
         plain_level: str | int | None = "ERROR",
         event_from_message: bool = False,

@@ -328,6 +328,11 @@ class scope(Scope):  # noqa: N801 - a context manager, used like a function
             yield item
 
 
+def inner_scope(values: Values) -> scope:
+    """Return a scope with more values on top of the current context; it can be left and entered again."""
+    return scope(_Bound(kept(), values))
+
+
 # Exceptions
 
 

@@ -29,6 +29,11 @@ UNTRUSTED_KEY = f"{extras.PRIVATE}untrusted"
 
 _FRAME = re.compile(r'^ {2,}File "([^"\n]{1,1000})", line \d+, in (.{1,300})$', re.MULTILINE)
 _LONGEST_TAIL = 20_000
+_LONGEST_READ = 1_000_000
+"""Characters of a text that are looked at; far more than are kept."""
+
+_MOST_CAUSES = 100
+"""Causes of an exception that are kept, and causes of those."""
 
 UNCAUGHT_KEY = f"{extras.PRIVATE}uncaught"
 """The attribute that marks the record of an exception that nobody caught: it is sent whatever `plain_level` says."""
@@ -60,7 +65,7 @@ class CapturedException:
         if isinstance(self.trace, str):
             return self.trace
         try:
-            return "".join(self.trace.format())
+            return "".join(line[-_LONGEST_READ:] for line in self.trace.format())
         except Exception:  # an odd SyntaxError, or a module whose loader refuses to give its source
             return self._bare_stacktrace(self.trace)
 
@@ -296,11 +301,21 @@ def _raised(given: Any) -> tuple[BaseException | None, Any]:
 def _captured_exception(error: BaseException, trace: Any) -> CapturedException:
     name, text = qualified_name(type(error)), text_of_object(error)
     try:
-        return CapturedException(
-            name, text, traceback.TracebackException(type(error), error, trace, lookup_lines=False)
-        )
+        found = traceback.TracebackException(type(error), error, trace, lookup_lines=False)
+        _shorten(found)
+        return CapturedException(name, text, found)
     except Exception:  # an exception whose own parts raise still has its name
         return CapturedException(name, text, "")
+
+
+def _shorten(trace: traceback.TracebackException) -> None:
+    """Forget the causes that are so far from an exception that its text would be too long with them."""
+    for _ in range(_MOST_CAUSES):
+        following = trace.__cause__ or trace.__context__
+        if following is None:
+            return
+        trace = following
+    trace.__cause__ = trace.__context__ = None
 
 
 def _text_of(message: object) -> str:
@@ -312,6 +327,6 @@ def _text_of(message: object) -> str:
 def text_of_object(value: object) -> str:
     """Return the text of any object; one whose text raises is named by its type instead."""
     try:
-        return clean(str.__str__(str(value)))
+        return clean(str.__str__(str(value))[:_LONGEST_READ])
     except Exception:
         return f"<{qualified_name(type(value))}>"

@@ -149,7 +149,13 @@ class PlainKinds:
             if template is not None:
                 return template
         site = (str(attributes["name"]), str(attributes.get("filename")), str(attributes.get("lineno")))
-        return self.templates.of(site, text)
+        try:
+            return self.templates.of(site, text)
+        except (
+            KeyError,
+            RuntimeError,
+        ):  # another thread changes them: two handlers, or one and a file, have one formatter
+            return mask(headline(text))
 
 
 def _masked(site: Hashable, mask: Callable[[str], str]) -> Json:

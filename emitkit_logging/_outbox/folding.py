@@ -311,7 +311,7 @@ class Fold:
         event.identities = ()  # taken when the records were folded
         if self.count == 1:
             return event
-        samples: list[Json] = [_sample(each, event) for each in events]
+        samples: list[Json] = [_sample(each, event, has_own_title=not self.has_one_title) for each in events]
         event.metadata = {key: value for key, value in event.metadata.items() if key in _GENERATED}
         event.metadata.update(_counted(self.count, self.first_seen, self.last_seen))
         event.metadata["samples"] = samples
@@ -550,16 +550,15 @@ def _counted(count: int, first_seen: float, last_seen: float) -> dict[str, Json]
     return {"occurrences": count, "first_seen": int(first_seen * 1000), "last_seen": int(last_seen * 1000)}
 
 
-def _sample(event: Event, first: Event) -> dict[str, Json]:
+def _sample(event: Event, first: Event, *, has_own_title: bool) -> dict[str, Json]:
     """Return of a sample what the fold's event, made of `first`, does not say."""
     sample: dict[str, Json] = {}
     if event.user_id is not None:
         sample["userId"] = event.user_id
-    if event is not first:
-        if event.title != first.title:
-            sample["title"] = event.title
-        if event.description is not None and event.description != first.description:
-            sample["description"] = event.description
+    if has_own_title or event.title != first.title:
+        sample["title"] = event.title
+    if event.description is not None and event.description != first.description:
+        sample["description"] = event.description
     is_another_exception = event.metadata.get("exception") != first.metadata.get("exception")
     left_out = _NEVER_IN_SAMPLES if is_another_exception else _GENERATED
     sample.update((key, value) for key, value in event.metadata.items() if key not in left_out or key == "timestamp")
@@ -582,10 +581,15 @@ def _title_source(captured: CapturedRecord, is_plain: bool) -> object:  # noqa: 
 def _signature(captured: CapturedRecord) -> object:
     """Return what tells samples apart: what titles, descriptions and exceptions are made of, as text."""
     attributes, exception = captured.attributes, captured.exception
+    title, description = attributes.get("title"), attributes.get("description")
     text = attributes.get("msg") if captured.text is None else captured.text
-    parts = (attributes.get("title"), attributes.get("description"), text)
-    raised = (exception.type, exception.message) if exception else ()
-    return tuple(part if type(part) is str else None for part in (*parts, *raised))
+    # values of other types are never compared: they are the application's, and may raise
+    said = (
+        title if type(title) is str else None,
+        description if type(description) is str else None,
+        text if type(text) is str else None,
+    )
+    return said if exception is None else (*said, exception.type, exception.message)
 
 
 def _fitting(names: Mapping[str, int]) -> dict[str, Json]:

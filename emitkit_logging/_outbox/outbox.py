@@ -21,7 +21,8 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
+from emitkit_logging._outbox.admission import Examined
+from emitkit_logging._outbox.backlog import ALERT, Backlog
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.deliveries import Deliveries
 from emitkit_logging._outbox.delivery import Delivery, EventDelivery, IdentifyDelivery
@@ -156,7 +157,7 @@ class Outbox:
 
     def budget(self) -> dict[str, Any]:
         """Return what was learned of the budget, as JSON values, for `begin_at`."""
-        return self._budget.state()
+        return self._budget.state() | self._scarcity.state()
 
     def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
         """Continue behind the last place of another outbox, with its budget.
@@ -167,6 +168,7 @@ class Outbox:
         """
         self._places.newest = newest
         self._budget.resume(budget)
+        self._scarcity.resume(budget)
 
     def know_kinds(self, kinds: Mapping[str, Json]) -> None:
         """Know of kinds what another outbox reported to its observer, the least recently changed first, and no more."""

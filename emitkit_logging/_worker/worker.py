@@ -34,7 +34,6 @@ _RELIEF_BATCH = 64
 _RELIEF_SLOPE = 16
 _RELIEF_PATIENCE = 0.01
 _POLL = 0.01
-_FORK_PATIENCE = 10.0
 _ERROR_PAUSE = 1.0
 _LONGEST_SLEEP = 3_600.0
 
@@ -214,8 +213,10 @@ class Worker(QueueListener):
                 self._thread.join(max(0.0, deadline - monotonic()))
 
     def before_fork(self) -> None:
-        """Prepare for a fork, whose child must find no open database."""
-        self._is_forking = not self._lock.is_mine and self._lock.acquire(_FORK_PATIENCE)
+        """Prepare for a fork, whose child must find no open database; a second call changes nothing."""
+        if self._lock.is_mine:
+            return
+        self._is_forking = self._lock.acquire(native.FORK_PATIENCE)
         if self._is_forking:
             self._store.before_fork()
 
