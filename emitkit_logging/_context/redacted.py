@@ -46,6 +46,7 @@ def redacted(captured: CapturedRecord, converter: JsonConverter) -> CapturedReco
     result.is_scalar = captured.is_scalar and not any(type(value) is Converted for value in result.attributes.values())
     result.make_usable()
     result.is_trusted = captured.is_trusted
+    result.report = captured.report
     if captured.context is not None:
         result.context = _value(dict(captured.context), converter)
     if captured.exception is not None:
@@ -73,7 +74,7 @@ def _attributes(attributes: Mapping[str, Any], converter: JsonConverter) -> dict
 
 def _exception(exception: CapturedException, converter: JsonConverter) -> CapturedException:
     trace = converter.ending(exception.stacktrace, LONGEST_TRACE)
-    return CapturedException(converter.text(exception.type), converter.text(exception.message), trace, exception.report)
+    return CapturedException(converter.text(exception.type), converter.text(exception.message), trace)
 
 
 def _value(value: Any, converter: JsonConverter) -> Any:
