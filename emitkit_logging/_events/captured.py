@@ -214,7 +214,32 @@ def message_of(record: logging.LogRecord) -> tuple[str, object]:
     text = text_of_object(text)
     if not text.strip() and issubclass(type(message), BaseException):
         return qualified_name(type(message)), None
+    named = _with_named_exceptions(record.args) if type(record.args) is tuple else None
+    if named is not None and type(message) is str and text_of_object(message % record.args) == text:
+        return text_of_object(message % named), None
     return text, None
+
+
+class _NamedException:
+    """An exception without a text, as an argument of a message: its text is the name of its type."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __str__(self) -> str:
+        return qualified_name(type(self._error))
+
+    def __repr__(self) -> str:
+        return repr(self._error)
+
+
+def _with_named_exceptions(args: tuple[object, ...]) -> tuple[object, ...] | None:
+    """Return the arguments of a message with exceptions named that have no text; `None` if there are none."""
+    is_unnamed = [issubclass(type(each), BaseException) and not text_of_object(each).strip() for each in args]
+    if not any(is_unnamed):
+        return None
+    pairs = zip(args, is_unnamed, strict=True)
+    return tuple(_NamedException(each) if unnamed else each for each, unnamed in pairs)  # type: ignore[arg-type]
 
 
 def exception_of(record: logging.LogRecord) -> CapturedException | None:

@@ -100,7 +100,7 @@ def test_stopped_in_the_middle_of_a_commit(account, server, handler, logger, pat
     code = """
 import signal
 log.info("x", extra={"event": "x", "number": 1})
-assert handler.flush(10)
+check(handler.flush(10))
 from emitkit_logging._spool import tables
 def stand_still(*_):
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -120,8 +120,8 @@ time.sleep(60)
 FULL = """
 for number in range(1_500):
     log.info("x", extra={"event": "x", "number": number, "text": "x" * 100})
-assert os.statvfs(os.path.dirname(os.environ["SPOOL"])).f_bavail == 0
-assert handler.flush(30)
+check(os.statvfs(os.path.dirname(os.environ["SPOOL"])).f_bavail == 0)
+check(handler.flush(30))
 say(handler.stats.delivered)
 """
 
