@@ -54,7 +54,7 @@ wheel: ## the tests against the built wheel, in a folder without the source
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[$(EXTRAS)]" --requirement requirements/test.txt
 	mkdir $(VENV)/elsewhere
-	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md CONTRIBUTING.md Makefile setup.cfg .readthedocs.yaml $(VENV)/elsewhere
+	cp -RL tests examples docs requirements *.md Makefile *.toml *.cfg $(VENV)/elsewhere
 	cd $(VENV)/elsewhere && (../bin/pytest -n $(WORKERS) || ../bin/pytest $(AGAIN))
 
 sdist: $(VENV)/.sdist ## the source distribution tests itself: unpacked, in an environment of its own
@@ -70,11 +70,15 @@ api: $(VENV)/.api ## the local EmitKit against its OpenAPI document
 browser: $(VENV)/.browser $(VENV)/client.js ## the local EmitKit's page and the npm client in Chromium, which must be installed
 	$(BIN)/pytest -n $(WORKERS) tests/browser || $(BIN)/pytest $(AGAIN) tests/browser
 
-$(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.js | $(VENV)/.browser
+GUIDE = from tests.docs.pages import blocks; print(blocks("guides/browsers.md", "js")[0].text)
+$(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.js docs/guides/browsers.md | $(VENV)/.browser
 	rm -rf $(VENV)/client
 	cp -R tests/browser/client $(VENV)/client
 	cd $(VENV)/client && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
-	cd $(VENV)/client && npx esbuild main.js --bundle --format=esm --log-level=warning --outfile=../client.js
+	$(BIN)/python -c '$(GUIDE)' > $(VENV)/client/guide.js
+	cd $(VENV)/client && npx esbuild main.js guide.js --bundle --format=esm --log-level=warning --outdir=bundles
+	mv $(VENV)/client/bundles/guide.js $(VENV)/guide.js
+	mv $(VENV)/client/bundles/main.js $@
 
 sdk: $(VENV)/.test $(VENV)/sdk/installed ## the official client for JavaScript against the local EmitKit; needs node and npm
 	EMITKIT_SDK_CLIENT=$(VENV)/sdk $(BIN)/pytest tests/sdk
@@ -92,7 +96,7 @@ ends: $(VENV)/.ends ## each server and each start method of multiprocessing, and
 	$(BIN)/pytest -n $(WORKERS) tests/ends || $(BIN)/pytest $(AGAIN) tests/ends
 
 stories: $(VENV)/.stories ## each guide of the documentation, followed step by step with its real server
-	$(BIN)/pytest -n $(WORKERS) tests/stories
+	$(BIN)/pytest -n $(WORKERS) tests/stories || $(BIN)/pytest $(AGAIN) tests/stories
 
 docs: $(VENV)/.docs ## the documentation, in .cache/docs; a warning is an error
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs .cache/docs

@@ -30,6 +30,7 @@ from emitkit_logging._worker.worker import Worker
 from emitkit_logging.formatter import EmitKitFormatter
 from emitkit_logging.stats import Stats
 
+_OWN_LOGGER = _log.NAME
 _ONE_SHUTDOWN = 1.0
 """Seconds after a `flush` that failed within which a `close` belongs to the same shutdown."""
 
@@ -207,10 +208,13 @@ class EmitKitHandler(logging.Handler):
         try:
             event = record.__dict__.get("event")
             level = record.levelno
-            is_event = type(event) is str and event
-            if not is_event and level < self._plain_level and not self._event_formatter.accepts(record):
+            if (
+                (type(event) is not str or not event)
+                and level < self._plain_level
+                and not self._event_formatter.accepts(record)
+            ):
                 return
-            if record.name == _log.NAME or (under_way and is_own(record)):
+            if record.name == _OWN_LOGGER or (under_way and is_own(record)):
                 return
             captured = capture(record, self._converter)
             if self._is_written:

@@ -73,6 +73,9 @@ class Scope:
 Layer: TypeAlias = "tuple[Source, Scope]"
 _current: ContextVar[Layer | None] = ContextVar("emitkit_logging.context", default=None)
 
+is_in_context: Callable[[], object] = _current.get
+"""Return something else than `None` where `current` may return values; without a context it is quicker to ask this."""
+
 
 def current() -> Values | None:
     """Return the values of the current context, or `None` without one. The dict is shared: do not change it."""

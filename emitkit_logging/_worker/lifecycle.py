@@ -45,6 +45,20 @@ class Hooks:
     deliver: Callable[[Any], None]
 
 
+class _Prepared:
+    """A handler or a worker that is prepared for a fork. It is equal to another one of the same object."""
+
+    def __init__(self, of: object, before_fork: Callable[[Any], None], after_fork: Callable[[Any], None]) -> None:
+        self._of = of
+        self.before_fork = functools.partial(before_fork, of)
+        self.after_fork = functools.partial(after_fork, of)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Prepared) and other._of is self._of
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 _JOIN = 0.5
 """Seconds that the exit waits for a thread."""
 
@@ -55,7 +69,7 @@ _handlers: dict[int, tuple[weakref.ref[object], Hooks]] = {}
 _unlisted: list[weakref.ref[logging.Handler]] = []
 _left_behind: dict[Worker, float] = {}
 _running: dict[int, weakref.ref[Worker]] = {}
-_forking: dict[int, list[tuple[object, Hooks]]] = {}
+_forking: dict[int, list[_Prepared]] = {}
 _prepared: set[str] = set()
 _is_exiting = False
 _has_warned = False
@@ -265,22 +279,43 @@ def _exiting() -> None:
 
 
 def _before_fork() -> None:
-    native.begin_fork()  # first, so that each worker there is has its handler among those that follow
+    """Close the databases and hold the locks of all workers.
+
+    First each worker, then `no_fork`: a thread that holds a worker's lock may open its database. A handler that was
+    made in between is found by another look.
+    """
     # kept until after the fork: a handler that is collected in between would never release its lock
-    prepared = _forking[native.get_ident()] = _watched()
-    for handler, hooks in prepared:
-        hooks.before_fork(handler)
+    prepared = _forking[native.get_ident()] = []
+    deadline = monotonic() + native.FORK_PATIENCE
+    while True:
+        for each in _existing():
+            if each not in prepared:
+                prepared.append(each)
+                each.before_fork()
+        native.begin_fork()
+        if monotonic() > deadline or all(each in prepared for each in _existing()):
+            return
+        native.end_fork()
+
+
+def _existing() -> list[_Prepared]:
+    """Return all that may have a database: handlers, and the workers that closed handlers have left behind."""
+    handlers = [_Prepared(handler, hooks.before_fork, hooks.after_fork) for handler, hooks in _watched()]
+    workers = [_Prepared(worker, Worker.before_fork, Worker.after_fork) for worker in list(_left_behind)]
+    return handlers + workers
 
 
 def _after_fork_in_parent() -> None:
-    for handler, hooks in _forking.pop(native.get_ident(), []):
-        hooks.after_fork(handler)
+    for each in _forking.pop(native.get_ident(), []):
+        each.after_fork()
     native.end_fork()
 
 
 def _after_fork_in_child() -> None:
     _prepared.difference_update(("multiprocessing.util", "billiard.util"))
     own_calls.under_way.clear()
+    for worker in _left_behind:
+        worker.abandon()
     _left_behind.clear()
     _running.clear()
     for handler, hooks in _watched():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.spool.processes import EVENT, running
+from emitkit_logging import EmitKitHandler
+from tests.conftest import KEY
+from tests.spool.processes import EVENT, running, until, waits
 
 DESCRIPTORS = Path("/proc/self/fd")
 needs_proc = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="this system does not list descriptors")
@@ -40,6 +45,26 @@ def test_database_is_closed_before_a_fork(account, handler, logger, path):
     finally:
         made._after_fork()
     assert made.flush(10)
+
+
+@needs_proc
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_database_of_a_dropped_handler_is_closed_before_a_fork(account, server, logger, path):
+    """A handler that was dropped, and whose records are still being delivered, leaves a child nothing open."""
+    may_answer = threading.Event()
+    account.before = may_answer.wait
+    logger.addHandler(EmitKitHandler(KEY, base_url=server.url, spool=path, rate_limit=0))
+    logger.info("x", extra={**EVENT, "number": 1})
+    logger.handlers.clear()
+    gc.collect()
+    until(lambda: server.requests)
+    child = os.fork()
+    if child == 0:
+        os._exit(len(opened(path)))
+    assert os.waitpid(child, 0)[1] == 0
+    may_answer.set()
+    until(lambda: not waits(path))
+    assert account.numbers() == Counter([1])
 
 
 FORKS = """
