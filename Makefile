@@ -8,7 +8,9 @@ WORKERS ?= 3
 AGAIN = --last-failed --last-failed-no-failures none
 # all that users may install besides the handler; what developers need is in requirements/
 EXTRAS = demo,completion
-SDIST_TESTS = tests/test_package.py tests/test_imports.py tests/docs/test_pages.py tests/events tests/context
+# of each kind of files that a source distribution must have, one
+SDIST_TESTS = tests/test_package.py tests/test_distribution.py tests/docs/test_pages.py tests/events/test_reference.py \
+	tests/spool/test_golden.py tests/inbox/http/test_official.py tests/examples/test_demo.py tests/cli/test_main.py
 
 .PHONY: demo test lint types suite chaos fuzz cover lowest wheel sdist api browser sdk broker ends stories docs bench clean
 
