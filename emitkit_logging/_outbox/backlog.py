@@ -112,6 +112,25 @@ class Backlog:
                 items = by_priority[priority] = deque()
             items.append((place, captured))
 
+    def take_fold(self, fold: Fold) -> None:
+        """Take records that were folded elsewhere; alerts that came in before have been admitted.
+
+        Args:
+            fold: it has its place; all that waits came in before.
+        """
+        waiting = self._folds.by_key.get(fold.key)
+        if waiting is not None:
+            self._folds.merge(waiting, fold)
+        else:
+            self._folds.resume(fold)
+            if fold.priority >= ALERT:
+                fold.is_new = self._is_first(fold.key)
+                if not self._kinds.take_place(fold.key) and not fold.is_new:
+                    self._folds.hold(fold)
+        if fold.priority >= ALERT:
+            self._kinds.count(fold.key, fold.count)
+        self._observer.changed(fold if waiting is None else waiting)
+
     # Alerts: new kinds and repeats
 
     def admit(self, most: float = math.inf) -> list[Examined]:

@@ -191,6 +191,32 @@ class Fold:
             self.has_one_title = _title_source(captured, self._is_plain) == _title_source(first, self._is_plain)
         return self._add_sample(captured)
 
+    def merge(self, other: Fold) -> int:
+        """Add the records of another fold of the same kind, whose samples are of the same form.
+
+        Returns:
+            By how many records `samples` grew.
+        """
+        if other.user_id != self.user_id or not other.has_one_user:
+            self.has_one_user = False
+        for user in other.users:
+            if len(self.users) < MOST_USERS:
+                self.users[user] = None
+        self.first_seen = min(self.first_seen, other.first_seen)
+        self.last_seen = max(self.last_seen, other.last_seen)
+        self.count += other.count
+        for currency, amount in other.amounts.items():
+            self.amounts[currency] = self.amounts.get(currency, Decimal(0)) + amount
+        if self.has_one_title and self.samples and other.samples:
+            titles = [_title_source(fold.samples[0], self._is_plain) for fold in (self, other)]
+            self.has_one_title = other.has_one_title and titles[0] == titles[1]
+        return sum([self._add_sample(each) for each in other.samples])
+
+    def keep_samples(self, most: int) -> None:
+        """Forget samples, except for the first `most`."""
+        del self.samples[most:]
+        self._signatures = list(map(_signature, self.samples[: MOST_SAMPLES - 1]))
+
     def _add_sample(self, captured: CapturedRecord) -> int:
         samples, signatures = self.samples, self._signatures
         if len(samples) < MOST_SAMPLES:

@@ -70,6 +70,10 @@ class Folds:
         self.samples += fold.add(captured, user_id)
         self._observer.joined(place, fold.place)
 
+    def merge(self, fold: Fold, other: Fold) -> None:
+        """Add the records of another fold to one that waits; that it has changed is reported by the caller."""
+        self.samples += fold.merge(other)
+
     def remove(self, joined: Fold | Digest) -> None:
         """Take out a fold or a digest."""
         if isinstance(joined, Digest):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--json", action="store_true", help="print one JSON object with the kind of each line instead")
     kinds.set_defaults(run=_kinds)
 
+    _add_relay(commands)
+
     inbox = commands.add_parser("inbox", help="run a local EmitKit", description=inbox_arguments.DESCRIPTION)
     inbox_arguments.add_arguments(inbox)
     inbox.set_defaults(run=_inbox)
@@ -86,6 +89,59 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--keep", action="store_true", help="leave the local EmitKit running until Ctrl-C")
     demo.set_defaults(run=_demo)
     return parser
+
+
+def _add_relay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    relay = commands.add_parser(
+        "relay",
+        help="send what the machines of a fleet have written into Redis",
+        description="Send what applications with the option relay have written into Redis, with the key in "
+        "EMITKIT_API_KEY and to the address in EMITKIT_BASE_URL. Any number of relays may run; one leads, the others "
+        "stand by. It needs the extra relay.",
+    )
+    relay.add_argument(
+        "--redis",
+        metavar="URL",
+        default=os.environ.get("EMITKIT_REDIS_URL"),
+        help="redis://, rediss:// or unix://; by default that in EMITKIT_REDIS_URL",
+    )
+    relay.add_argument("--prefix", metavar="NAME", help="the first part of the names of all keys (default: emitkit)")
+    relay.add_argument(
+        "--rate-limit", type=int, metavar="REQUESTS", help="requests a minute; 0: no limit (default: learned)"
+    )
+    relay.add_argument(
+        "--alert-reserve",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of each rate-limit window for alerts of a new kind (default: %(default)s)",
+    )
+    relay.add_argument(
+        "--notify-interval",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="seconds in which repeats of one kind of alert push once (default: %(default)g)",
+    )
+    relay.add_argument(
+        "--size",
+        type=int,
+        default=100_000,
+        metavar="ENTRIES",
+        help="entries that Redis may hold; beyond it what waits folds, then the least important is dropped, counted "
+        "(default: %(default)s)",
+    )
+    relay.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="seconds for a request (default: %(default)g)"
+    )
+    relay.add_argument(
+        "--allow-http", action="store_true", help="allow plain http to other machines: the key is sent unencrypted"
+    )
+    relay.add_argument(
+        "--status", action="store_true", help="show the state instead; the exit status is 1 when no relay leads"
+    )
+    relay.add_argument("--json", action="store_true", help="with --status: as one JSON object")
+    relay.set_defaults(run=_relay)
 
 
 # Each command loads its own modules: some need an extra, all take longer than --help should.
@@ -125,6 +181,35 @@ def _kinds(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         return kinds(options.files, as_json=options.json)
     except OSError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
+
+
+def _relay(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from emitkit_logging import _options as checks  # noqa: PLC0415
+
+    try:
+        timeout = checks.number("--timeout", options.timeout, above=True)
+        url = checks.relay(options.redis)
+        if url is None:
+            raise ValueError("--redis: missing; pass it, or set EMITKIT_REDIS_URL")  # noqa: TRY301
+
+        from emitkit_logging._relay.connection import address_of  # noqa: PLC0415
+        from emitkit_logging.cli import relay  # noqa: PLC0415
+
+        address = address_of("--redis", url, timeout, options.prefix)
+        if options.status:
+            return relay.status(address, as_json=options.json)
+        settings = relay.RelaySettings(
+            base_url=checks.base_url(None, allow_http=checks.allow_http(options.allow_http or None)),
+            api_key=checks.api_key(None, required=True),
+            rate_limit=None if options.rate_limit is None else checks.count("--rate-limit", options.rate_limit, least=0),
+            alert_reserve=checks.number("--alert-reserve", options.alert_reserve, most=1.0),
+            notify_interval=checks.number("--notify-interval", options.notify_interval),
+            size=checks.count("--size", options.size, least=1),
+            timeout=timeout,
+        )
+        return relay.run(address, settings)
+    except (ImportError, ValueError, TypeError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 def _inbox(_: argparse.ArgumentParser, options: argparse.Namespace) -> int:
