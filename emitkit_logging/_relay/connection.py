@@ -52,7 +52,7 @@ class Address:
     def _pool(self, timeout: float | None = None) -> redis.ConnectionPool:
         seconds = self.timeout if timeout is None else timeout
         given: dict[str, Any] = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "protocol": 2}
-        given.update(parse_url(self.url))
+        given.update(_options_of(self.url))
         for name in _NOT_OURS:
             given.pop(name, None)
         given["retry"] = Retry(NoBackoff(), 0)
@@ -72,7 +72,7 @@ class Address:
         """A function that removes passwords from a text."""
         found = urlsplit(self.url).password or ""
         secrets = {found, unquote(found)}
-        secrets.update(str(value) for name, value in parse_url(self.url).items() if "password" in name)
+        secrets.update(str(value) for name, value in _options_of(self.url).items() if "password" in name)
         secrets.discard("")
 
         def cleaned(text: str) -> str:
@@ -81,6 +81,10 @@ class Address:
             return text
 
         return cleaned
+
+
+def _options_of(url: str) -> dict[str, Any]:
+    return dict(parse_url(url))  # type: ignore[no-untyped-call]
 
 
 def address_of(option: str, url: str, timeout: float, prefix: str | None = None) -> Address:

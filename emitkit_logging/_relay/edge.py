@@ -59,7 +59,8 @@ class EdgeBacklog:
     """Holds the records of one application until they are taken for a batch.
 
     Args:
-        size: records held in memory. Beyond it they fold, then folds keep one sample, then the least important is dropped.
+        size: records held in memory. Beyond it they fold, then folds keep one sample, then the least important is
+            dropped.
         factory: makes events, where only these say what a record folds by.
         users: remembers what was sent about users.
         clock: returns seconds of a monotonic clock.
@@ -70,9 +71,7 @@ class EdgeBacklog:
         overflowed: log records that were dropped because too many waited.
     """
 
-    def __init__(
-        self, *, size: int, factory: SafeEventFactory, users: KnownUsers, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, size: int, factory: SafeEventFactory, users: KnownUsers, clock: Callable[[], float]) -> None:
         self._size = size
         self._factory = factory
         self._users = users

@@ -122,7 +122,7 @@ class EdgeStore:
     def _batches(self, lane: Lane) -> list[Batch]:
         if lane.waiting:  # each has to be in Redis before the next: a batch is told from its repetition by its number
             return lane.waiting[:MOST_BATCHES]
-        batches = []
+        batches: list[Batch] = []
         while len(batches) < MOST_BATCHES and (items := self._backlog.pop(lane.name, MOST_PARTS)):
             batches.append(lane.add(items))
         return batches

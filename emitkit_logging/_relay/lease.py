@@ -1,14 +1,17 @@
 """Which relay leads: one at a time, for as long as it says so again and again.
 
-Pure, except for the client that is passed in. A relay that stands still loses the lease when it runs out. One that has died
-is noticed earlier: each relay keeps a subscription to a channel of its own, which ends with its connection. The
-connection of a machine that is gone without a word stays open for a while; then the lease runs out as well.
+Pure, except for the client that is passed in. A relay that stands still loses the lease when it runs
+out. One that has died is noticed earlier: each relay keeps a subscription to a channel of its own, which ends with its
+connection. The connection of a machine that is gone without a word stays open for a while; then the lease runs out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
+import re
+import socket
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +29,7 @@ RENEWAL = 1.0
 LOOK = 0.25
 """Seconds between two looks of a relay that stands by."""
 
+_HOST = re.compile(r"[^\w.-]")
 _LOOKS = 2
 """Looks at which nobody may be subscribed before a leader counts as dead."""
 
@@ -54,7 +58,7 @@ class Lease:
         self._keys = keys
         self._seconds = seconds
         self._clock = clock
-        self._owner = uuid.uuid4().hex
+        self._owner = f"{_HOST.sub('-', socket.gethostname())}/{os.getpid()}/{uuid.uuid4().hex[:12]}"
         self._subscription: Any = None
         self._next_at = -math.inf
         self._dead = ""
@@ -97,7 +101,7 @@ class Lease:
 
     def _watch(self, client: Any) -> None:
         """Look whether the leader still has its subscription."""
-        channel = self._keys.alive(self.leader.partition(":")[0])
+        channel = self._keys.alive(self.leader.rpartition(":")[0])
         ((_, subscribers),) = client.pubsub_numsub(channel)
         self._absent = self._absent + 1 if not subscribers else 0
         self._dead = self.leader if self._absent >= _LOOKS else ""
@@ -109,7 +113,7 @@ class Lease:
             if subscribers:
                 return
             self._unsubscribe()
-        subscription = self._address.connect().pubsub()
+        subscription = self._address.connect().pubsub()  # type: ignore[no-untyped-call]
         self._subscription = subscription
         subscription.subscribe(channel)
         subscription.get_message(timeout=self._address.timeout)

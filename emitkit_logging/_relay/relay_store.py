@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from emitkit_logging._api.requests import ApiRequest
@@ -69,6 +70,7 @@ class RelayStore:
         size: lines and entries that Redis may hold.
         most_users: users that are remembered.
         timeout: seconds that one request to EmitKit may take.
+        shown: options that the status shows.
         on_line: called with what a person should read in the log and is no warning.
     """
 
@@ -80,6 +82,7 @@ class RelayStore:
         size: int,
         most_users: int,
         timeout: float,
+        shown: Mapping[str, Any],
         on_line: Callable[[str], None],
     ) -> None:
         keys = Keys(address.prefix)
@@ -91,6 +94,7 @@ class RelayStore:
         self._signal = ScarcitySignal(self._clock)
         self._make_outbox = make_outbox
         self._size = size
+        self._shown = shown
         self._on_line = on_line
         self._changes = Changes()
         self._outbox = make_outbox(self._changes, self._clock)
@@ -216,16 +220,20 @@ class RelayStore:
         return LOOK
 
     def _send(self) -> ApiRequest | float:
+        pause = 0.0
         if self._started is None:
             self._read()
             step = self._outbox.next()
-            self._started = step if isinstance(step, ApiRequest) else None
+            if isinstance(step, ApiRequest):
+                self._started = step
+            else:
+                pause = step
         self._commit()
         if self._started is not None:  # it is written, and so may be sent
             request, self._started = self._started, None
             return request
         self._tidy()
-        return 0.0 if self._is_behind else min(step, _POLL)
+        return 0.0 if self._is_behind else min(pause, _POLL)
 
     def _read(self) -> None:
         lines = 0
@@ -256,7 +264,7 @@ class RelayStore:
             counts["dropped:unreadable"] += records
             self._notices.append(f"{records} log records in Redis cannot be read: {reason}")
         self._state.unreadable.clear()
-        config = {"size": self._size} if is_due else {}
+        config = {"size": self._size, "options": self._options(stats)} if is_due else {}
         counted = Counted(counts, outbox.newest, outbox.budget(), said, config, self._clock())
         self._more = counts  # counted again where the commit fails
         self._counted = stats
@@ -266,6 +274,9 @@ class RelayStore:
         self._said = said
         if is_due:
             self._say_at = now + _SIGNAL
+
+    def _options(self, stats: Stats) -> str:
+        return json.dumps({**self._shown, "storming": dict(stats.storming)})
 
     def _tidy(self) -> None:
         now = monotonic()

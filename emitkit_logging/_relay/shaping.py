@@ -50,16 +50,17 @@ class Shaper:
         Raises:
             Unshapable: if no event can be made of any of its samples.
         """
-        samples: list[bytes] = []
-        reason = "no sample"
-        for captured in fold.samples:
-            try:
-                samples.append(self.record(captured))
-            except Unshapable as error:
-                reason = str(error)
+        shaped = [self._sample(captured) for captured in fold.samples]
+        samples = [sample for sample in shaped if isinstance(sample, bytes)]
         if not samples:
-            raise Unshapable(reason)
+            raise Unshapable("; ".join(dict.fromkeys(map(str, shaped))))
         return wire.write_fold(fold, samples)
+
+    def _sample(self, captured: CapturedRecord) -> bytes | Unshapable:
+        try:
+            return self.record(captured)
+        except Unshapable as error:
+            return error
 
 
 class ShapedFactory:
@@ -84,5 +85,3 @@ class ShapedFactory:
 
 def _fold_key(captured: CapturedRecord) -> FoldKey | None:
     return captured.key if isinstance(captured, wire.ShapedRecord) else None
-
-

@@ -15,7 +15,8 @@ from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._relay import wire
 from emitkit_logging._relay.connection import Address
-from emitkit_logging._relay.keys import LANES, Keys
+from emitkit_logging._relay.keys import ALERTS, LANES, Keys
+from emitkit_logging._relay.signal import SCARCE
 
 HEARD_OF = 300.0
 """Seconds for which a process is listed after it was heard of."""
@@ -104,7 +105,13 @@ class FleetStatus:
             "budget": budget,
             "signal": self.signal or None,
             "processes": [
-                {"host": each.host, "pid": each.pid, "seen": each.seen, "records": each.records, "dropped": each.dropped}
+                {
+                    "host": each.host,
+                    "pid": each.pid,
+                    "seen": each.seen,
+                    "records": each.records,
+                    "dropped": each.dropped,
+                }
                 for each in self.processes
             ],
             "storming": self.storming,
@@ -146,7 +153,7 @@ def _read(client: Any, keys: Keys) -> FleetStatus:
             _add(found, part)
     for _, data in client.hscan_iter(keys.relay("waiting"), count=_SCAN):
         _add(found, data)
-    _read_budget(found, state, now)
+    _read_budget(found, state, client.hgetall(keys.relay("config")), now)
     found.processes = list(_processes(client, keys, now))
     dropped: Counter[str] = Counter()
     for name, number in found.counts.items():
@@ -184,18 +191,19 @@ def _add(found: FleetStatus, part: bytes) -> None:
     each.events += 1
 
 
-def _read_budget(found: FleetStatus, state: dict[bytes, bytes], now: float) -> None:
+def _read_budget(found: FleetStatus, state: dict[bytes, bytes], config: dict[bytes, bytes], now: float) -> None:
     if b"budget" not in state:
         return
     try:
-        known = json.loads(state[b"budget"])
+        known, options = json.loads(state[b"budget"]), json.loads(config.get(b"options", b"{}"))
     except ValueError:
         return
-    budget = RateBudget(rate_limit=known.get("rate_limit"), alert_reserve=known.get("alert_reserve", 0.0), clock=lambda: now)
+    budget = RateBudget(
+        rate_limit=options.get("rate_limit"), alert_reserve=options.get("alert_reserve", 0.0), clock=lambda: now
+    )
     budget.resume(known)
     found.budget = budget.available(alert=True), budget.capacity(alert=True)
-    storming = known.get("storming")
-    found.storming = storming if isinstance(storming, dict) else {}
+    found.storming = dict(options.get("storming", {}))
 
 
 def _processes(client: Any, keys: Keys, now: float) -> Iterator[Process]:
@@ -203,23 +211,29 @@ def _processes(client: Any, keys: Keys, now: float) -> Iterator[Process]:
     with client.pipeline(transaction=False) as pipe:
         for name, _ in names:
             pipe.hgetall(keys.process(name.decode()))
-        for (_, seen), values in zip(names, pipe.execute(), strict=True):
-            try:
-                facts = json.loads(values.get(b"facts", b"{}"))
-                records, dropped = int(values.get(b"count", 0)), int(values.get(b"dropped", 0))
-                yield Process(str(facts["host"]), int(facts["pid"]), float(seen), records, dropped)
-            except (ValueError, KeyError, TypeError):
-                continue
+        found = [_process(values, float(seen)) for (_, seen), values in zip(names, pipe.execute(), strict=True)]
+    yield from filter(None, found)
+
+
+def _process(values: dict[bytes, bytes], seen: float) -> Process | None:
+    try:
+        facts = json.loads(values.get(b"facts", b"{}"))
+        records, dropped = int(values.get(b"count", 0)), int(values.get(b"dropped", 0))
+        return Process(str(facts["host"]), int(facts["pid"]), seen, records, dropped)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def lines(found: FleetStatus) -> Iterable[str]:
     """Yield it for a person, line by line."""
-    yield f"leader: {found.leader.partition(':')[0][:12]} (term {found.leader.partition(':')[2]})" if found.leader else "no relay leads"
-    unread = sum(found.unread.values())
-    yield f"lag: {found.lag:.1f} s, {unread:,} log records unread ({found.unread.get('alerts', 0):,} in alerts)"
+    leader, _, term = found.leader.rpartition(":")
+    yield f"leader: {leader} (term {term})" if found.leader else "no relay leads"
+    unread, alerts = sum(found.unread.values()), found.unread.get(ALERTS, 0)
+    yield f"lag: {found.lag:.1f} s; {unread:,} log records unread, {alerts:,} of them alerts"
     if found.budget is not None:
         available, capacity = found.budget
-        yield f"budget: {available:g} of {capacity:g} requests may start now; applications {'fold' if found.signal == 'scarce' else 'send each record by itself'}"
+        how = "fold" if found.signal == SCARCE else "send each record by itself"
+        yield f"budget: {available:g} of {capacity:g} requests may start now; applications {how}"
     yield "waiting:" if found.waiting else "nothing waits"
     for (channel, level), each in found.waiting.items():
         yield f"  {channel:24} {logging.getLevelName(level):10} {each.records:>9,} in {each.events:,} entries"
@@ -233,7 +247,7 @@ def lines(found: FleetStatus) -> Iterable[str]:
     for process in found.processes:
         seen = time.strftime("%H:%M:%S", time.localtime(process.seen))
         yield f"  {process.host:24} {process.pid:>8} {seen} {process.records:>9,} records"
-    counts = found.counts
-    yield f"received {counts.get('received', 0):,}, delivered {counts.get('delivered', 0):,} in {counts.get('events', 0):,} events"
+    received, delivered, events = (found.counts.get(name, 0) for name in ("received", "delivered", "events"))
+    yield f"received {received:,}, delivered {delivered:,} in {events:,} events"
     for reason, number in found.dropped.items():
         yield f"dropped: {number:,} ({reason})"

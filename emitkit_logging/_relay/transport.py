@@ -98,24 +98,26 @@ class RedisTransport:
         )
 
     def _shape(self, batch: Batch) -> None:
-        parts: list[bytes] = []
-        for item in batch.items:
-            try:
-                parts.append(self._part(item))
-            except Unshapable as error:
+        found = [self._part(item) for item in batch.items]
+        parts = [part for part in found if isinstance(part, bytes)]
+        for item, part in zip(batch.items, found, strict=True):
+            if isinstance(part, Unshapable):
                 batch.rejected += item.records
-                batch.reason = str(error)
+                batch.reason = str(part)
         batch.parts = len(parts)
         batch.payload = wire.write_batch(parts)
         batch.items = [item._replace(entry=_SHAPED) for item in batch.items]  # the records are not needed any more
 
-    def _part(self, item: Item) -> bytes:
+    def _part(self, item: Item) -> bytes | Unshapable:
         entry = item.entry
-        if isinstance(entry, Fold):
-            return self._shaper.fold(entry)
-        if isinstance(entry, Identity):
-            return wire.write_identity(entry)
-        return b"r" + self._shaper.record(entry)
+        try:
+            if isinstance(entry, Fold):
+                return self._shaper.fold(entry)
+            if isinstance(entry, Identity):
+                return wire.write_identity(entry)
+            return b"r" + self._shaper.record(entry)
+        except Unshapable as error:
+            return error
 
     def close(self) -> None:
         """Close the connection; the next shipment opens another."""

@@ -1,4 +1,4 @@
-"""What goes wrong with Redis, for people: a cause for each error, one warning for each trouble, one line when it is over.
+"""What goes wrong with Redis, for people: a cause for each error, one warning for each trouble, and one at its end.
 
 Pure: the clock is passed in, and errors are told apart by their texts and their base classes alone, so that redis-py
 need not be loaded.
@@ -103,7 +103,7 @@ class TroubleLog:
             self._began_at = now
         self.failures += 1
         self.reason = text
-        if self.failures < 2 or cause == self._told:  # noqa: PLR2004 - the second in a row
+        if self.failures < 2 or cause == self._told:  # the first one in a row is no trouble yet
             return
         self._told = cause
         if now - self._warned_at.get(cause, -math.inf) >= WARNING_PAUSE:

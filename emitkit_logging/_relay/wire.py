@@ -1,20 +1,20 @@
-"""The format of what waits in Redis: lines in the batches of the streams, and the values of what waits.
+"""The format of what waits in Redis: the parts of the batches in the streams, and the values of what waits.
 
-Pure. Everything is strict JSON in UTF-8, in which no control character occurs: these separate the parts. A reader ignores
-unknown fields and gives missing ones their default. The format has a version, which each batch and the state name; one
-that is greater than `FORMAT` is left to a newer relay.
+Pure. Everything is strict JSON in UTF-8, in which no control character occurs: these separate the parts. A reader
+ignores unknown fields and gives missing ones their default. The format has a version, which each batch and the state
+name; one that is greater than `FORMAT` is left to a newer relay.
 
 A **record** is already shaped and redacted; nothing of it is interpreted again. It is ``header TAB event``:
 
-* the header is an array: priority, when it was logged (epoch seconds), channel, kind (an array of texts, or null where the
-  record cannot fold by its header alone), title, description, user id, type and message of the exception, amount and
-  currency; nulls at the end are left out. A ``Decimal`` amount is a text;
+* the header is an array: priority, when it was logged (epoch seconds), channel, kind (an array of texts, or null where
+  the record cannot fold by its header alone), title, description, user id, type and message of the exception, amount
+  and currency; nulls at the end are left out. A ``Decimal`` amount is a text;
 * the event is an object with the fields of `Event`, those with their defaults left out.
 
-The other parts begin with a letter: ``f`` a **fold** (``f state RS record RS record …``, the state that of `Fold.state`
-without samples), ``d`` a **digest** (the same, the state with ``sampled``, the names of the records), ``i`` what a record
-says about a **user** (an object with ``user_id``, ``properties``, ``aliases``, ``created``), ``c`` an **identify call** (the
-same), ``r`` a record. The parts of a batch are separated by a newline.
+A part begins with a letter: ``r`` a record; ``f`` a **fold** (``f state RS record RS record …``, the state that of
+`Fold.state` without samples); ``d`` a **digest** (the same, the state with ``sampled``, the names of the records);
+``i`` what a record says about a **user** (an object with ``user_id``, ``properties``, ``aliases``, ``created``); ``c``
+an **identify call** (the same). The parts of a batch are separated by a newline.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class ShapedRecord(CapturedRecord):
                 :_HEADER_LENGTH
             ]
             if not separator or type(priority) is not int or not isinstance(channel, str):
-                raise ValueError("a record needs priority, channel and event")  # noqa: TRY301
+                raise ValueError("a record needs priority, channel and event")
             self.key = None if kind is None else FoldKey(channel, priority, tuple(kind))
         except _UNREADABLE as error:
             raise ValueError(f"it is no record: {error}") from error
@@ -258,9 +258,9 @@ def read_part(part: bytes, place: int = 0) -> Part:
         ValueError: if it cannot be read; the text says why.
     """
     entry = read_entry(part, place)
-    if isinstance(entry, Digest | IdentifyCall):
-        raise ValueError("no process writes that")  # noqa: TRY004 - data has a wrong value
-    return entry
+    if isinstance(entry, ShapedRecord | Fold | Identity):
+        return entry
+    raise ValueError("no process writes that")
 
 
 def read_entry(data: bytes, place: int) -> Any:

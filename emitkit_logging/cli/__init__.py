@@ -201,7 +201,9 @@ def _relay(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         settings = relay.RelaySettings(
             base_url=checks.base_url(None, allow_http=checks.allow_http(options.allow_http or None)),
             api_key=checks.api_key(None, required=True),
-            rate_limit=None if options.rate_limit is None else checks.count("--rate-limit", options.rate_limit, least=0),
+            rate_limit=None
+            if options.rate_limit is None
+            else checks.count("--rate-limit", options.rate_limit, least=0),
             alert_reserve=checks.number("--alert-reserve", options.alert_reserve, most=1.0),
             notify_interval=checks.number("--notify-interval", options.notify_interval),
             size=checks.count("--size", options.size, least=1),

@@ -113,6 +113,7 @@ def make_relay(address: Address, settings: RelaySettings, on_line: Callable[[str
         size=settings.size,
         most_users=_USERS,
         timeout=settings.timeout,
+        shown={"rate_limit": settings.rate_limit, "alert_reserve": settings.alert_reserve},
         on_line=on_line,
     )
     client = Client(
