@@ -137,8 +137,7 @@ class EdgeStore:
 
         None while anything waits: the thread looks again soon by itself, and to wake it costs the application time.
         """
-        is_waiting = max(self._not_before, self._shipped_at + _LINGER) > self._clock()
-        return _NEVER if is_waiting or not self._backlog.is_empty else logging.NOTSET
+        return logging.NOTSET if self.is_done() else _NEVER
 
     def settle(self, receipt: Receipt) -> None:
         """Take what Redis answered to the shipment that `next` returned."""

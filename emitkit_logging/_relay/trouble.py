@@ -14,11 +14,14 @@ WARNING_PAUSE = 60.0
 
 _CAUSES = (
     ("OOM ", "is full: it refuses to write (maxmemory)"),
+    ("used memory > 'maxmemory'", "is full: it refuses to write (maxmemory)"),
     ("READONLY", "is a replica, which is read-only"),
+    ("read only replica", "is a replica, which is read-only"),
     ("WRONGPASS", "refuses the user or the password"),
     ("invalid username-password", "refuses the user or the password"),
     ("invalid password", "refuses the user or the password"),
     ("NOAUTH", "wants a password"),
+    ("unauthenticated", "wants a password"),
     ("Authentication required", "wants a password"),
     ("without any password configured", "has no password, but one is given"),
     ("NOPERM", "does not permit it to this user"),

@@ -58,7 +58,8 @@ def test_identifies_once(account, edge, logger, relay, server):
     for number in range(3):
         logger.info("x", extra={"event": f"name_{number}", "user": {"id": "u1", "email": "a@b.example"}})
     second.identify("u1", {"email": "a@b.example"})
-    assert first.flush(20) and second.flush(20)
+    assert first.flush(20)
+    assert second.flush(20)
     until(lambda: len(account.stored) == 6)
     identifies = [seen.body for seen in server.requests if seen.path.endswith("identify")]
     assert [each["user_id"] for each in identifies] == ["u1"]

@@ -173,7 +173,7 @@ def test_right_password(another, logger):
 
 
 def test_queue_in_redis_is_full(account, client, edge, logger, relay, warnings):
-    """Without a relay Redis holds `size` lines; more waits in the application, and alerts push the oldest out, counted."""
+    """Without a relay Redis holds `size` lines; more waits in memory, and alerts push the oldest out, counted."""
     client.hset("emitkit:relay:config", "size", 10)
     handler = edge()
     log(logger, 10)

