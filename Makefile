@@ -4,8 +4,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= 3
+# A test that failed while others kept the machine busy is run once more, alone. What fails twice fails.
+AGAIN = --last-failed --last-failed-no-failures none
+# all that users may install besides the handler; what developers need is in requirements/
+EXTRAS = demo,completion
+SDIST_TESTS = tests/test_package.py tests/docs tests/events tests/cli
 
-.PHONY: demo test lint types suite chaos cover lowest wheel api browser sdk broker ends bench clean
+.PHONY: demo test lint types suite chaos cover lowest wheel sdist api browser sdk broker ends stories docs bench clean
 
 demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -23,38 +28,45 @@ types: $(VENV)/.lint $(VENV)/.test ## mypy checks the package, mypy and pyright 
 	$(BIN)/mypy
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-suite: $(VENV)/.test ## the tests alone
-	$(BIN)/pytest -n $(WORKERS)
+suite: $(VENV)/.test ## the tests alone; TESTS chooses some of them
+	$(BIN)/pytest -n $(WORKERS) $(TESTS) || $(BIN)/pytest $(AGAIN)
 
 chaos: $(VENV)/.test ## more and longer rounds of what may go wrong with a spool; takes minutes
 	CHAOS=1 $(BIN)/pytest -n $(WORKERS) tests/spool/test_chaos.py tests/spool/test_disk.py tests/spool/test_schema.py
 
 cover: $(VENV)/.test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS)
+	$(BIN)/coverage run -m pytest -n $(WORKERS) || $(BIN)/coverage run -m pytest $(AGAIN)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 lowest: $(VENV)/.test ## the tests with the lowest versions that setup.cfg allows
 	sed -n '/^install_requires/,/^$$/s/^ *\(.*\)>=\(.*\)/\1==\2/p' setup.cfg > $(VENV)/lowest.txt
 	$(INSTALL) -r $(VENV)/lowest.txt
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) || $(BIN)/pytest $(AGAIN)
 	rm $(VENV)/.test
 
 wheel: ## the tests against the built wheel, in a folder without the source
 	rm -rf $(VENV) build dist
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
-	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[test]"
+	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[$(EXTRAS)]" --requirement requirements/test.txt
 	mkdir $(VENV)/elsewhere
-	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md $(VENV)/elsewhere
-	cd $(VENV)/elsewhere && ../bin/pytest -n $(WORKERS)
+	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md CONTRIBUTING.md Makefile setup.cfg .readthedocs.yaml $(VENV)/elsewhere
+	cd $(VENV)/elsewhere && (../bin/pytest -n $(WORKERS) || ../bin/pytest $(AGAIN))
+
+sdist: $(VENV)/.sdist ## the source distribution tests itself: unpacked, in an environment of its own
+	rm -rf dist $(VENV)/unpacked
+	$(BIN)/python -m build --sdist --outdir dist .
+	mkdir $(VENV)/unpacked
+	tar --extract --gzip --file dist/*.tar.gz --directory $(VENV)/unpacked --strip-components 1
+	$(MAKE) --directory $(VENV)/unpacked suite TESTS="$(SDIST_TESTS)"
 
 api: $(VENV)/.api ## the local EmitKit against its OpenAPI document
 	$(BIN)/pytest tests/openapi
 
 browser: $(VENV)/.browser $(VENV)/client.js ## the local EmitKit's page and the npm client in Chromium, which must be installed
-	$(BIN)/pytest -n $(WORKERS) tests/browser
+	$(BIN)/pytest -n $(WORKERS) tests/browser || $(BIN)/pytest $(AGAIN) tests/browser
 
 $(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.js | $(VENV)/.browser
 	rm -rf $(VENV)/client
@@ -75,15 +87,26 @@ broker: $(VENV)/.broker ## Celery and RQ with Redis, whose server must be instal
 	$(BIN)/pytest tests/broker
 
 ends: $(VENV)/.ends ## each server and each start method of multiprocessing, and how its processes end
-	$(BIN)/pytest -n $(WORKERS) tests/ends
+	$(BIN)/pytest -n $(WORKERS) tests/ends || $(BIN)/pytest $(AGAIN) tests/ends
 
-bench: $(VENV)/.bench ## the figures of the README
+stories: $(VENV)/.stories ## each guide of the documentation, followed step by step with its real server
+	$(BIN)/pytest -n $(WORKERS) tests/stories
+
+docs: $(VENV)/.docs ## the documentation, in .cache/docs; a warning is an error
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs .cache/docs
+
+bench: $(VENV)/.bench ## the figures of the documentation
 	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv* .cache build dist *.egg-info
 
-$(VENV)/.demo $(VENV)/.lint $(VENV)/.test $(VENV)/.api $(VENV)/.browser $(VENV)/.broker $(VENV)/.ends $(VENV)/.bench: $(VENV)/.%: setup.cfg pyproject.toml
+$(VENV)/.demo: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable '.[$*]'
+	$(INSTALL) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.%: requirements/%.txt requirements/test.txt setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[$(EXTRAS)]' --requirement $<
 	touch $@

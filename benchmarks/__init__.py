@@ -1,1 +1,1 @@
-"""Measurements; nothing here is a test. `python -m benchmarks` prints the figures of the README."""
+"""Measurements; nothing here is a test. `python -m benchmarks` prints the figures of the documentation."""

@@ -1,4 +1,4 @@
-"""Run all measurements and print what was reached of what was aimed at."""
+"""Run all measurements, or those that the arguments name, and print what was reached of what was aimed at."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 TARGETS = {
     "own": ("producer: own cost, × QueueHandler", 0.4, True),
@@ -34,10 +35,19 @@ TARGETS = {
 }
 
 
-def main() -> None:
-    """Measure in a process each, so that none disturbs another, and print a table."""
+MEASUREMENTS = ("memory", "imports", "delivery", "producer", "spool", "inbox", "web", "kinds", "scarcity")
+
+
+def main(names: Sequence[str]) -> None:
+    """Measure in a process each, so that none disturbs another, and print a table.
+
+    Args:
+        names: what to measure, of `MEASUREMENTS`; all of it when empty.
+    """
+    if unknown := set(names) - set(MEASUREMENTS):
+        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; use {', '.join(MEASUREMENTS)}")
     measured: dict[str, float] = {}
-    for name in ("memory", "imports", "delivery", "producer", "spool", "inbox", "web", "kinds", "scarcity"):
+    for name in names or MEASUREMENTS:
         print(name, flush=True)
         # ended without exit hooks: those of the peers would wait for servers that are not there
         code = f"import json, os, benchmarks.{name} as b; print(json.dumps(b.main()), flush=True); os._exit(0)"
@@ -47,6 +57,8 @@ def main() -> None:
         measured.update(json.loads(last))
     print(f"\n{'figure':44} {'target':>10} {'measured':>10}")
     for key, (title, target, at_most) in TARGETS.items():
+        if names and key not in measured:
+            continue
         value = measured[key]
         met = value <= target if at_most else value >= target
         print(f"{title:44} {'≤' if at_most else '≥'} {target:8.4g} {value:10.4g}  {'met' if met else 'NOT MET'}")
@@ -54,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -22,7 +22,8 @@ from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Quota, Verdict, unanswered
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, PlainKinds
+from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
@@ -109,6 +110,9 @@ class Server:
 
 class Factory:
     """Makes the smallest events: a channel for each level."""
+
+    plain_kinds = PlainKinds(Redactor())
+    shows_revenue = True
 
     def event(self, captured: CapturedRecord) -> Event:
         """Return the event of a record."""

@@ -12,7 +12,8 @@ from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord, restore
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.event import Event
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.faults import is_fault
+from emitkit_logging._events.kinds import FoldKey, PlainKinds
 from emitkit_logging._events.merging import Values, merge
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
@@ -63,9 +64,30 @@ class Formatting:
     """
 
     def __init__(self, formatter: EmitKitFormatter, context: Values | None = None) -> None:
-        self.formatter = formatter
+        self._templates = formatter.plain_kinds.templates
+        self._formatter = formatter
         self._context = context or {}
         self._is_context_of_kinds = not _ABOUT_PLACES.issuperset(self._context)
+
+    @property
+    def formatter(self) -> EmitKitFormatter:
+        """The formatter; one that is set goes on with the templates of the one before it."""
+        return self._formatter
+
+    @formatter.setter
+    def formatter(self, formatter: EmitKitFormatter) -> None:
+        formatter.plain_kinds.templates = self._templates
+        self._formatter = formatter
+
+    @property
+    def plain_kinds(self) -> PlainKinds:
+        """The formatter's finder of kinds."""
+        return self.formatter.plain_kinds
+
+    @property
+    def shows_revenue(self) -> bool:
+        """Whether amounts and currencies are not secret."""
+        return self.formatter.shows_revenue
 
     @property
     def converter(self) -> JsonConverter:
@@ -95,7 +117,9 @@ class Formatting:
             self._add_context(captured)
             with own_calls.inside():
                 return self._usable(self.formatter.event(restore(captured)))
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             return self.formatter.minimal_event(captured, error)
 
     def _usable(self, event: Event) -> Event:

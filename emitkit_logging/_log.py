@@ -8,6 +8,10 @@ those of its parents, or stderr where there are none. `logging.disable` and the 
 from __future__ import annotations
 
 import logging
+import traceback
+
+from emitkit_logging._events.faults import is_fault
+from emitkit_logging._events.redaction import Redactor
 
 NAME = "emitkit_logging"
 
@@ -36,8 +40,40 @@ def _emit(level: int, text: str, args: tuple[object, ...], error: BaseException 
     info = None if error is None else (type(error), error, error.__traceback__)
     path, line, function, _ = _LOGGER.findCaller(stacklevel=3)
     record = _LOGGER.makeRecord(NAME, level, path, line, text, args, info, function)
-    if _LOGGER.filter(record):
-        _LOGGER.callHandlers(record)
+    try:
+        if _LOGGER.filter(record):
+            _LOGGER.callHandlers(record)
+    except BaseException as fault:  # a filter or a handler of the application's own that raises
+        if not is_fault(fault):
+            raise
+
+
+def never_show(secret: str) -> None:
+    """Mask a text wherever it stands in what the library logs."""
+    _MASKING.redactor.add_literal(secret)
+
+
+class _Masking(logging.Filter):
+    """Masks secrets in the library's own records: what a server says, or the text of an error, may have some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redactor = Redactor()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let each record pass, masked."""
+        try:
+            record.msg, record.args = self.redactor.mask(record.getMessage()), ()
+            if record.exc_info:
+                record.exc_text = self.redactor.mask("".join(traceback.format_exception(*record.exc_info)).rstrip())
+                record.exc_info = None
+        except Exception:  # an argument or an error whose text raises
+            record.msg, record.args, record.exc_info = "a message that cannot be shown", (), None
+        return True
+
+
+_MASKING = _Masking()
+_LOGGER.addFilter(_MASKING)
 
 
 class LastResort(logging.Handler):

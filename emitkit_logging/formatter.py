@@ -17,7 +17,7 @@ from emitkit_logging._context.capture import capture, capture_minimal
 from emitkit_logging._context.redacted import share_names
 from emitkit_logging._events import extras
 from emitkit_logging._events.builder import EventBuilder, EventDefaults
-from emitkit_logging._events.captured import CapturedRecord, RestoredRecord, message_of
+from emitkit_logging._events.captured import UNCAUGHT_KEY, CapturedRecord, RestoredRecord, message_of
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras
@@ -26,6 +26,7 @@ from emitkit_logging._events.kinds import FoldKey, FoldKeys, PlainKinds
 from emitkit_logging._events.minimal import minimal_of
 from emitkit_logging._events.reading import opened, rendered
 from emitkit_logging._events.redaction import Redactor
+from emitkit_logging._events.revenue import AMOUNT, CURRENCY
 from emitkit_logging._events.routing import Router
 
 _KEYS_OF_EVENTS = ("event", "category", "extra", "emitkit_event", "identify")
@@ -101,6 +102,7 @@ class EmitKitFormatter(JsonFormatter):
             event_from_message=self._event_from_message,
         )
         self.plain_kinds = PlainKinds(self._redactor)
+        self.shows_revenue = not any(map(self._redactor.is_secret, (AMOUNT, CURRENCY)))
         self._builder = EventBuilder(defaults, router, self._redactor, self.json_converter, self.plain_kinds)
         self._fold_keys = FoldKeys(
             router,
@@ -144,6 +146,8 @@ class EmitKitFormatter(JsonFormatter):
         if record.levelno >= self.plain_level:
             return True
         attributes = record.__dict__
+        if UNCAUGHT_KEY in attributes:
+            return True
         message = record.msg
         if type(message) is str and not self._event_from_message and attributes.keys().isdisjoint(_KEYS_OF_EVENTS):
             if message[:1] != "{" and "event=" not in message:
@@ -171,7 +175,7 @@ class EmitKitFormatter(JsonFormatter):
                 return self.minimal_event(record.captured, error)
             return self._builder.build(capture_minimal(record, error))
 
-    def minimal_event(self, captured: CapturedRecord, error: Exception) -> Event:
+    def minimal_event(self, captured: CapturedRecord, error: BaseException) -> Event:
         """Return the event of a record whose own event cannot be built.
 
         Args:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from emitkit_logging import _log
+from emitkit_logging import _log, _servers, _uncaught
 from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker, relay_address
 from emitkit_logging._context.capture import capture, capture_minimal
@@ -64,6 +64,8 @@ class EmitKitHandler(logging.Handler):
         alert_reserve: share (0 to 1) of each rate-limit window that only alerts (ERROR and above) of a new kind may
             use.
         notify_interval: seconds in which repeats of one kind of alert push once; 0: each event pushes.
+        capture_uncaught: whether exceptions that nobody catches become alerts: those that end the program
+            (`sys.excepthook`) and those that end a thread (`threading.excepthook`). They are printed as before.
         spool: path of a durable queue: what is accepted survives the process, and is delivered by the next that opens
             it; processes of one machine may share it.
         spool_size: bytes that may wait in it.
@@ -105,6 +107,7 @@ class EmitKitHandler(logging.Handler):
         rate_limit: int | None = None,
         alert_reserve: float = 0.1,
         notify_interval: float = 300.0,
+        capture_uncaught: bool = False,
         spool: str | os.PathLike[str] | None = None,
         spool_size: int = 64 * 1024 * 1024,
         spool_ttl: float = 7 * 86_400.0,
@@ -134,6 +137,7 @@ class EmitKitHandler(logging.Handler):
             debug=options.flag("debug", debug),
         )
         self._shutdown_timeout = options.number("shutdown_timeout", shutdown_timeout)
+        self._is_capturing = options.flag("capture_uncaught", capture_uncaught)
         self._own_formatter = EmitKitFormatter(
             channel_name=channel_name,
             category_channel_map=category_channel_map,
@@ -147,10 +151,11 @@ class EmitKitHandler(logging.Handler):
         )
         self._api_key = key
         self._own_formatter.mask(key)
+        _log.never_show(key)
         super().__init__(options.level("level", level))
         self._formatting = Formatting(self._own_formatter, static(options.context(context), socket.gethostname()))
         self._use(self._own_formatter)
-        self._is_closed = False
+        self._is_closed = self._is_replaced = False
         self._is_written = self._settings.spool is not None
         self._failed_flush: float | None = None
         self._worker: Worker | None = None
@@ -165,6 +170,9 @@ class EmitKitHandler(logging.Handler):
                 lifecycle.watch(self)
             if worker is not None and worker.starts_at_once:
                 self._start(worker)
+            _servers.listen(self)
+            if self._is_capturing:
+                _uncaught.watch(self)
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
         """Create no lock: what `emit` does needs none, and one would make every logging thread wait for the others."""
@@ -218,7 +226,7 @@ class EmitKitHandler(logging.Handler):
             if readable is None:
                 return
             captured, level = readable, readable.level
-        if self._is_closed:
+        if self._is_closed and not self._reopen(record):
             self._refuse()
             return
         worker = self._worker
@@ -286,9 +294,13 @@ class EmitKitHandler(logging.Handler):
 
         Under logging's module lock (`dictConfig` closing old handlers) the rest is left to the background thread.
         """
+        _uncaught.forget(self)
         worker = self._worker
         if worker is not None and not self._is_closed:
             self._is_closed = True
+            self._is_replaced = holds_logging_lock() and not lifecycle.is_exiting()
+            if self._is_replaced:  # perhaps by a server that begins now
+                _servers.listen(self)
             if not worker.finish(self._deadline()) and holds_logging_lock() and not lifecycle.is_exiting():
                 lifecycle.leave_behind(worker, self._shutdown_timeout)
             else:
@@ -334,6 +346,25 @@ class EmitKitHandler(logging.Handler):
         if self._worker is not None and not self._is_closed:
             self._worker.deliver(monotonic() + self._shutdown_timeout)
 
+    def _reopen(self, record: logging.LogRecord) -> bool:
+        """Open again where a new configuration closed the handler and left it in place; return whether that was so.
+
+        `dictConfig` closes every handler of the process, also those of loggers that it does not name: a server that
+        configures its own loggers, such as `uvicorn.run`, means no others. An open handler in its place goes first.
+        """
+        if not self._is_replaced or lifecycle.is_exiting():
+            return False
+        in_place = _servers.handlers_of(record.name)
+        if self not in in_place or any(isinstance(each, EmitKitHandler) and not each._is_closed for each in in_place):
+            return False
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._worker, self._finalizer, self._is_closed, self._is_replaced = None, None, False, False
+        lifecycle.close_at_exit(self)  # logging does not list it any more
+        if self._is_capturing:
+            _uncaught.watch(self)
+        return True
+
     def _refuse(self) -> None:
         if self._worker is None:
             self._late += 1
@@ -374,6 +405,7 @@ class EmitKitHandler(logging.Handler):
         uwsgi = sys.modules.get("uwsgi")
         if uwsgi is not None and not (uwsgi.opt.get("enable-threads") or uwsgi.opt.get("threads")):
             _log.warn("uWSGI runs without threads: nothing is sent until the handler is flushed; set enable-threads")
+        _servers.listen(self)
         lifecycle.start(worker)
 
 

@@ -41,11 +41,22 @@ class Stats:
     def __str__(self) -> str:
         dropped = sum(self.dropped.values())
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.dropped.items() if count)
-        storming = "".join(f"; storming: {name} ×{count:,}" for name, count in self.storming.items())
-        kinds = f"; {self.kinds:,} kinds of alerts known{storming}" if self.kinds else ""
+        kinds = f"; {kinds_text(self.kinds, self.storming)}" if self.kinds else ""
         lost = f"; {self.identifies_lost:,} identifies lost" if self.identifies_lost else ""
         return (
             f"{self.accepted:,} records accepted: {self.delivered:,} delivered, {self.pending:,} pending, "
             f"{dropped:,} dropped{f' ({reasons})' if reasons else ''}; {self.events:,} events and {self.identifies:,} "
             f"identifies in {self.requests:,} requests ({self.retries:,} retries){lost}{kinds}"
         )
+
+
+def kinds_text(kinds: int, storming: Mapping[str, int]) -> str:
+    """Return how many kinds of alerts are known, and which are storming, for people.
+
+    Args:
+        kinds: as of `Stats`.
+        storming: as of `Stats`.
+    """
+    named = ", ".join(f"{name} ×{count:,}" for name, count in storming.items())
+    known = f"{kinds:,} kind{'' if kinds == 1 else 's'} of alerts known"
+    return f"{known}; storming: {named}" if named else known

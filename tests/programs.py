@@ -11,7 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -40,11 +40,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONUNBUFFERED": "1", **more}
 
 
-def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, folder: Path = EXAMPLES.parent, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
         env=environment(**more),
-        cwd=EXAMPLES.parent,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,
@@ -52,33 +52,53 @@ def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def running(pattern: str, *arguments: str, **more: str) -> contextlib.AbstractContextManager[str]:
+    """Run a module of Python as a server until the block ends; the value is what `pattern` found in its output."""
+    return started(pattern, [sys.executable, "-m", *arguments], EXAMPLES.parent, [], **more)
+
+
 @contextlib.contextmanager
-def running(pattern: str, *arguments: str, **more: str) -> Iterator[str]:
-    """Run a server until the block ends; the value is what `pattern` found in its output."""
+def started(
+    pattern: str, command: Sequence[str], folder: Path, said: list[str], patience: float = PATIENCE, **more: str
+) -> Iterator[str]:
+    """Run a command as a server until the block ends; the value is what `pattern` found in its output.
+
+    Args:
+        pattern: its first group is the value; when it is empty, no output is awaited.
+        command: the program and its arguments.
+        folder: where it runs.
+        said: gets the lines of its output.
+        patience: seconds after which it is killed.
+        more: of its environment.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        command,
         env=environment(**more),
-        cwd=EXAMPLES.parent,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
     assert process.stdout is not None
-    watchdog = threading.Timer(PATIENCE, os.killpg, (process.pid, signal.SIGKILL))
+    watchdog = threading.Timer(patience, os.killpg, (process.pid, signal.SIGKILL))
     watchdog.start()
-    said = []
     reader = None
+    value = ""
     try:
-        for line in process.stdout:
+        for line in process.stdout if pattern else ():
             said.append(line)
             if found := re.search(pattern, line):
+                value = found.group(1)
                 break
         else:
-            pytest.fail("".join(said))
-        reader = threading.Thread(target=process.stdout.read, daemon=True)  # a full pipe would stop the server
+            if pattern:
+                pytest.fail("".join(said))
+        reader = threading.Thread(
+            target=said.extend, args=(process.stdout,), daemon=True
+        )  # a full pipe would stop the server
         reader.start()
-        yield found.group(1)
+        yield value
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

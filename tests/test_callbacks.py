@@ -8,9 +8,7 @@ import hashlib
 import hmac
 import json
 import logging
-import re
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emitkit_logging import verify_callback
+from tests.docs.pages import program
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(b"another secret of 24 byt").decode()
@@ -143,13 +142,12 @@ def test_whatever_arrives_is_a_value_error(headers, body):
 
 @pytest.fixture
 def documented(emitkit_inbox, monkeypatch):
-    """What the code of docs/callbacks.md defines, with an inbox and a secret in the environment."""
+    """What the code of docs/guides/questions.md defines, with an inbox and a secret in the environment."""
     monkeypatch.setenv("EMITKIT_CALLBACK_SECRET", SECRET)
-    text = (Path(__file__).parents[1] / "docs" / "callbacks.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
-    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)
+    exec(program("guides/questions.md"), names)
     yield names
     for handler in root.handlers:
         if handler not in before:

@@ -32,7 +32,9 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "_relay": DECIDING | {"stats", "_worker", "_log"},  # the same
     # what users import
     "": EVERYTHING,  # the package itself, which loads each public name on first use
-    "handler": DELIVERING | DESCRIBING | {"formatter", "_assembly"},
+    "handler": DELIVERING | DESCRIBING | {"formatter", "_assembly", "_servers", "_uncaught"},
+    "_servers": frozenset(),
+    "_uncaught": frozenset({"_events", "_worker"}),
     "_assembly": DELIVERING | DESCRIBING | {"formatter"},
     "formatter": DESCRIBING,
     "filter": DESCRIBING | {"formatter"},
@@ -41,7 +43,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "callbacks": frozenset({"_api"}),
     "stats": frozenset(),
     "_options": frozenset({"_api", "_log"}),
-    "_log": frozenset(),
+    "_log": frozenset({"_events"}),  # narrowed below
     # around web applications
     "middleware": DESCRIBING | {"_worker"},  # a task queue's process is ended without exit hooks
     "proxy": DESCRIBING | {"filter", "formatter", "middleware"},
@@ -55,6 +57,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 """For each package or module of the package what it may import beside itself (CONTRIBUTING)."""
 
 OF_EVENTS: Mapping[str, frozenset[str]] = {
+    "_log": frozenset({"faults", "redaction"}),
     "context": frozenset({"converter", "extras", "merging", "redaction"}),
     "_context": frozenset({"captured", "converter", "extras", "merging", "minimal", "redaction", "tracebacks"}),
 }

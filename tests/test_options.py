@@ -67,6 +67,7 @@ def make(**options) -> EmitKitHandler:
         ("alert_reserve", 1.5, ValueError),
         ("notify_interval", -1, ValueError),
         ("notify_interval", "5", TypeError),
+        ("capture_uncaught", "yes", TypeError),
         ("redact", "password", TypeError),
         ("redact", [5], TypeError),
         ("debug", "yes", TypeError),

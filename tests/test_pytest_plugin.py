@@ -12,8 +12,7 @@ import requests
 from emitkit_logging import EmitKitHandler
 from emitkit_logging.inbox import Inbox
 from emitkit_logging.pytest_plugin import MOST_SHOWN, account
-
-from .test_package import BLOCKS
+from tests.docs.pages import program
 
 pytest_plugins = ["pytester"]
 
@@ -68,9 +67,10 @@ def test_proxy(logger, monkeypatch, request):
     assert inbox.wait_for(channel="alerts")["title"] == "it failed"
 
 
-def test_readme(run):
-    """The example in the README passes."""
-    run(BLOCKS[-1]).assert_outcomes(passed=1)
+def test_documentation(run):
+    """The examples of the guide pass."""
+    source = program("guides/tests.md")
+    run(source).assert_outcomes(passed=source.count("\ndef test_"))
 
 
 def test_passing(run):

@@ -7,9 +7,11 @@ by its value of that moment. Everything else is done later, in the background th
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from emitkit_logging._context.reports import report_of
 from emitkit_logging._context.scopes import current, of_record
 from emitkit_logging._events import extras, tracebacks
 from emitkit_logging._events.captured import (
@@ -20,6 +22,7 @@ from emitkit_logging._events.captured import (
     RestoredRecord,
     exception_of,
     message_of,
+    raised_by,
     text_of_object,
 )
 from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter
@@ -94,6 +97,10 @@ def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, conver
             attributes[key] = Converted(REDACTED) if is_secret(key) else _snapshot(value, converter)
     captured.context = of_record(record)
     captured.exception = exception_of(record)
+    if captured.exception is not None and captured.level >= logging.ERROR:
+        error, _ = raised_by(record)
+        if error is not None:
+            captured.exception = replace(captured.exception, report=report_of(error, record.name, converter))
     attributes["exc_info"] = None
     if extras.is_dict(record.msg):
         attributes["msg"] = _captured_dict(record.msg, converter)

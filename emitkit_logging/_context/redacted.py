@@ -44,6 +44,7 @@ def redacted(captured: CapturedRecord, converter: JsonConverter) -> CapturedReco
     """
     result = CapturedRecord(_attributes(captured.attributes, converter))
     result.is_scalar = captured.is_scalar and not any(type(value) is Converted for value in result.attributes.values())
+    result.make_usable()
     result.is_trusted = captured.is_trusted
     if captured.context is not None:
         result.context = _value(dict(captured.context), converter)
@@ -72,7 +73,7 @@ def _attributes(attributes: Mapping[str, Any], converter: JsonConverter) -> dict
 
 def _exception(exception: CapturedException, converter: JsonConverter) -> CapturedException:
     trace = converter.ending(exception.stacktrace, LONGEST_TRACE)
-    return CapturedException(converter.text(exception.type), converter.text(exception.message), trace)
+    return CapturedException(converter.text(exception.type), converter.text(exception.message), trace, exception.report)
 
 
 def _value(value: Any, converter: JsonConverter) -> Any:

@@ -1,15 +1,23 @@
 """Keep the current event context, and attach it to exceptions that leave its scope.
 
-The current context is one immutable layer in a context variable. A layer holds the values and the `Scope` they belong
-to. Synchronous code and asyncio tasks see it, and so do threads that were started with a copied context.
+The current context is a layer in a context variable. A layer holds the values and the `Scope` they belong to.
+Synchronous code and asyncio tasks see it, and so do threads that were started with a copied context.
+
+Frameworks run parts of one request in copies of its context: a dependency of FastAPI in a thread, the application below
+an `@app.middleware("http")` in a task. So what is bound inside a request belongs to the request, whichever copy it is
+bound in (`_Bound`). Outside of requests and tasks, each copy goes on by itself.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import reduce
 from threading import get_ident
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
@@ -28,6 +36,9 @@ Some servers begin a request inside the one before it (uvicorn does for pipeline
 connection would keep all of its requests in memory.
 """
 
+_MOST_ADDED = 32
+"""Most parts in which bound values are kept; beyond it, the older ones are merged."""
+
 _END: Any = object()
 
 Source: TypeAlias = "Values | Callable[[], Values]"
@@ -44,16 +55,18 @@ class Scope:
         outer: the layer that was current when the scope began, or `None`.
         depth: how many requests and tasks are inside one another here.
         thread: the number of the thread that began it.
+        task: where values were bound outside of all requests, the asyncio task that did it; else `None`.
         is_over: whether it has ended.
     """
 
-    __slots__ = ("depth", "is_over", "outer", "owner", "thread")
+    __slots__ = ("depth", "is_over", "outer", "owner", "task", "thread")
 
     def __init__(self, owner: object, outer: Layer | None = None, depth: int = 0) -> None:
         self.owner = owner
         self.outer = outer
         self.depth = depth
         self.thread = get_ident()
+        self.task: weakref.ref[Any] | None = None
         self.is_over = False
 
 
@@ -68,7 +81,10 @@ def current() -> Values | None:
         layer = _still_valid(layer)
     if layer is None:
         return None
-    source = layer[0]
+    return _now(layer[0])
+
+
+def _now(source: Source) -> Values:
     return source if type(source) is dict else source()  # type: ignore[operator]
 
 
@@ -93,23 +109,54 @@ def kept() -> Source:
 # Add values
 
 
-class _Overlay:
-    """Fixed values on top of a function that is called again for each record."""
+class _Bound:
+    """The values of a request, or of a block inside one, and what was bound there; all copies of its context share it.
 
-    __slots__ = ("inner", "outer")
+    No lock: appending is one step of the interpreter.
 
-    def __init__(self, outer: Callable[[], Values], inner: Values) -> None:
-        self.outer = outer
-        self.inner = inner
+    Args:
+        base: the values below; a function is called for each record.
+        added: what is bound from the beginning.
+    """
+
+    __slots__ = ("_added", "_merged", "base")
+
+    def __init__(self, base: Source, *added: Values) -> None:
+        self.base = base
+        self._added: deque[Values] = deque(added)
+        self._merged: tuple[Values, tuple[Values, ...], Values] | None = None
+
+    def add(self, values: Values) -> None:
+        """Bind values, on top of all that is here."""
+        self._added.append(values)
+        if len(self._added) > _MOST_ADDED:
+            first = reduce(merge, [self._added.popleft() for _ in range(_MOST_ADDED // 2)])
+            self._added.appendleft(first)
 
     def __call__(self) -> Values:
-        return without_none(merge(self.outer(), self.inner))
+        """Return the values as they are now."""
+        base = _now(self.base)
+        if not self._added:
+            return base
+        added, known = tuple(self._added), self._merged
+        if known is not None and known[0] is base and known[1] == added:
+            return known[2]
+        merged = without_none(reduce(merge, added, base))
+        self._merged = (base, added, merged)
+        return merged
 
 
 def add(values: Values) -> None:
     """Add values to the current scope, or begin an unlimited one where there is none."""
     outer = _current.get()
-    _set(values, outer, Scope(None) if outer is None else outer[1])
+    if outer is None:
+        scope = Scope(None)
+        scope.task = _task()
+        _current.set((without_none(values), scope))
+    elif isinstance(outer[0], _Bound):
+        outer[0].add(values)
+    else:
+        _current.set((without_none(merge(_now(outer[0]), values)), outer[1]))
 
 
 def push_block(values: Values, owner: object) -> None:
@@ -120,19 +167,51 @@ def push_block(values: Values, owner: object) -> None:
         owner: the context manager.
     """
     outer = _current.get()
-    _set(values, outer, Scope(owner, outer, 0 if outer is None else outer[1].depth))
+    source: Source
+    if outer is None:
+        source = without_none(values)
+    elif isinstance(outer[0], _Bound):
+        source = _Bound(outer[0], values)
+    else:
+        source = without_none(merge(_now(outer[0]), values))
+    _current.set((source, Scope(owner, outer, 0 if outer is None else outer[1].depth)))
 
 
-def _set(values: Values, outer: Layer | None, scope: Scope) -> None:
-    _current.set((without_none(values) if outer is None else _combined(outer[0], values), scope))
+def _of_request(values: Source) -> _Bound:
+    """Return the values of a request or a task that begins.
+
+    What a middleware outside of it has bound in the same asyncio task, or in one that waits for this one, is the
+    request's, too.
+    """
+    if isinstance(values, _Bound):
+        return values
+    outer = _current.get()
+    task = None if outer is None or outer[1].task is None else outer[1].task()
+    if outer is None or task is None or task.done() or not isinstance(outer[0], dict):
+        return _Bound(values)
+    return _Bound(values, outer[0])
 
 
-def _combined(outer: Source, inner: Values) -> Source:
-    if isinstance(outer, _Overlay):  # one overlay, however often values are added: a chain would grow without end
-        return _Overlay(outer.outer, merge(outer.inner, inner))
-    if isinstance(outer, dict):
-        return without_none(merge(outer, inner))
-    return _Overlay(outer, inner)
+def _task() -> weakref.ref[Any] | None:
+    """Return the asyncio task that runs now, or `None`."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        task = None if asyncio is None else asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return None
+    return None if task is None else weakref.ref(task)
+
+
+def describe(values: Source, owner: object) -> bool:
+    """Set the values under what was bound in the request of `owner` so far; return whether such a request has begun."""
+    layer = _current.get()
+    scope = _find(owner, layer)
+    while layer is not None and layer[1] is not scope:
+        layer = layer[1].outer
+    if scope is None or layer is None or not isinstance(layer[0], _Bound):
+        return False
+    layer[0].base = values
+    return True
 
 
 # Begin and end scopes
@@ -145,7 +224,7 @@ def push(values: Source, owner: object) -> None:
         values: as for `scope`.
         owner: identifies the request or task among the scopes of this thread or asyncio task.
     """
-    _current.set((values, Scope(owner, *_enclosing())))
+    _current.set((_of_request(values), Scope(owner, *_enclosing())))
 
 
 def _enclosing() -> tuple[Layer | None, int]:
@@ -208,11 +287,12 @@ class scope(Scope):  # noqa: N801 - a context manager, used like a function
 
     def __init__(self, values: Source) -> None:
         super().__init__(None)
-        self._values = values
+        self._values: Source = values
         self._open: Layer | None = None  # an inner `with` block that was still open when this one ended
 
     def __enter__(self) -> None:
         self.outer, self.depth = _enclosing()
+        self._values = _of_request(self._values)
         self._begin_again()
         _current.set(self._open or (self._values, self))
 

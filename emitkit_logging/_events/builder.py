@@ -15,7 +15,7 @@ from emitkit_logging._api.limits import LONGEST_ICON, LONGEST_TAG, LONGEST_TITLE
 from emitkit_logging._api.requests import DISPLAY_STYLES
 from emitkit_logging._api.text import shorten, units
 from emitkit_logging._events import extras, inference, metadata
-from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.captured import UNCAUGHT_KEY, CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.extras import Extras
@@ -156,6 +156,7 @@ class EventBuilder:
         fields = self._fields
         found = extras.of_record(captured.attributes)
         is_sent = captured.priority >= self._defaults.plain_level or self.is_event(found, captured.message)
+        is_sent = is_sent or UNCAUGHT_KEY in captured.attributes
         withheld = fields.withhold(found)
         values = Extras(found)
         properties = fields.properties(values)
@@ -176,7 +177,8 @@ class EventBuilder:
         generated.update(derived.metadata)
         generated.update(contexts)
         generated.update(metadata.circumstances(captured, self._converter))
-        event.metadata = metadata.merged({**properties, **values.remaining}, withheld, generated, self._converter)
+        own = {**properties, **values.remaining}
+        event.metadata = metadata.merged(own, withheld, generated, self._converter, captured.exception)
         return event
 
     def _subject(self, captured: CapturedRecord, values: Extras) -> _Subject:

@@ -30,6 +30,9 @@ UNTRUSTED_KEY = f"{extras.PRIVATE}untrusted"
 _FRAME = re.compile(r'^ {2,}File "([^"\n]{1,1000})", line \d+, in (.{1,300})$', re.MULTILINE)
 _LONGEST_TAIL = 20_000
 
+UNCAUGHT_KEY = f"{extras.PRIVATE}uncaught"
+"""The attribute that marks the record of an exception that nobody caught: it is sent whatever `plain_level` says."""
+
 
 class Marker(enum.Enum):
     """Values that no application's data can be equal to, since they are compared by identity."""
@@ -45,11 +48,14 @@ class CapturedException:
         type: the qualified name of its class.
         message: its text.
         trace: the traceback, or the text of one.
+        report: names this occurrence of the exception: records of several loggers that report the same exception object
+            have the same; empty: unknown.
     """
 
     type: str
     message: str
     trace: traceback.TracebackException | str
+    report: str = ""
 
     @property
     def stacktrace(self) -> str:
@@ -133,6 +139,10 @@ class CapturedRecord:
             created = self.attributes["created"] = created_of(created)
         return created
 
+    def make_usable(self) -> None:
+        """Replace a level or a time that is not usable."""
+        self.attributes["levelno"], self.attributes["created"] = self.level, self.created
+
     @property
     def priority(self) -> int:
         """The number by which it waits, greater first: its level, or less than any level if it is not trusted."""
@@ -208,17 +218,27 @@ def exception_of(record: logging.LogRecord) -> CapturedException | None:
     It stands in `exc_info`, in the dict that is the message (structlog), or it is the message itself. A record that
     came through a queue or a socket has only the text of its traceback.
     """
+    error, trace = raised_by(record)
+    if error is not None:
+        return _captured_exception(error, trace)
     message = record.msg
     nested = message if extras.is_dict(message) else {}
-    for given in (record.exc_info, dict.get(nested, "exc_info"), message):
-        error, trace = _raised(given)
-        if error is not None:
-            return _captured_exception(error, trace)
     for text in (record.exc_text, dict.get(nested, "exception")):
         if extras.is_text(text) and str.strip(text):
             parsed = tracebacks.parse(str.__str__(text))
             return CapturedException(parsed.type, parsed.message, parsed.text)
     return None
+
+
+def raised_by(record: logging.LogRecord) -> tuple[BaseException | None, Any]:
+    """Return the exception object that a record reports, and its traceback; `None` where it has none."""
+    message = record.msg
+    nested = message if extras.is_dict(message) else {}
+    for given in (record.exc_info, dict.get(nested, "exc_info"), message):
+        error, trace = _raised(given)
+        if error is not None:
+            return error, trace
+    return None, None
 
 
 def _raised(given: Any) -> tuple[BaseException | None, Any]:

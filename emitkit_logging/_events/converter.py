@@ -24,6 +24,7 @@ from urllib.parse import ParseResult, SplitResult
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import MORE, clean, cut
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.numeric import json_decimal, json_integer, json_number
 from emitkit_logging._events.objects import fields_of, http_fields
 from emitkit_logging._events.redaction import REDACTED, Redactor
@@ -182,7 +183,9 @@ class _Walk:
     def visit(self, value: object, depth: int) -> Any:
         try:
             return self._visit(value, depth)
-        except Exception:  # whatever a foreign object raises, the rest of the event is still sent
+        except BaseException as error:  # whatever a foreign object raises, the rest of the event is still sent
+            if not is_fault(error):
+                raise
             return _named(type(value))
 
     def _visit(self, value: Any, depth: int) -> Any:

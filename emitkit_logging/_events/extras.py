@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.numeric import MOST_BITS
 
 _BARE_RECORD = vars(logging.LogRecord("", logging.NOTSET, "", 0, "", (), None))
@@ -76,7 +77,9 @@ def seconds_of(value: object) -> float | None:
         if kind is not bool and issubclass(kind, int | float):
             datetime.datetime.fromtimestamp(value, tz=datetime.timezone.utc)  # type: ignore[arg-type]
             return float(value)  # type: ignore[arg-type]
-    except Exception:  # out of range, NaN, or a zone that raises
+    except BaseException as error:  # out of range, NaN, or a zone that raises
+        if not is_fault(error):
+            raise
         return None
     return None
 

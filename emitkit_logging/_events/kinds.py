@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.extras import PRIVATE
@@ -25,6 +29,7 @@ _NEEDING_THE_EVENT = frozenset(
 FINGERPRINT = "fingerprint:"
 """The first part of a kind that a record's `fingerprint` names."""
 
+_PARTS_OF_PLAIN = 4
 _PLACEHOLDER = re.compile(
     r"%(?:\([^)\s]{0,100}\))?[-#0 +]{0,5}(?:\d{1,9}|\*)?(?:\.(?:\d{1,9}|\*))?[hlL]?[diouxXeEfFgGcrsa]"
 )
@@ -71,6 +76,28 @@ class MergedTemplate(NamedTuple):
     after: str
 
 
+class RenamedKinds:
+    """The kinds whose templates became part of more general ones.
+
+    Args:
+        merged: what became part of what, in that order.
+
+    Attributes:
+        templates: logger and template now, by logger and template before.
+    """
+
+    def __init__(self, merged: Sequence[MergedTemplate]) -> None:
+        self.templates: dict[tuple[str, str], tuple[str, str]] = {}
+        for logger, before, after in reversed(merged):  # what `after` became later is known then
+            if before != after:
+                self.templates[logger, before] = self.templates.get((logger, after), (logger, after))
+
+    def of(self, key: FoldKey) -> FoldKey:
+        """Return what a kind is called now."""
+        latest = self.templates.get((key.kind[0], key.kind[1])) if len(key.kind) == _PARTS_OF_PLAIN else None
+        return key if latest is None else FoldKey(key.channel, key.level, (*latest, *key.kind[2:]))
+
+
 class PlainKinds:
     """Finds the kinds of records that are no event.
 
@@ -97,6 +124,22 @@ class PlainKinds:
         """Return which templates became part of others since the last call, in that order."""
         return [MergedTemplate(site[0], *templates) for site, *templates in self.templates.pop_merged()]  # type: ignore[index]
 
+    # What another process knows
+
+    def pop_learned(self) -> dict[str, Json]:
+        """Return what changed of the templates since the last call, by a name for each; `None`: it is gone.
+
+        Secrets in them are masked: a template with one is learned anew by who loads it.
+        """
+        return {
+            json.dumps([_masked(site, self._mask), self._mask(text)]): None if variables is None else list(variables)
+            for site, text, variables in self.templates.pop_learned()
+        }
+
+    def load(self, learned: Mapping[str, Json]) -> None:
+        """Know what `pop_learned` returned, in all its calls, and nothing else."""
+        self.templates.load(_read_learned(learned))
+
     def _template(self, captured: CapturedRecord) -> str:
         attributes, text = captured.attributes, captured.message
         written = attributes["msg"]
@@ -106,6 +149,17 @@ class PlainKinds:
                 return template
         site = (str(attributes["name"]), str(attributes.get("filename")), str(attributes.get("lineno")))
         return self.templates.of(site, text)
+
+
+def _masked(site: Hashable, mask: Callable[[str], str]) -> Json:
+    return [mask(str(part)) for part in site] if isinstance(site, tuple) else mask(str(site))
+
+
+def _read_learned(learned: Mapping[str, Json]) -> Iterator[list[Any]]:
+    for name, variables in learned.items():
+        with contextlib.suppress(ValueError, TypeError):
+            site, text = json.loads(name)
+            yield [site, text, variables]
 
 
 @lru_cache(1_024)

@@ -20,7 +20,7 @@ _TEXTS = ("name", "pathname", "funcName")
 _LONGEST = 1_000
 
 
-def minimal(attributes: Mapping[str, Any], message: str, error: Exception) -> CapturedRecord:
+def minimal(attributes: Mapping[str, Any], message: str, error: BaseException) -> CapturedRecord:
     """Return a captured record that has a minimal event.
 
     Args:
@@ -45,7 +45,7 @@ def minimal(attributes: Mapping[str, Any], message: str, error: Exception) -> Ca
     )
 
 
-def minimal_of(captured: CapturedRecord, error: Exception) -> CapturedRecord:
+def minimal_of(captured: CapturedRecord, error: BaseException) -> CapturedRecord:
     """Return what has a minimal event in place of a captured record, as `minimal` does."""
     result = minimal(captured.attributes, captured.message, error)
     result.is_trusted = captured.is_trusted
@@ -67,6 +67,6 @@ def _text(value: object) -> str:
     return "" if value is None else text_of_object(value)[:_LONGEST]
 
 
-def _named(error: Exception) -> str:
+def _named(error: BaseException) -> str:
     name, text = qualified_name(type(error)), text_of_object(error)
     return f"{name}: {text}"[:_LONGEST] if text else name

@@ -48,6 +48,20 @@ class Merged(NamedTuple):
     after: str
 
 
+class Learned(NamedTuple):
+    """What changed of one template.
+
+    Attributes:
+        site: its call site.
+        text: the template.
+        variables: its places that are variables because of what they have held; `None`: it is gone.
+    """
+
+    site: Hashable
+    text: str
+    variables: tuple[int, ...] | None
+
+
 class _Template:
     """A template, and the more general one that replaced it."""
 
@@ -232,6 +246,7 @@ class Templates:
         self._families: OrderedDict[tuple[Hashable, _Words], _Family] = OrderedDict()
         self._count = 0
         self._merged: list[Merged] = []
+        self._learned: dict[tuple[Hashable, str], tuple[int, ...] | None] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -277,20 +292,24 @@ class Templates:
         merged, self._merged = self._merged, []
         return merged
 
-    def export(self) -> list[Any]:
-        """Return what is known as JSON values, the least recently seen first.
+    def pop_learned(self) -> list[Learned]:
+        """Return what has changed since the last call: all of it, applied in order, is what is known.
 
-        Sites must be strings, numbers or tuples of them.
+        Of what nobody asks for, the last `2 * size` changes are kept.
         """
-        return [
-            [family.site, template.text, list(template.variables)]
-            for family in self._families.values()
-            for template in family.templates.values()
-        ]
+        learned, self._learned = self._learned, {}
+        return [Learned(*key, variables) for key, variables in learned.items()]
 
-    def load(self, exported: Iterable[Sequence[Any]]) -> None:
-        """Add what `export` returned; entries that cannot be read are skipped."""
-        for entry in exported:
+    def load(self, learned: Iterable[Sequence[Any]]) -> None:
+        """Know what `pop_learned` returned, and nothing else; what cannot be read is skipped.
+
+        Args:
+            learned: its values, or what JSON makes of them.
+        """
+        self._texts.clear()
+        self._families.clear()
+        self._count = 0
+        for entry in learned:
             try:
                 site, text, variables = entry
                 (words, separators), places = _split(text), tuple(map(int, variables))
@@ -304,6 +323,13 @@ class Templates:
                     family.restore(words, places)
                     self._count += 1
         self._forget()
+        self._learned.clear()
+
+    def learn_again(self) -> None:
+        """Let the next `pop_learned` return all that is known."""
+        for family in self._families.values():
+            for template in family.templates.values():
+                self._note(template)
 
     def _learn(self, site: Hashable, masked: str) -> _Template:
         words, separators = _split(masked)
@@ -313,10 +339,20 @@ class Templates:
             before = len(family.templates)
             template, replaced = family.learn(words)
             self._count += len(family.templates) - before
-            self._merged += [Merged(site, other.text, template.text) for other in replaced]
+            for other in replaced:
+                self._merged.append(Merged(site, other.text, template.text))
+                self._note(other, is_gone=True)
             del self._merged[: -self._size]
+            self._note(template)
             self._forget()
         return template
+
+    def _note(self, template: _Template, *, is_gone: bool = False) -> None:
+        key = (template.family.site, template.text)
+        self._learned.pop(key, None)
+        self._learned[key] = None if is_gone else template.variables
+        if len(self._learned) > 2 * self._size:
+            del self._learned[next(iter(self._learned))]
 
     def _family(self, site: Hashable, separators: _Words) -> _Family:
         family = self._families.get((site, separators))
@@ -337,10 +373,13 @@ class Templates:
             family = next(iter(self._families.values()))
             if len(self._families) > 1:
                 self._families.popitem(last=False)
-                self._count -= len(family.templates)
+                gone = list(family.templates.values())
             else:
-                family.forget(next(iter(family.templates.values())))
-                self._count -= 1
+                gone = [next(iter(family.templates.values()))]
+                family.forget(gone[0])
+            self._count -= len(gone)
+            for template in gone:
+                self._note(template, is_gone=True)
 
 
 def _split(text: str) -> tuple[_Words, _Words]:

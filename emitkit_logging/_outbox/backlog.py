@@ -9,17 +9,20 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.faults import is_fault
+from emitkit_logging._events.kinds import FoldKey, RenamedKinds
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Digest, Fold, Rank
 from emitkit_logging._outbox.folds import DigestKey, Folds
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
 from emitkit_logging._outbox.queues import FirstOfKind, PriorityQueue
+from emitkit_logging._outbox.reports import Report, Reports
 
 ALERT = logging.ERROR
 """The priority from which a record is an alert (design, *Delivery*)."""
@@ -32,11 +35,14 @@ class Examined(NamedTuple):
         priority: of the record.
         place: where the record came in.
         event: its event, or `None` where it could not be made.
+        reported_at: where the first report of the same exception waited, which left the backlog (no event was made);
+            `None` for all other records.
     """
 
     priority: int
     place: int
     event: Event | None
+    reported_at: int | None = None
 
 
 class Popped(NamedTuple):
@@ -68,9 +74,17 @@ class Backlog:
         factory: makes events.
         kinds: what is remembered of the kinds of alerts.
         observer: receives the reports of where each record is.
+        clock: returns seconds of a monotonic clock.
     """
 
-    def __init__(self, factory: EventFactory, kinds: KindMemory, observer: BacklogObserver = NOBODY) -> None:
+    def __init__(
+        self,
+        factory: EventFactory,
+        kinds: KindMemory,
+        observer: BacklogObserver = NOBODY,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
         self._factory = factory
         self._kinds = kinds
         self._observer = observer
@@ -78,6 +92,7 @@ class Backlog:
         self._arrivals: deque[tuple[int, CapturedRecord]] = deque()
         self._firsts: PriorityQueue[FirstOfKind] = PriorityQueue(is_new=True)
         self._first_keys: set[FoldKey] = set()
+        self._admitted: dict[FoldKey, int] = {}  # by `admit`, and not counted yet
         # alerts among them have a place of their kind each
         self._singles: PriorityQueue[CapturedRecord] = PriorityQueue()
         # events that never fold: they have an idempotency key of their own, or wait for an answer
@@ -90,6 +105,7 @@ class Backlog:
             self._unfoldable,
         )
         self._folds = Folds(kinds, observer)
+        self._reports = Reports(clock)
 
     def take(self, queue: deque[CapturedRecord], count: int, newest: int) -> None:
         """Move records from `queue` to the backlog, the oldest first.
@@ -147,30 +163,46 @@ class Backlog:
         """
         examined: list[Examined] = []
         arrivals, by_key, key_of, join = self._arrivals, self._folds.by_key, self._factory.fold_key, self._folds.join
-        records: dict[FoldKey, int] = {}
+        records = self._admitted
         for _ in range(int(min(len(arrivals), most))):
             place, captured = arrivals.popleft()
             try:
                 key = key_of(captured)
-            except Exception:  # from a formatter of the application's own; making the event raises it again
+            except BaseException as error:  # from an application's own formatter; making the event raises it again
+                if not is_fault(error):
+                    raise
                 key = None
             if key is None:
                 key = self._admit_event(place, captured, examined)
                 if key is None:
                     continue
+            elif captured.exception is not None and (first := self._reports.find(captured, key)) is not None:
+                self._add_report(first, place, captured, captured.user_id, examined)
+                key = first.key
             elif (fold := by_key.get(key)) is not None:
                 join(fold, place, captured, captured.user_id)
+                self._reports.add(captured, key, fold.place, waits=False)
             else:
                 self._admit_single(key, place, captured)
             records[key] = records.get(key, 0) + 1
-        for key, count in records.items():
-            self._kinds.count(key, count)
-            if (changed := by_key.get(key)) is not None:
-                self._observer.changed(changed)
+        self._count_admitted()
         return examined
 
+    def _count_admitted(self) -> None:
+        for key, count in self._admitted.items():
+            self._kinds.count(key, count)
+            if (changed := self._folds.by_key.get(key)) is not None:
+                self._observer.changed(changed)
+        self._admitted.clear()
+
     def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
-        """Admit an alert of whose kind no fold waits."""
+        """Admit an alert of whose kind no fold waited when its kind was looked up."""
+        self._follow_templates()
+        if (fold := self._folds.by_key.get(key)) is not None:
+            self._folds.join(fold, place, captured, captured.user_id)
+            self._reports.add(captured, key, fold.place, waits=False)
+            return
+        self._reports.add(captured, key, place, waits=True)
         if self._is_first(key):
             self._put_first(key, place, captured)
         elif self._kinds.take_place(key):
@@ -179,6 +211,20 @@ class Backlog:
             fold = self._folds.add(key, place)
             self._folds.join(fold, place, captured, captured.user_id)
             self._folds.hold(fold)
+
+    def _follow_templates(self) -> None:
+        """Let what waits, and what is remembered, go on as of the kinds that its kinds have become a part of."""
+        merged = self._factory.plain_kinds.pop_merged()
+        if not merged:
+            return
+        self._count_admitted()
+        renamed = RenamedKinds(merged)
+        self._kinds.rename(renamed)
+        self._folds.rename(renamed)
+        self._first_keys = set(map(renamed.of, self._first_keys))
+        for items in self._firsts.by_priority.values():
+            for number, (place, first) in enumerate(items):
+                items[number] = place, FirstOfKind(first.captured, renamed.of(first.key))
 
     def _is_first(self, key: FoldKey) -> bool:
         return key not in self._first_keys and not self._kinds.is_known(key)
@@ -195,18 +241,53 @@ class Backlog:
             examined.append(Examined(captured.priority, place, event))
             return None
         key = _key_of(event)
+        first = None if event.fold_key is None else self._reports.find(captured, key)
+        if first is not None:
+            self._add_report(first, place, captured, event.user_id, examined)
+            if event.identities:
+                examined.append(Examined(event.level, place, event))
+            return first.key
         if event.fold_key is None and not self._is_first(key):
             self._unfoldable.put(event.level, place, event)
         elif event.fold_key is not None and (fold := self._folds.by_key.get(key)) is not None:
             self._folds.join(fold, place, captured, event.user_id)
+            self._reports.add(captured, key, fold.place, waits=False)
         else:
             self._admit_single(key, place, captured)
         if event.identities and key in self._folds.by_key:
             examined.append(Examined(event.level, place, event))
         return key
 
+    # Several reports of one exception
+
+    def _add_report(
+        self, first: Report, place: int, captured: CapturedRecord, user_id: object, examined: list[Examined]
+    ) -> None:
+        """Add a later report of an exception to the fold of the first, or to where the first is by now."""
+        fold = self._folds.by_key.get(first.key) or self._fold_waiting(first)
+        if fold is None:
+            examined.append(Examined(captured.priority, place, None, first.place))
+            return
+        self._folds.join(fold, place, captured, fold.user_id if user_id is None else user_id)
+        self._observer.changed(fold)
+
+    def _fold_waiting(self, first: Report) -> Fold | None:
+        """Make a fold of a report that waits by itself; return `None` where it does not."""
+        is_new = first.key in self._first_keys
+        queue: PriorityQueue[Any] = self._firsts if is_new else self._singles
+        item = queue.remove(first.key.level, first.place)
+        if item is None:
+            return None
+        captured = item.captured if is_new else item
+        self._first_keys.discard(first.key)
+        fold = self._folds.add(first.key, first.place)
+        fold.is_new = is_new
+        self._folds.join(fold, first.place, captured, captured.user_id)
+        return fold
+
     def release(self) -> None:
-        """Let all folds go that wait for a place of their kind."""
+        """Let all go that waits for a place of its kind, or for more reports of its exception."""
+        self._reports.release()
         self._folds.release()
 
     def release_due(self, now: float) -> None:
@@ -251,6 +332,10 @@ class Backlog:
         joined = min((entry.rank for entry in self._folds.sendable()), default=None)
         ranks = (*(queue.rank() for queue in self._queues), joined)
         return min(filter(None, ranks), default=None)
+
+    def report_wait(self, rank: Rank) -> float:
+        """Return the seconds for which what has this rank waits for more reports of its exception."""
+        return self._reports.wait(int(rank[2]))
 
     def is_one_record(self, rank: Rank) -> bool:
         """Whether what has this rank stands for one record."""
@@ -312,7 +397,9 @@ class Backlog:
                 place, captured = items.popleft()
                 try:
                     key = key_of(captured)
-                except Exception:  # from a formatter of the application's own; making the event raises it again
+                except BaseException as error:  # from an application's own formatter; see above
+                    if not is_fault(error):
+                        raise
                     key = None
                 if key is None:
                     self._fold_event(priority, place, captured, examined)
@@ -328,6 +415,7 @@ class Backlog:
                 del by_priority[priority]
         for fold in changed.values():
             self._observer.changed(fold)
+        self._follow_templates()
         return examined
 
     def fold_firsts(self, most: float = math.inf) -> list[Examined]:
@@ -497,6 +585,7 @@ class Backlog:
         """Forget all that waits."""
         self._arrivals.clear()
         self._first_keys.clear()
+        self._reports.clear()
         for queue in self._queues:
             queue.by_priority.clear()
         self._folds.clear()

@@ -97,6 +97,25 @@ class Deliveries:
         """Add an event."""
         self._events.append(delivery)
 
+    def add_report(self, place: int, first: int) -> None:
+        """Count a later report of an exception whose first report left the backlog.
+
+        It is delivered or dropped together with the event that has the first report. Where the server has that already,
+        it has been told of the exception: the later report is delivered.
+
+        Args:
+            place: where the later report came in.
+            first: where the first one waited.
+        """
+        for delivery in self._events:
+            if delivery.place == first:
+                delivery.records += 1
+                self._observer.joined(place, first)
+                self._observer.attempted(delivery)
+                return
+        self.counts.delivered += 1
+        self._observer.ended(place)
+
     def first_event(self, now: float) -> EventDelivery | None:
         """Return the event that goes first, or `None` when none may be sent at `now`."""
         ready = (delivery for delivery in self._events if delivery.not_before <= now)

@@ -8,7 +8,8 @@ from typing import Protocol
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.faults import is_fault
+from emitkit_logging._events.kinds import FoldKey, PlainKinds
 
 
 class EventFactory(Protocol):
@@ -20,6 +21,14 @@ class EventFactory(Protocol):
     @property
     def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
         """A function that returns what a record folds by, or `None` where only its event has that information."""
+
+    @property
+    def plain_kinds(self) -> PlainKinds:
+        """Finds the kinds of records that are no event."""
+
+    @property
+    def shows_revenue(self) -> bool:
+        """Whether amounts and currencies are not secret."""
 
     def summary(
         self, channel: str | None, level: int, title: str, description: str, metadata: dict[str, Json]
@@ -50,13 +59,15 @@ class SafeEventFactory:
     def __init__(self, factory: EventFactory) -> None:
         self._factory = factory
         self.summary = factory.summary
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def event(self, captured: CapturedRecord) -> Event | None:
         """Return the event of a record, or `None` where making it raised."""
         try:
             return self._factory.event(captured)
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             self.error = error
             return None
 
@@ -64,3 +75,13 @@ class SafeEventFactory:
     def fold_key(self) -> Callable[[CapturedRecord], FoldKey | None]:
         """See `EventFactory.fold_key`."""
         return self._factory.fold_key
+
+    @property
+    def plain_kinds(self) -> PlainKinds:
+        """See `EventFactory.plain_kinds`."""
+        return self._factory.plain_kinds
+
+    @property
+    def shows_revenue(self) -> bool:
+        """See `EventFactory.shows_revenue`."""
+        return self._factory.shows_revenue

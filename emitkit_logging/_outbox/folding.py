@@ -16,9 +16,11 @@ from typing import Any, TypeAlias
 from emitkit_logging._api.encoding import Json, dump
 from emitkit_logging._api.limits import LONGEST_TITLE
 from emitkit_logging._api.text import MORE, cut, shorten
+from emitkit_logging._events import revenue
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.revenue import Amounts, revenue_of
 from emitkit_logging._outbox.factory import EventFactory
 
 MOST_SAMPLES = 5
@@ -86,7 +88,7 @@ class Fold:
         self.has_one_user = True
         self.has_one_title = True
         self.users: dict[str, None] = {}
-        self.amounts: dict[str, Decimal] = {}
+        self.amounts: Amounts = {}
         self._is_plain = len(key.kind) > 1
         # of the samples but the latest; `None` as soon as all of them differ
         self._signatures: list[object] | None = []
@@ -118,7 +120,7 @@ class Fold:
         more = {
             "has_one_title": self.has_one_title,
             "users": [] if self.has_one_user or self.count <= len(self.samples) else list(self.users),
-            "amounts": {currency: str(amount) for currency, amount in self.amounts.items()},
+            "amounts": _written(self.amounts),
         }
         return {
             "channel": self.key.channel,
@@ -156,7 +158,7 @@ class Fold:
         fold.has_one_title = state.get("has_one_title", True)
         users = [user for each in fold.samples if (user := each.user_id) is not None] if len(kind) == 1 else []
         fold.users = dict.fromkeys(map(str, state.get("users") or users))
-        fold.amounts = {str(currency): Decimal(amount) for currency, amount in (state.get("amounts") or {}).items()}
+        fold.amounts = _amounts(state)
         fold._signatures = list(map(_signature, fold.samples[: MOST_SAMPLES - 1]))
         return fold
 
@@ -170,7 +172,6 @@ class Fold:
         Returns:
             By how many records `samples` grew: 1 or 0.
         """
-        attributes = captured.attributes
         created = captured.created
         if not self.count:
             self.first_seen = self.last_seen = created
@@ -184,33 +185,12 @@ class Fold:
         elif created < self.first_seen:
             self.first_seen = created
         self.count += 1
-        if "amount" in attributes:
-            self._add_amount(attributes["amount"], attributes.get("currency"))
+        if (earned := revenue_of(captured)) is not None:
+            revenue.add(self.amounts, *earned)
         if self.has_one_title and self.samples:
             first = self.samples[0]
             self.has_one_title = _title_source(captured, self._is_plain) == _title_source(first, self._is_plain)
         return self._add_sample(captured)
-
-    def merge(self, other: Fold) -> int:
-        """Add the records of another fold of the same kind, whose samples are of the same form.
-
-        Returns:
-            By how many records `samples` grew.
-        """
-        if other.user_id != self.user_id or not other.has_one_user:
-            self.has_one_user = False
-        for user in other.users:
-            if len(self.users) < MOST_USERS:
-                self.users[user] = None
-        self.first_seen = min(self.first_seen, other.first_seen)
-        self.last_seen = max(self.last_seen, other.last_seen)
-        self.count += other.count
-        for currency, amount in other.amounts.items():
-            self.amounts[currency] = self.amounts.get(currency, Decimal(0)) + amount
-        if self.has_one_title and self.samples and other.samples:
-            titles = [_title_source(fold.samples[0], self._is_plain) for fold in (self, other)]
-            self.has_one_title = other.has_one_title and titles[0] == titles[1]
-        return sum([self._add_sample(each) for each in other.samples])
 
     def keep_samples(self, most: int) -> None:
         """Forget samples, except for the first `most`."""
@@ -243,11 +223,25 @@ class Fold:
         if len(equal) <= 1:
             self._signatures = None
 
-    def _add_amount(self, amount: object, currency: object) -> None:
-        if isinstance(currency, str) and isinstance(amount, int | float | Decimal) and not isinstance(amount, bool):
-            exact = Decimal(str(amount))
-            if exact.is_finite():
-                self.amounts[currency] = self.amounts.get(currency, Decimal(0)) + exact
+    def absorb(self, other: Fold) -> int:
+        """Add the records of another fold, whose kind is this one's now, and which came in later.
+
+        Returns:
+            By how many records `samples` grew.
+        """
+        first, second = self.samples[0], other.samples[0]
+        is_equal = _title_source(first, self._is_plain) == _title_source(second, self._is_plain)
+        self.has_one_title = self.has_one_title and other.has_one_title and is_equal
+        self.has_one_user = self.has_one_user and other.has_one_user and self.user_id == other.user_id
+        self.users = dict.fromkeys(list({**self.users, **other.users})[:MOST_USERS])
+        self.first_seen = min(self.first_seen, other.first_seen)
+        self.last_seen = max(self.last_seen, other.last_seen)
+        self.count += other.count
+        self.is_new = self.is_new or other.is_new
+        self.is_held = self.is_held and other.is_held
+        for earned in other.amounts.items():
+            revenue.add(self.amounts, *earned)
+        return sum(map(self._add_sample, other.samples))
 
     def event(self, factory: EventFactory) -> Event | None:
         """Return the event, or `None` where no sample can be made an event.
@@ -268,11 +262,14 @@ class Fold:
         event.metadata = {key: value for key, value in event.metadata.items() if key in _GENERATED}
         event.metadata.update(_counted(self.count, self.first_seen, self.last_seen))
         event.metadata["samples"] = samples
-        if len(self.amounts) == 1:
-            ((currency, amount),) = self.amounts.items()
-            event.metadata.update(amount=int(amount) if amount == int(amount) else float(amount), currency=currency)
-        mark = f" (×{self.count})"
-        title = event.title if self.has_one_title else _PLACEHOLDER.sub(MORE, self.key.name) or event.title
+        event.metadata.update(_earned(self.amounts, factory))
+        is_one_exception = self._is_one_exception()
+        mark = "" if is_one_exception else f" (×{self.count})"
+        title = (
+            event.title
+            if self.has_one_title or is_one_exception
+            else _PLACEHOLDER.sub(MORE, self.key.name) or event.title
+        )
         event.title = shorten(title, LONGEST_TITLE - len(mark)) + mark
         if not self.has_one_user:
             event.user_id = None
@@ -284,6 +281,11 @@ class Fold:
         else:
             event.is_notify_given = False
         return event
+
+    def _is_one_exception(self) -> bool:
+        """Whether all records report one occurrence of an exception, so that its title needs no count."""
+        reports = {each.exception.report if each.exception is not None else "" for each in self.samples}
+        return self.count == len(self.samples) and len(reports) == 1 and "" not in reports
 
 
 class Digest:
@@ -302,6 +304,7 @@ class Digest:
         lowest: the lowest priority of its folds.
         names: how many records each name has.
         samples: of alerts one record for each of the first names.
+        amounts: the sum of the records' `amount` for each `currency`.
         is_push_due: whether one of its kinds of alerts has not pushed lately.
         first_seen: when the oldest record was logged, in epoch seconds.
         last_seen: when the latest record was logged, in epoch seconds.
@@ -309,6 +312,7 @@ class Digest:
 
     __slots__ = (
         "age",
+        "amounts",
         "channel",
         "count",
         "first_seen",
@@ -332,6 +336,7 @@ class Digest:
         self.lowest = 0
         self.names: dict[str, int] = {}
         self.samples: dict[str, CapturedRecord] = {}
+        self.amounts: Amounts = {}
         self.is_push_due = False
         self.is_new = False
         self.first_seen = 0.0
@@ -347,6 +352,7 @@ class Digest:
         more: dict[str, Any] = {
             "lowest": None if self.lowest == self.priority else self.lowest,
             "samples": dict(self.samples),
+            "amounts": _written(self.amounts),
             "is_push_due": self.is_push_due,
         }
         return {
@@ -379,6 +385,7 @@ class Digest:
         digest.age = state.get("age", digest.place)
         samples = state.get("samples") or {}
         digest.samples = {name: each for name, each in samples.items() if isinstance(each, CapturedRecord)}
+        digest.amounts = _amounts(state)
         digest.is_push_due = state.get("is_push_due", False)
         digest.names = dict(state.get("names") or {})
         digest.count = state.get("count", sum(digest.names.values()))
@@ -396,6 +403,8 @@ class Digest:
         self.last_seen = max(self.last_seen, fold.last_seen)
         self.is_new = self.is_new or fold.is_new
         self.count += fold.count
+        for earned in fold.amounts.items():
+            revenue.add(self.amounts, *earned)
         name = shorten(_PLACEHOLDER.sub(MORE, fold.key.name), _LONGEST_NAME)
         if name not in self.names and len(self.names) >= MOST_NAMES:
             name = MORE
@@ -413,6 +422,7 @@ class Digest:
         names = dict(sorted(self.names.items(), key=lambda entry: (entry[0] == MORE, -entry[1])))
         metadata: dict[str, Json] = _counted(self.count, self.first_seen, self.last_seen)
         metadata["digest"] = _fitting(names)
+        metadata.update(_earned(self.amounts, factory))
         if self.priority >= 0:
             metadata["log"] = {"level": logging.getLevelName(self.priority)}
         if samples := self._event_samples(factory, _MOST_DIGEST_BYTES - len(dump(metadata))):
@@ -461,6 +471,22 @@ def _place(state: Mapping[str, Any]) -> int:
     if not isinstance(place, int):
         raise ValueError("a fold or a digest needs a place")  # noqa: TRY004 - data from outside has a wrong value
     return place
+
+
+def _amounts(state: Mapping[str, Any]) -> Amounts:
+    """Return the amounts that `_written` wrote into a state."""
+    try:
+        return {str(currency): Decimal(amount) for currency, amount in (state.get("amounts") or {}).items()}
+    except ArithmeticError as error:
+        raise ValueError("an amount is no number") from error
+
+
+def _written(amounts: Amounts) -> dict[str, Json]:
+    return {currency: str(amount) for currency, amount in amounts.items()}
+
+
+def _earned(amounts: Amounts, factory: EventFactory) -> dict[str, str | int | float]:
+    return revenue.metadata(amounts) if factory.shows_revenue else {}
 
 
 def _counted(count: int, first_seen: float, last_seen: float) -> dict[str, Json]:

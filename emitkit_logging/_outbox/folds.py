@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from emitkit_logging._events.captured import CapturedRecord
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, RenamedKinds
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import BacklogObserver
@@ -72,7 +72,28 @@ class Folds:
 
     def merge(self, fold: Fold, other: Fold) -> None:
         """Add the records of another fold to one that waits; that it has changed is reported by the caller."""
-        self.samples += fold.merge(other)
+        is_new, is_held = fold.is_new, fold.is_held
+        self.samples += fold.absorb(other)
+        fold.is_new, fold.is_held = is_new, is_held
+
+    def rename(self, renamed: RenamedKinds) -> None:
+        """Let folds whose kinds are one now become one, the oldest of them."""
+        for fold in sorted(self.by_key.values(), key=lambda fold: fold.place):
+            latest = renamed.of(fold.key)
+            if latest != fold.key:
+                del self.by_key[fold.key]
+                fold.key = latest
+                self._unite(fold, self.by_key.get(latest, fold))
+        self._release_at = -math.inf  # the places of their kinds have changed
+
+    def _unite(self, *folds: Fold) -> None:
+        """Make one fold, the oldest, of two of one kind; they may be the same."""
+        older, newer = sorted(folds, key=lambda fold: fold.place)
+        if older is not newer:
+            self.samples += older.absorb(newer) - len(newer.samples)
+            self._observer.joined(newer.place, older.place)
+        self.by_key[older.key] = older
+        self._observer.changed(older)
 
     def remove(self, joined: Fold | Digest) -> None:
         """Take out a fold or a digest."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import shorten
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, RenamedKinds
 
 MOST_PLACES = 5
 """Requests that a kind may use at once."""
@@ -28,6 +28,9 @@ MOST_STORMING = 5
 """Kinds that `storming` names."""
 
 _LONGEST_NAME = 100
+_LEAST_VALUES = 3
+_HEAD = 16
+"""Characters of the first part of a kind's name."""
 
 
 @dataclass(slots=True)
@@ -59,6 +62,33 @@ class _Kind:
             self.places += due
             self.counted_at += due * PLACE_INTERVAL
 
+    def add(self, other: _Kind) -> None:
+        """Add what is remembered of another kind that is part of this one now."""
+        self.places = max(0, self.places + other.places - MOST_PLACES)
+        self.counted_at = min(self.counted_at, other.counted_at)
+        self.pushed_at = max(self.pushed_at, other.pushed_at)
+        self.is_known = self.is_known or other.is_known
+        self.records += other.records
+
+    def values(self) -> list[Json]:
+        """Return what is remembered as JSON values, for `of`."""
+        pushed_at = None if self.pushed_at == -math.inf else self.pushed_at
+        return [self.places, self.counted_at, pushed_at, self.records, self.name]
+
+    @classmethod
+    def of(cls, values: Sequence[Json], now: float) -> _Kind:
+        """Return a known kind with the `values` that another process wrote; those that cannot be read are left out."""
+        kind = cls(MOST_PLACES, now, is_known=True)
+        places, counted_at, pushed_at = (_number(value, now) for value in values[:3])
+        if places is not None and counted_at is not None:
+            kind.places, kind.counted_at = max(0, min(MOST_PLACES, int(places))), counted_at
+        if pushed_at is not None:
+            kind.pushed_at = pushed_at
+        records, name = (*values[3:5], None, None)[:2]
+        kind.records = records if type(records) is int else 0
+        kind.name = name if isinstance(name, str) else ""
+        return kind
+
 
 class KindMemory:
     """Remembers the kinds of alerts.
@@ -74,6 +104,7 @@ class KindMemory:
         self._clock = clock
         self._size = size
         self._kinds: dict[str, _Kind] = {}  # the least recently seen first
+        self._changed: set[str] = set()
 
     def __len__(self) -> int:
         return sum(kind.is_known for kind in self._kinds.values())
@@ -85,11 +116,16 @@ class KindMemory:
         if kind is None:
             kind = _Kind(MOST_PLACES, now)
             while len(self._kinds) >= self._size:
-                del self._kinds[next(iter(self._kinds))]
+                self._forget(next(iter(self._kinds)))
         else:
             kind.refill(now)
         self._kinds[name] = kind
+        self._changed.add(name)
         return kind
+
+    def _forget(self, name: str) -> None:
+        del self._kinds[name]
+        self._changed.add(name)
 
     def is_known(self, key: FoldKey) -> bool:
         """Whether a request for this kind has started before."""
@@ -150,44 +186,64 @@ class KindMemory:
         """Take note that an event of the kind pushes because its record says so."""
         self._find(key).pushed_at = self._clock()
 
+    # Kinds that are generalised
+
+    def rename(self, renamed: RenamedKinds) -> None:
+        """Let what is remembered of kinds go on under the names that they have now.
+
+        Of several that are one kind now the used places add up, and the latest push counts.
+        """
+        latest = {_hash(before): _hash(after) for before, after in renamed.templates.items()}
+        now = self._clock()
+        for name, kind in [(name, kind) for name, kind in self._kinds.items() if name[:_HEAD] in latest]:
+            self._forget(name)
+            kind.refill(now)
+            after = latest[name[:_HEAD]] + name[_HEAD:]
+            general = self._kinds.get(after)
+            if general is None:
+                general = self._kinds[after] = _Kind(MOST_PLACES, now)
+            general.refill(now)
+            general.add(kind)
+            self._changed.add(after)
+
     # What another process knows
 
-    def state(self) -> dict[str, Any]:
-        """Return what is remembered as JSON values, for `resume`: by kind places, their time and that of the push.
+    def pop_learned(self) -> dict[str, Json]:
+        """Return what changed since the last call, for `load`: by kind its values, or `None` where it was forgotten.
 
-        Times are seconds of the machine's monotonic clock. A kind is named by a hash, since its template may be long.
+        The values are places, their time and that of the push in seconds of the machine's monotonic clock, the records
+        and the name for people. A kind is named by a hash, since its template may be long.
         """
-        return {
-            name: [kind.places, kind.counted_at, None if kind.pushed_at == -math.inf else kind.pushed_at]
-            for name, kind in self._kinds.items()
-            if kind.is_known
-        }
+        changed, self._changed = self._changed, set()
+        kinds = [(name, kind) for name, kind in self._kinds.items() if name in changed and kind.is_known]
+        forgotten: dict[str, Json] = dict.fromkeys(name for name in changed if name not in self._kinds)
+        return {**forgotten, **{name: kind.values() for name, kind in kinds}}
 
-    def resume(self, state: object) -> None:
-        """Take over what another process of this machine remembers; what cannot be read is ignored.
+    def learn_again(self) -> None:
+        """Let the next `pop_learned` return all that is known."""
+        self._changed.update(self._kinds)
+
+    def load(self, learned: Mapping[str, Json]) -> None:
+        """Remember what `pop_learned` returned in another process of this machine, in all its calls, and nothing else.
 
         Args:
-            state: what `state` returned.
+            learned: the values by kind, the least recently seen first; what cannot be read is ignored.
         """
-        if not isinstance(state, Mapping):
-            return
         now = self._clock()
-        for name, entry in list(state.items())[-self._size :]:
-            if not isinstance(entry, list | tuple) or len(entry) < 3:
-                continue
-            places, counted_at, pushed_at = (_number(value, now) for value in entry[:3])
-            kind = _Kind(MOST_PLACES, now, is_known=True)
-            if places is not None and counted_at is not None:
-                kind.places, kind.counted_at = max(0, min(MOST_PLACES, int(places))), counted_at
-            if pushed_at is not None:
-                kind.pushed_at = pushed_at
-            self._kinds[str(name)] = kind
+        self._kinds.clear()
+        for name, values in list(learned.items())[-self._size :]:
+            if isinstance(values, list) and len(values) >= _LEAST_VALUES:
+                self._kinds[name] = _Kind.of(values, now)
 
 
 def _id(key: FoldKey) -> str:
-    """Return a name of a kind of a fixed length."""
-    text = "\x00".join((key.channel, str(key.level), *key.kind))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    """Return a name of a kind of a fixed length, whose first part is that of logger and template."""
+    return _hash(key.kind[:2]) + _hash((key.channel, str(key.level), *key.kind[2:]))
+
+
+def _hash(parts: Iterable[str]) -> str:
+    text = "\x00".join(parts)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_HEAD // 2).hexdigest()
 
 
 def _number(value: object, now: float) -> float | None:

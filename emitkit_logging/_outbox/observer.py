@@ -6,13 +6,24 @@ or dropped. Nothing else can happen to it, so these reports say at every moment 
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from emitkit_logging._api.encoding import Json
 
 if TYPE_CHECKING:
     from emitkit_logging._events.captured import CapturedRecord
     from emitkit_logging._outbox.delivery import Delivery
     from emitkit_logging._outbox.folding import Digest, Fold
+
+
+class Knowledge(str, enum.Enum):
+    """What is known besides what waits."""
+
+    KIND = "kind"
+    TEMPLATE = "template"
 
 
 class BacklogObserver(Protocol):
@@ -33,6 +44,9 @@ class BacklogObserver(Protocol):
     def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
         """Take note that what waited at `place` was delivered (no reason), or dropped for a reason."""
 
+    def learned(self, of: Knowledge, values: Mapping[str, Json]) -> None:
+        """Take note of what is known now of kinds or templates, by name; `None`: nothing any more."""
+
 
 class NullObserver:
     """Ignores all reports: for a store in memory."""
@@ -50,6 +64,9 @@ class NullObserver:
         """Do nothing."""
 
     def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
+        """Do nothing."""
+
+    def learned(self, of: Knowledge, values: Mapping[str, Json]) -> None:
         """Do nothing."""
 
 
@@ -85,6 +102,7 @@ class Changes:
         entries: folds and digests that have grown, by place.
         deliveries: identifies that wait and requests that start, by place.
         ends: what was delivered or dropped.
+        knowledge: what is known now of kinds and templates, by name; `None`: nothing any more.
     """
 
     came_at: dict[int, CapturedRecord] = field(default_factory=dict)
@@ -92,15 +110,16 @@ class Changes:
     entries: dict[int, Fold | Digest] = field(default_factory=dict)
     deliveries: dict[int, Delivery] = field(default_factory=dict)
     ends: list[Ended] = field(default_factory=list)
+    knowledge: dict[tuple[Knowledge, str], Json] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was reported."""
-        return not (self.came_at or self.joins or self.entries or self.deliveries or self.ends)
+        return not (self.came_at or self.joins or self.entries or self.deliveries or self.ends or self.knowledge)
 
     def clear(self) -> None:
         """Forget everything: it was applied."""
-        for part in (self.came_at, self.joins, self.entries, self.deliveries, self.ends):
+        for part in (self.came_at, self.joins, self.entries, self.deliveries, self.ends, self.knowledge):
             part.clear()
 
     def came(self, place: int, captured: CapturedRecord) -> None:
@@ -123,3 +142,9 @@ class Changes:
     def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
         """Take note that what waited at `place` was delivered (no reason), or dropped for a reason."""
         self.ends.append(Ended(place, reason, detail))
+
+    def learned(self, of: Knowledge, values: Mapping[str, Json]) -> None:
+        """Take note of what is known now of kinds or templates, by name; `None`: nothing any more."""
+        for name, value in values.items():
+            self.knowledge.pop((of, name), None)
+            self.knowledge[of, name] = value

@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
 from emitkit_logging._events.event import Event
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
@@ -28,7 +30,7 @@ from emitkit_logging._outbox.folding import Digest, Fold, Rank
 from emitkit_logging._outbox.identifies import IdentifyQueue, KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.losses import REPORT_PRIORITY, Losses, Undelivered
-from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.observer import NOBODY, BacklogObserver, Knowledge
 from emitkit_logging._outbox.outage import Outage
 from emitkit_logging._outbox.queues import Places
 from emitkit_logging._outbox.scarcity import ScarcityPolicy
@@ -75,7 +77,7 @@ class Outbox:
         self._places = Places()
         self._losses = Losses(clock)
         self._kinds = kinds
-        self._backlog = Backlog(self._factory, kinds, observer)
+        self._backlog = Backlog(self._factory, kinds, observer, clock=clock)
         self._identifies = IdentifyQueue(users, size=size, places=self._places, losses=self._losses, observer=observer)
         self._outage = Outage(self._losses.notices, lambda: self.pending, clock)
         self._deliveries = Deliveries(
@@ -165,9 +167,8 @@ class Outbox:
     # What another outbox left
 
     def budget(self) -> dict[str, Any]:
-        """Return what was learned of the budget and of the kinds of alerts, as JSON values, for `begin_at`."""
-        kinds = self._kinds.state()
-        return self._budget.state() | ({"kinds": kinds} if kinds else {})
+        """Return what was learned of the budget, as JSON values, for `begin_at`."""
+        return self._budget.state()
 
     def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
         """Continue behind the last place of another outbox, with its budget.
@@ -178,7 +179,19 @@ class Outbox:
         """
         self._places.newest = newest
         self._budget.resume(budget)
-        self._kinds.resume(budget.get("kinds"))
+
+    def know_kinds(self, kinds: Mapping[str, Json]) -> None:
+        """Know of kinds what another outbox reported to its observer, the least recently changed first, and no more."""
+        self._kinds.load(kinds)
+
+    def know_templates(self, templates: Mapping[str, Json]) -> None:
+        """Know of templates what another outbox reported to its observer, in the same order, and no more."""
+        self._factory.plain_kinds.load(templates)
+
+    def report_all_known(self) -> None:
+        """Report again all that is known of kinds and templates: what was reported is lost."""
+        self._kinds.learn_again()
+        self._factory.plain_kinds.templates.learn_again()
 
     def remember(self, facts: IdentifyCall, age: float) -> None:
         """Take over what another outbox sent about a user, `age` seconds ago."""
@@ -234,7 +247,16 @@ class Outbox:
         step = self._next()
         if not isinstance(step, ApiRequest):
             self._scarcity.remember_spent()
+        self._report_learned()
         return step
+
+    def _report_learned(self) -> None:
+        for of, learned in (
+            (Knowledge.KIND, self._kinds.pop_learned()),
+            (Knowledge.TEMPLATE, self._factory.plain_kinds.pop_learned()),
+        ):
+            if learned:
+                self._observer.learned(of, learned)
 
     def _next(self) -> ApiRequest | float:
         while True:
@@ -260,6 +282,8 @@ class Outbox:
         may_keep = not isinstance(first, Delivery) and self._backlog.is_one_record(first)
         kept = self._scarcity.kept(is_new=not is_repeat) if may_keep else 0
         wait = self._budget.wait(alert=not is_repeat, spread=is_spread, kept=kept)
+        if not isinstance(first, Delivery):
+            wait = max(wait, self._backlog.report_wait(first))
         return max(wait, self._scarcity.untrusted_wait()) if -priority <= UNTRUSTED_PRIORITY else wait
 
     def _first(self, now: float) -> Delivery | Rank | None:
@@ -296,7 +320,9 @@ class Outbox:
             event.notify = event.notify and event.is_notify_given
         try:
             delivery.prepare()
-        except Exception as error:  # a formatter of the application's own returned values that are not JSON
+        except BaseException as error:  # a formatter of the application's own returned values that are not JSON
+            if not is_fault(error):
+                raise
             self._factory.error = error
             self._reject_unbuilt(priority, place, records)
             return None
@@ -332,8 +358,10 @@ class Outbox:
     # What records say about users
 
     def _read_examined(self, examined: Iterable[Examined]) -> None:
-        for priority, place, event in examined:
-            if event is None:
+        for priority, place, event, reported_at in examined:
+            if reported_at is not None:
+                self._deliveries.add_report(place, reported_at)
+            elif event is None:
                 self._reject_unbuilt(priority, place, 1)
             elif event.only_identifies:
                 self._add_identify_only(event, priority, place)

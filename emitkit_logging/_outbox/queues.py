@@ -15,6 +15,9 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.folding import Rank
 
+_FAR = 1_000
+"""Items that `remove` looks at, at most."""
+
 
 class Places:
     """Numbers the places where records, folds, digests and requests wait. A later place has a greater number.
@@ -97,6 +100,21 @@ class PriorityQueue(Generic[_Item]):
         if not items:
             del self.by_priority[priority]
         return first
+
+    def remove(self, priority: int, place: int) -> _Item | None:
+        """Take out the item of a priority that waits at `place`, which came in lately; return `None` if none does."""
+        items = self.by_priority.get(priority)
+        if items is None:
+            return None
+        for number, (at, item) in enumerate(reversed(items)):
+            if at == place:
+                del items[len(items) - 1 - number]
+                if not items:
+                    del self.by_priority[priority]
+                return item
+            if at < place or number >= _FAR:
+                break
+        return None
 
     def expire(self, oldest: float) -> Iterator[tuple[int, int]]:
         """Take out what was logged before `oldest`, in epoch seconds, and yield priority and place of each item."""

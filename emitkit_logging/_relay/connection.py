@@ -103,7 +103,7 @@ def address_of(option: str, url: str, timeout: float, prefix: str | None = None)
         parts = urlsplit(url)
         options = parse_qs(parts.query, keep_blank_values=True)
         found = options.pop(_PREFIX, [DEFAULT_PREFIX])[0] if prefix is None else prefix
-        bare = urlunsplit(parts._replace(query=urlencode(options, doseq=True)))
+        bare = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(options, doseq=True), ""))
         address = Address(bare, timeout, found)
         address._pool().make_connection()
         _ = address.label

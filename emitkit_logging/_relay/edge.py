@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import SafeEventFactory
@@ -205,6 +206,8 @@ class EdgeBacklog:
 
     def _sort(self, most: float, *, folds_all: bool = False) -> None:
         """Decide of what came in whether it goes by itself or folds, the alerts first."""
+        # a fold that waits a few seconds keeps the kind that it was begun with
+        self._factory.plain_kinds.pop_merged()
         for lane in LANES:
             arrivals = self._arrivals[lane]
             while arrivals and most > 0:
@@ -235,7 +238,9 @@ class EdgeBacklog:
         """Return what a record folds by and its user; no key where it goes by itself in any case."""
         try:
             key = self._factory.fold_key(captured)
-        except Exception:  # from a formatter of the application's own; shaping the record raises it again
+        except BaseException as error:  # from an application's own formatter; shaping the record raises it again
+            if not is_fault(error):
+                raise
             key = None
         if key is not None:
             user = captured.user_id

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Fold
@@ -40,7 +40,9 @@ class Shaper:
             event = self._factory.event(captured)
             if event is not None:
                 return wire.write_record(event, captured)
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             raise Unshapable(type(error).__name__) from error
         raise Unshapable("no event")
 
@@ -67,11 +69,14 @@ class ShapedFactory:
     """Makes events of shaped records, for the relay's outbox.
 
     Args:
-        summary: makes the events that stand for no single record, see `EventFactory.summary`.
+        formatter: makes the events that stand for no single record.
     """
 
-    def __init__(self, summary: Callable[[str | None, int, str, str, dict[str, Json]], Event]) -> None:
-        self.summary = summary
+    shows_revenue = True  # what is secret was left out in the process that logged it
+
+    def __init__(self, formatter: EventFactory) -> None:
+        self.summary = formatter.summary
+        self.plain_kinds = formatter.plain_kinds  # never asked: each record has its kind
 
     def event(self, captured: CapturedRecord) -> Event | None:
         """Return the event that the record was shaped to."""

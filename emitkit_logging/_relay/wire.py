@@ -8,7 +8,7 @@ A **record** is already shaped and redacted; nothing of it is interpreted again.
 
 * the header is an array: priority, when it was logged (epoch seconds), channel, kind (an array of texts, or null where
   the record cannot fold by its header alone), title, description, user id, type and message of the exception, amount
-  and currency; nulls at the end are left out. A ``Decimal`` amount is a text;
+  (a text) and currency, and what tells occurrences of an exception apart; nulls at the end are left out;
 * the event is an object with the fields of `Event`, those with their defaults left out.
 
 A part begins with a letter: ``r`` a record; ``f`` a **fold** (``f state RS record RS record …``, the state that of
@@ -29,6 +29,7 @@ from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedExcepti
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.revenue import revenue_of
 from emitkit_logging._outbox.folding import Digest, Fold
 
 FORMAT = 1
@@ -37,7 +38,7 @@ FORMAT = 1
 _BODY = b"\t"
 _SAMPLE = b"\x1e"
 _PART = b"\n"
-_HEADER_LENGTH = 11
+_HEADER_LENGTH = 12
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 _PLAIN_FIELDS = ("title", "description", "icon", "user_id", "notify", "display_as", "source", "idempotency_key")
@@ -75,9 +76,8 @@ class ShapedRecord(CapturedRecord):
         try:
             values = json.loads(header)
             values += [None] * (_HEADER_LENGTH - len(values))
-            priority, created, channel, kind, title, description, user_id, raised, message, amount, currency = values[
-                :_HEADER_LENGTH
-            ]
+            priority, created, channel, kind, title, description, user_id = values[:7]
+            raised, message, amount, currency, report = values[7:_HEADER_LENGTH]
             if not separator or type(priority) is not int or not isinstance(channel, str):
                 raise ValueError("a record needs priority, channel and event")
             self.key = None if kind is None else FoldKey(channel, priority, tuple(kind))
@@ -91,11 +91,10 @@ class ShapedRecord(CapturedRecord):
             attributes["description"] = description
         if user_id is not None:
             attributes["user_id"] = user_id
-        if amount is not None:
-            attributes["amount"] = _amount(amount)
-            attributes["currency"] = currency
-        if raised is not None:
-            self.exception = CapturedException(str(raised), str(message), "")
+        if isinstance(amount, str):
+            attributes["amount"], attributes["currency"] = _decimal(amount), currency
+        if raised is not None or report is not None:
+            self.exception = CapturedException(str(raised or ""), str(message or ""), "", str(report or ""))
         super().__init__(attributes)
 
     @property
@@ -115,9 +114,9 @@ class ShapedRecord(CapturedRecord):
             raise ValueError(f"it is no event: {error}") from error
 
 
-def _amount(amount: Any) -> Any:
+def _decimal(text: str) -> Decimal | None:
     try:
-        return Decimal(amount) if isinstance(amount, str) else amount
+        return Decimal(text)
     except InvalidOperation:
         return None
 
@@ -145,22 +144,20 @@ def write_record(event: Event, captured: CapturedRecord) -> bytes:
         event.user_id,
         *raised,
         *_money(event, captured),
+        (captured.exception.report or None) if captured.exception is not None else None,
     ]
     while header[-1] is None:
         header.pop()
     return _encode(header).encode() + _BODY + _encode(_fields(event)).encode()
 
 
-def _money(event: Event, captured: CapturedRecord) -> tuple[Any, Any]:
+def _money(event: Event, captured: CapturedRecord) -> tuple[str | None, str | None]:
     """Return amount and currency, as far as the event shows them: they may be secret."""
-    amount, currency = captured.attributes.get("amount"), captured.attributes.get("currency")
-    shown = event.metadata.get("amount")
-    if not isinstance(currency, str) or event.metadata.get("currency") != currency or shown is None:
+    earned = revenue_of(captured)
+    if earned is None or event.metadata.get("currency") != earned[0]:
         return None, None
-    if type(amount) is Decimal and amount.is_finite():
-        return str(amount), currency
-    is_number = type(amount) is int or (type(amount) is float and math.isfinite(amount))
-    return (amount, currency) if is_number and shown == amount else (None, None)
+    is_shown = type(event.metadata.get("amount")) in (int, float)
+    return (str(earned[1]), earned[0]) if is_shown else (None, None)
 
 
 def _fields(event: Event) -> dict[str, Any]:

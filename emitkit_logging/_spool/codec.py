@@ -13,7 +13,7 @@ than an object:
 2  what the application added, an object by name
 3  the other fields, an object; left out where all have their default:
    ``context``, the event context at the time of the call (default: none);
-   ``exception``, with ``type``, ``message`` and ``stacktrace`` (default: none);
+   ``exception``, with ``type``, ``message``, ``stacktrace`` and ``report``, which names the occurrence (default: none);
    ``text``, the message with its arguments (default: ``msg`` is the whole message);
    ``unused_args``, the arguments that did not fit into the message (default: none);
    ``is_trusted``, false for a record of a browser (default: true)
@@ -23,6 +23,7 @@ All else is an object with the version as ``v`` and one of these:
 
 ============  ================================================================================================
 ``identity``  what one record says about a user (journals): ``user_id``, ``properties``, ``aliases``, ``created``
+``flush``     true: the process waits for what stands before it (journals), see `Flush`
 ``identify``  an identify call (rows): ``user_id``, ``properties``, ``aliases``
 ``fold``      the state of a fold (rows), as `Fold.state` documents it
 ``digest``    the state of a digest (rows), as `Digest.state` documents it
@@ -42,6 +43,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -90,6 +92,11 @@ _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=
 _ascii_encoder = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """A line of a journal after which the sender lets no fold wait for a place of its kind: its process waits."""
+
+
 # Writing
 
 
@@ -120,6 +127,11 @@ def write_identity(identity: Identity, converter: JsonConverter) -> bytes:
     """Return what a record says about a user as one line, without the line's end."""
     facts = {**_facts(identity), "created": identity.created}
     return _encoded({"v": FORMAT, "identity": _object(facts, converter)})
+
+
+def write_flush() -> bytes:
+    """Return what asks the sender not to hold back what stands before it, as one line without the line's end."""
+    return _encoded({"v": FORMAT, "flush": True})
 
 
 def write_identify(call: IdentifyCall, converter: JsonConverter) -> bytes:
@@ -168,6 +180,8 @@ def _fields(captured: CapturedRecord, converter: JsonConverter) -> dict[str, Any
     if (exception := captured.exception) is not None:
         stacktrace = exception.stacktrace
         fields["exception"] = {"type": exception.type, "message": exception.message, "stacktrace": stacktrace}
+        if exception.report:
+            fields["exception"]["report"] = exception.report
     if captured.text is not None:
         fields["text"] = captured.text
     if captured.unused_args is not None:
@@ -245,7 +259,7 @@ def read_record(line: bytes) -> CapturedRecord:
     return value
 
 
-def read_line(line: bytes) -> CapturedRecord | Identity:
+def read_line(line: bytes) -> CapturedRecord | Identity | Flush:
     """Return what a line of a journal holds, of this version or of version 1.
 
     Raises:
@@ -259,7 +273,7 @@ def read_line(line: bytes) -> CapturedRecord | Identity:
             read = codec_v1.line(value)
             return _checked(read) if isinstance(read, CapturedRecord) else read
         _check_version(value)
-        return _identity(value["identity"])
+        return Flush() if "flush" in value else _identity(value["identity"])
     except _UNREADABLE as error:
         raise ValueError(_reason(error)) from error
 
@@ -348,7 +362,7 @@ def _set_fields(captured: CapturedRecord, fields: dict[str, Any]) -> None:
     if (context := fields.get("context")) is not None:
         captured.context = _read_each(context)
     if (exception := fields.get("exception")) is not None:
-        parts = (_text(exception.get(name, "")) for name in ("type", "message", "stacktrace"))
+        parts = (_text(exception.get(name, "")) for name in ("type", "message", "stacktrace", "report"))
         captured.exception = CapturedException(*parts)
     if (text := fields.get("text")) is not None:
         captured.text = _text(text)

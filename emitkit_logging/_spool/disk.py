@@ -11,6 +11,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from emitkit_logging._spool import files
+
 _SEGMENT = 4 * 1024 * 1024
 _LEAST = 4096
 _UNUSABLE = ".unusable-"
@@ -61,7 +63,10 @@ class DiskShare:
                 if not entry.name.startswith(begin) or entry.name.startswith(begin + _UNUSABLE):
                     continue
                 with contextlib.suppress(OSError):
-                    used = entry.stat(follow_symlinks=False).st_size
+                    found = entry.stat(follow_symlinks=False)
+                    if not files.belongs_to_us(found):
+                        continue
+                    used = found.st_size
                     if entry.name.endswith(".journal"):
                         journals += used
                         origins.add(entry.name.split(".")[-3])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import threading
 import time
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
+from emitkit_logging._spool import files
 from emitkit_logging._spool.disk import DiskShare
 from emitkit_logging._worker import native
 from emitkit_logging._worker.clock import monotonic
@@ -43,6 +45,9 @@ _TRIES = 10
 _MOST_RETIRED = 2
 _SUFFIX = ".journal"
 _MAKING = ".making"
+_NAME = re.compile(rf"[0-9a-zA-Z_-]+\.[0-9]{{1,9}}\{_SUFFIX}", re.ASCII)
+"""The name of a journal's file behind that of the spool: origin and number."""
+_MAKING_NAME = re.compile(rf"[0-9a-zA-Z_-]+\.[0-9]{{1,9}}\{_MAKING}", re.ASCII)
 _MADE_WITHIN = 60.0
 
 
@@ -215,7 +220,8 @@ class Journal:
         """
         self._is_closed = True
         if is_read:
-            self._segment.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._segment.path.unlink()
         self._segment.limit = 0
         with self._counting:
             for segment in (*self._retired, self._segment):
@@ -267,7 +273,7 @@ class _Segment:
         if self.descriptor.is_ours:
             self._count(self.descriptor.number)
         else:
-            with contextlib.suppress(OSError), self.path.open("rb") as file:
+            with contextlib.suppress(OSError), FileIO(files.open_own(self.path), "r") as file:
                 self._count(file.fileno())
         return self._lines
 
@@ -283,13 +289,16 @@ class Source:
     Args:
         path: of the file.
         offset: bytes of it that were read before.
+
+    Raises:
+        OSError: where it cannot be opened, or others may have written it.
     """
 
     def __init__(self, path: Path, offset: int) -> None:
         self.path = path
         self.offset = offset
         self.name, self.origin = _names(path)
-        self._descriptor = OwnDescriptor(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+        self._descriptor = OwnDescriptor(files.open_own(path))
 
     @property
     def is_ours(self) -> bool:
@@ -349,18 +358,32 @@ class Source:
 
 
 def paths(spool: Path) -> Iterator[Path]:
-    """Return the files of all journals of a spool, the older files of each journal first."""
-    found = [path for path in spool.parent.iterdir() if path.name.startswith(f"{spool.name}.")]
-    return iter(sorted((path for path in found if path.suffix == _SUFFIX), key=lambda path: _key(path.name)))
+    """Return the files of all journals of a spool, the older files of each journal first.
+
+    Files that others may have put there are left out.
+    """
+    return iter(sorted(filter(files.is_own, _beside(spool, _NAME)), key=lambda path: _key(path.name)))
+
+
+def refused(spool: Path) -> Iterator[str]:
+    """Return for each file that has the name of a journal and is not read why that is so."""
+    return filter(None, map(files.problem, sorted(_beside(spool, _NAME))))
 
 
 def unfinished(spool: Path) -> Iterator[Path]:
     """Return the files of processes that were killed while they made their journal."""
-    for path in spool.parent.iterdir():
-        if path.name.startswith(f"{spool.name}.") and path.suffix == _MAKING:
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _MADE_WITHIN:
-                    yield path
+    for path in _beside(spool, _MAKING_NAME):
+        if not files.is_own(path, is_mode_checked=False):
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.lstat().st_mtime > _MADE_WITHIN:
+                yield path
+
+
+def _beside(spool: Path, name: re.Pattern[str]) -> list[Path]:
+    begin = f"{spool.name}."
+    found = [path for path in spool.parent.iterdir() if path.name.startswith(begin)]
+    return [path for path in found if name.fullmatch(path.name, len(begin))]
 
 
 def name_of(path: Path) -> str:
@@ -376,7 +399,7 @@ def origin_of(path: Path) -> str:
 def size_of(path: Path) -> int:
     """Return the bytes of a journal's file; 0 where it was read and deleted in the meantime."""
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except FileNotFoundError:
         return 0
 
@@ -390,7 +413,7 @@ def is_alive(spool: Path, origin: str) -> bool:
     """Whether the process of a journal still runs."""
     for path in paths(spool):
         if _names(path)[1] == origin:
-            with contextlib.suppress(OSError), FileIO(path, "r") as file:
+            with contextlib.suppress(OSError), FileIO(files.open_own(path), "r") as file:
                 if _is_locked(file.fileno()):
                     return True
     return False
@@ -398,7 +421,7 @@ def is_alive(spool: Path, origin: str) -> bool:
 
 def locked(path: Path) -> FileIO | None:
     """Return a file, locked until it is closed or the process ends; `None` where another process has the lock."""
-    file = FileIO(path, "r")
+    file = FileIO(files.open_own(path), "r")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -432,4 +455,4 @@ def _names(path: Path) -> tuple[str, str]:
 
 def _key(name: str) -> tuple[str, int]:
     parts = name.split(".")
-    return parts[-3] if len(parts) > 2 else "", int(parts[-2]) if parts[-2].isdigit() else 0
+    return parts[-3], int(parts[-2])

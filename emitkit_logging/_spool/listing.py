@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emitkit_logging._events.identity import Identity
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._outbox.kinds import KindMemory
+from emitkit_logging._outbox.observer import Knowledge
 from emitkit_logging._spool import codec, journal, schema, tables
 from emitkit_logging._spool.rows import Entry, read_entry
+from emitkit_logging._worker.clock import monotonic
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,21 @@ def rows(path: Path) -> Iterator[Row]:
         yield from _rows(connection, rejected)
 
 
+def known_kinds(path: Path) -> KindMemory:
+    """Return what is remembered of kinds of alerts.
+
+    Args:
+        path: as of `rows`.
+
+    Raises:
+        OSError, sqlite3.Error: as `rows`.
+    """
+    kinds = KindMemory(notify_interval=0.0, clock=monotonic)
+    with contextlib.closing(schema.connect(path, is_new_allowed=False)) as connection:
+        kinds.load(tables.known(connection, Knowledge.KIND))
+    return kinds
+
+
 def _rows(connection: sqlite3.Connection, select: str) -> Iterator[Row]:
     for kind, level, since, channel, records, data, body, answer in connection.execute(select).fetchall():
         entry = None
@@ -70,7 +88,7 @@ def _unread(path: Path, offsets: Mapping[str, int]) -> Iterator[Row]:
     for each in journal.paths(path):
         try:
             source = journal.Source(each, offsets.get(journal.name_of(each), 0))
-        except FileNotFoundError:  # it was read, and deleted
+        except OSError:  # it was read and deleted, or it cannot be opened
             continue
         with contextlib.closing(source):
             while lines := source.read(journal.CHUNK):
@@ -82,6 +100,6 @@ def _row(line: bytes) -> Row | None:
         value = codec.read_line(line)
     except ValueError:
         return Row("line", 0, 0.0, "", 1, None, line) if line else None
-    if isinstance(value, Identity):
-        return None  # whether it is to be sent depends on what the server knows
+    if not isinstance(value, CapturedRecord):
+        return None  # whether an identity is to be sent depends on what the server knows
     return Row("record", value.priority, value.created, "", 1, value, line)

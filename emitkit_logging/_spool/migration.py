@@ -19,6 +19,9 @@ _COLUMNS = "kind, level, age, since, channel, records, data, body"
 # A process of version 1 that still runs looks at this table before each request. It finds that it is not the sender any
 # more, and it cannot become the sender again, which needs columns that are missing. So it never sends beside a process
 # of today. What it logs goes on to its journal, which is read; what it asks for its own counts is still there.
+TABLES = ("sender",)
+"""The tables of version 1 that a spool of today may still have."""
+
 _FOR_RUNNING_PROCESSES = (
     "CREATE TABLE sender (one INTEGER PRIMARY KEY, owner TEXT, newest INTEGER NOT NULL)",
     "INSERT INTO sender VALUES (1, NULL, 4611686018427387904)",

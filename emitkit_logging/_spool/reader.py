@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class JournalReader:
         if source is None:
             try:
                 source = self._sources[name] = journal.Source(path, self._offsets.get(name, 0))
-            except FileNotFoundError:
+            except OSError:  # it was read and deleted, or it cannot be opened now: the others are read all the same
                 return None
         return source
 
@@ -80,7 +81,8 @@ class JournalReader:
                 continue
             # looked at twice: its process may have appended a line and ended between the first look and the second
             if source.is_read and source.is_abandoned and source.is_read:
-                source.path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # gone, or not ours to delete: it has nothing that is not read
+                    source.path.unlink()
                 source.close()
                 del self._sources[name]
 

@@ -13,6 +13,7 @@ from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.text import clean
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._outbox.delivery import Delivery
 from emitkit_logging._outbox.folding import Digest, Fold
@@ -95,7 +96,9 @@ class RowWriter:
     def _channel(self, captured: CapturedRecord) -> str:
         try:
             return self._channel_of(captured)
-        except Exception:  # a formatter of the application's own; the outbox asks it again, and rejects the record
+        except BaseException as error:  # from an application's own formatter; the outbox asks it again
+            if not is_fault(error):
+                raise
             return ""
 
     def _of_entry(self, place: int, entry: Fold | Digest, unit: Unit) -> WrittenRow:

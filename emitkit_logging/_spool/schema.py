@@ -8,6 +8,7 @@ The database is an SQLite file with the `application_id` `EMKT` and, as `user_ve
 ``counts``    records delivered (no reason) or dropped, for each origin, which is the journal of one process
 ``journals``  how far each file of a journal was read (``offset`` in bytes) and the newest place at that time
 ``users``     what the server knows of each user
+``known``     what is known of kinds of alerts and of templates (``about``: `kind`, `template`), as JSON
 ``lease``     which process may send, until when, and the number of changes of it
 ``progress``  the newest place, and the state of the rate budget
 ============  ==========================================================================================
@@ -42,7 +43,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from emitkit_logging._spool import migration
+from emitkit_logging._spool import files, migration
 from emitkit_logging._worker import descriptors, native
 
 VERSION = 2
@@ -59,6 +60,9 @@ _PAUSE = 0.01
 _PAGE = 4096
 _LONGEST_LOG = 4 * 1024 * 1024
 _LARGE = 16 * _LONGEST_LOG
+_SUFFIXES = ("", "-wal", "-shm", "-journal")
+"""Of the files that SQLite may read; the last one only where the database is not of ours."""
+
 _PRAGMAS = (
     # a power cut may cost what was written last, never what was there before
     "PRAGMA journal_mode = WAL",
@@ -84,6 +88,22 @@ TABLES = (
 )
 """Makes the tables that version 1 had otherwise, or not at all."""
 
+_LATER_TABLES = (
+    "CREATE TABLE IF NOT EXISTS known (number INTEGER PRIMARY KEY, about TEXT NOT NULL, name TEXT NOT NULL,"
+    " value TEXT NOT NULL, UNIQUE (about, name))",
+)
+"""Makes the tables that earlier spools of this version do not have; processes that do not know them ignore them."""
+
+_OBJECTS = frozenset(
+    ("table", name)
+    for name in ("waiting", "rejected", "users", "lease", "progress", "counts", "journals", "known", *migration.TABLES)
+)
+"""Types and names of all that the schema of a spool may hold besides what SQLite itself makes.
+
+A view in place of a table, a trigger or an index of somebody else would change what a statement does.
+"""
+
+_OWN_OF_SQLITE = "sqlite_"
 _SHARED_TABLES = (
     "CREATE TABLE counts (origin TEXT, reason TEXT, records INTEGER NOT NULL, PRIMARY KEY (origin, reason))"
     " WITHOUT ROWID",
@@ -136,8 +156,16 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Apply all that is done in a block, or nothing where it raises; no other process writes in between."""
         connection = self.connection
-        with self._patient(connection), _transaction(connection):
-            yield connection
+        with self._patient(connection):
+            self._shorten_log(connection)
+            with _transaction(connection):
+                yield connection
+
+    def _shorten_log(self, connection: sqlite3.Connection) -> None:
+        """Empty SQLite's log if it is long: it was not begun again while another process was reading."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.with_name(self.path.name + "-wal").stat().st_size > 2 * self._log_size:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     @contextlib.contextmanager
     def _patient(self, connection: sqlite3.Connection) -> Iterator[None]:
@@ -176,29 +204,57 @@ def connect(path: Path, *, is_new_allowed: bool = True) -> sqlite3.Connection:
     Raises:
         OSError, sqlite3.Error: as for `Database`.
     """
+    files.check_folder(path)
     if is_new_allowed:
         # closing a file that exists would release the locks that another connection of this process has on it
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    _check_files(path, is_mode_checked=False)  # what is no spool at all is set aside, whatever its mode
     uri = f"{path.absolute().as_uri()}?mode=rw"
     # a statement that is cached belongs to the thread that used it first: on some builds of Python another thread that
     # closes the connection before a fork would leave the database open
     connection = sqlite3.connect(
         uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=0
     )
+    connection.execute("PRAGMA trusted_schema = OFF")  # nothing that a schema names runs with side effects
     connection.text_factory = _text  # one text that is no UTF-8 must not keep all others from being read
     try:
         if not is_new_allowed and _version(connection) == 0:
             raise sqlite3.DatabaseError("it is no spool")  # noqa: TRY301
         _check(connection)
+        _check_access(path, connection)
         _configure(connection)
         if _version(connection) < VERSION:
             _bring_up_to_date(connection)
+        for statement in _LATER_TABLES:
+            connection.execute(statement)
         connection.execute("SELECT epoch FROM lease").fetchone()
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_files(path: Path, *, is_mode_checked: bool) -> None:
+    """Make sure that the files of a database are this user's own, which SQLite opens by their names.
+
+    Raises:
+        OSError: if they are not.
+    """
+    files.check(path, is_mode_checked=is_mode_checked)
+    for suffix in _SUFFIXES[1:]:
+        with contextlib.suppress(FileNotFoundError):
+            files.check(path.with_name(path.name + suffix), is_mode_checked=is_mode_checked)
+
+
+def _check_access(path: Path, connection: sqlite3.Connection) -> None:
+    """Check the files of a database once more: they may have been replaced, and nobody else may have access."""
+    try:
+        _check_files(path, is_mode_checked=True)
+    except files.UnsafeFileError as error:
+        if _version(connection) == 0:
+            raise sqlite3.DatabaseError(f"it is empty, and {error}") from error
+        raise
 
 
 def _text(value: bytes) -> str:
@@ -208,7 +264,7 @@ def _text(value: bytes) -> str:
 def set_aside(path: Path) -> None:
     """Rename a file that cannot be read, and what SQLite keeps beside it; nothing is deleted."""
     mark = f".unusable-{time.time_ns()}"
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in _SUFFIXES:
         with contextlib.suppress(OSError):
             path.with_name(path.name + suffix).rename(path.with_name(path.name + mark + suffix))
 
@@ -240,6 +296,9 @@ def _check(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError("it is a database of something else")
     if version and connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
         raise sqlite3.NotSupportedError("it is a database of another application")
+    for kind, name in connection.execute("SELECT type, name FROM sqlite_master").fetchall():
+        if not name.startswith(_OWN_OF_SQLITE) and (kind, name.lower()) not in _OBJECTS:
+            raise sqlite3.NotSupportedError(f"it has a {kind} that no spool has: {name[:40]!r}")
 
 
 def _configure(connection: sqlite3.Connection) -> None:

@@ -13,12 +13,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import IdentifyCall, Identity
-from emitkit_logging._outbox.observer import Changes, Ended
+from emitkit_logging._outbox.observer import Changes, Ended, Knowledge
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._spool import codec, journal, rows, schema, tables
 from emitkit_logging._spool.disk import rows_size
@@ -36,8 +37,25 @@ _RECORD = 1000
 _ROW = 200
 """Bytes that a row needs in the database besides its data."""
 
+_KNOWN_SHARE = 32
+"""The part of its size that what is known of kinds may have is one of so many."""
+
 _SWEEP = 60.0
 """Seconds between two looks for rows that are no longer needed."""
+
+
+class Arrivals(NamedTuple):
+    """What is new in one journal.
+
+    Attributes:
+        records: log records, in their order.
+        identities: what records and calls of `identify` say about users.
+        is_flush: whether its process waits until they are sent.
+    """
+
+    records: deque[CapturedRecord]
+    identities: list[Identity]
+    is_flush: bool
 
 
 class Spool:
@@ -115,6 +133,10 @@ class Spool:
         """Write what a record says about a user into this process's journal; return whether it is there."""
         return self.journal.append(codec.write_identity(identity, self._converter) + b"\n")
 
+    def append_flush(self) -> bool:
+        """Ask the sender, in this process's journal, to hold nothing back; return whether that is there."""
+        return self.journal.append(codec.write_flush() + b"\n")
+
     # Which process sends
 
     @property
@@ -159,6 +181,8 @@ class Spool:
             self._findings.counts = Counter(self._counted)  # another process had to set the database aside
         newest, budget = connection.execute("SELECT newest, budget FROM progress").fetchone()
         _begin(outbox, newest, codec.read_state(budget))
+        outbox.know_kinds(self.known_kinds())
+        outbox.know_templates(tables.known(connection, Knowledge.TEMPLATE))
         now = time.time()
         for user_id, at, facts in connection.execute("SELECT user_id, at, facts FROM users").fetchall():
             with contextlib.suppress(ValueError):
@@ -193,16 +217,17 @@ class Spool:
         """Whether the last `read` left lines unread."""
         return self._reader.is_behind
 
-    def read(self, most: int | None = None) -> Iterator[tuple[deque[CapturedRecord], list[Identity]]]:
-        """Return the new records and identities of each journal, about `most` bytes of each."""
+    def read(self, most: int | None = None) -> Iterator[Arrivals]:
+        """Return what is new in each journal, about `most` bytes of each."""
         self.journal.unread = 0
         for origin, lines in self._reader.read(most or self._chunk):
             self._uncommitted += sum(map(len, lines))
             values = [self._read(origin, line) for line in lines]
             records = deque(value for value in values if isinstance(value, CapturedRecord))
-            yield records, [value for value in values if isinstance(value, Identity)]
+            identities = [value for value in values if isinstance(value, Identity)]
+            yield Arrivals(records, identities, any(isinstance(value, codec.Flush) for value in values))
 
-    def _read(self, origin: str, line: bytes) -> CapturedRecord | Identity | None:
+    def _read(self, origin: str, line: bytes) -> CapturedRecord | Identity | codec.Flush | None:
         try:
             value = codec.read_line(line)
         except ValueError as error:
@@ -256,6 +281,7 @@ class Spool:
             tables.keep_lines(connection, self._findings.lines)
             tables.add_counts(connection, unit.counts)
             tables.put_users(connection, self._writer.users(unit))
+            tables.put_known(connection, changes.knowledge, self.size // _KNOWN_SHARE)
             state = codec.write_state(budget, self._converter)
             tables.put_progress(connection, self._reader.positions(), newest, state)
         for row in written:
@@ -296,11 +322,13 @@ class Spool:
             return
         self._swept_at = now
         for path in journal.unfinished(self.path):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         paths = list(journal.paths(self.path))
         names, origins = set(map(journal.name_of, paths)), set(map(journal.origin_of, paths))
         with self._database.transaction() as connection:
             tables.delete_old(connection, oldest, names=names, origins=origins)
+            tables.limit_users(connection, self.size // 8)
 
     def requeue(self) -> int:
         """Let rejected events wait again, as the sender; return how many events that are."""
@@ -325,6 +353,10 @@ class Spool:
         delivered = counted.pop(DELIVERED, 0)
         return delivered, dict(counted)
 
+    def known_kinds(self) -> dict[str, Json]:
+        """Return what the sender knows of kinds of alerts."""
+        return tables.known(self._database.connection, Knowledge.KIND)
+
     def is_settled(self, end: tuple[int, int]) -> bool:
         """Whether nothing of this process's journal up to `end`, as of `Journal.end`, still waits."""
         number, offset = end
@@ -348,6 +380,10 @@ class Spool:
         """Whether another process that uses the spool is alive."""
         others = {journal.origin_of(path) for path in journal.paths(self.path)} - {self.journal.origin}
         return any(journal.is_alive(self.path, other) for other in others)
+
+    def refused_files(self) -> list[str]:
+        """Return for each file that has the name of a journal and is not read why that is so."""
+        return list(journal.refused(self.path))
 
     def watch(self) -> None:
         """Keep this process's journal short, while another process reads it."""

@@ -27,6 +27,7 @@ from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.observer import BacklogObserver, Changes
 from emitkit_logging._outbox.outbox import NEVER, Outbox
 from emitkit_logging._spool import journal
+from emitkit_logging._spool.files import UnsafeFileError
 from emitkit_logging._spool.lease import LeaseLost
 from emitkit_logging._spool.schema import set_aside
 from emitkit_logging._spool.spool import Spool
@@ -35,6 +36,9 @@ from emitkit_logging.stats import Stats
 
 _RELIEF = 16 * 1024
 """Bytes of a journal that a call reads if it finds the journal long."""
+
+_UNUSABLE = (sqlite3.Error, OSError)
+"""What is raised where the files of the spool cannot be used at the moment."""
 
 _SOME = 64
 """Records that go from memory to the outbox at a time."""
@@ -48,6 +52,7 @@ _LOOK = 0.5
 _LEASE = 5.0
 _TIDY = 1.0
 _WARNING_PAUSE = 60.0
+_MOST_NAMED = 3
 
 
 def open_store(
@@ -146,7 +151,10 @@ class SpoolStore:
         self._write_at = 0.0
         self._tidy_at = 0.0
         self._warned_at = -_WARNING_PAUSE
+        self._has_warned_of_files = False
+        self._done: tuple[int, dict[str, int]] = 0, {}
         self._last: Stats | None = None
+        self._warn_of_files()
 
     # In the application's threads
 
@@ -160,7 +168,7 @@ class SpoolStore:
     def identify(self, identity: Identity) -> None:
         """Accept what is known of a user, without an event."""
         if self._spool.append_identity(identity):
-            self._counts.identity_lines += 1
+            self._counts.other_lines += 1
         else:
             self._identities.append(identity)
 
@@ -181,12 +189,17 @@ class SpoolStore:
             return
         if not self._take_memory():
             return
-        for records, identities in self._spool.read() if most is None else self._spool.read(_RELIEF):
-            for identity in identities:  # what was logged after `identify` is sent after it
-                self._outbox.identify(identity)
-            self._outbox.take(records)
-            if not self._write_if_due():
-                return
+        try:
+            for arrived in self._spool.read() if most is None else self._spool.read(_RELIEF):
+                for identity in arrived.identities:  # what was logged after `identify` is sent after it
+                    self._outbox.identify(identity)
+                self._outbox.take(arrived.records)
+                if arrived.is_flush:
+                    self._outbox.release()
+                if not self._write_if_due():
+                    return
+        except OSError as error:  # the folder cannot be listed
+            self._fail(error)
 
     def _write_if_due(self) -> bool:
         """Write what came in if that is much already, so that no transaction needs much of the disk.
@@ -200,7 +213,7 @@ class SpoolStore:
             except LeaseLost:
                 self._lose_lease()
                 return False
-            except (sqlite3.Error, OSError) as error:
+            except _UNUSABLE as error:
                 self._fail(error)
         return True
 
@@ -238,7 +251,7 @@ class SpoolStore:
         except LeaseLost:
             self._lose_lease()
             return 0.0
-        except (sqlite3.Error, OSError) as error:
+        except _UNUSABLE as error:
             return self._fail(error)
 
     def _is_sender(self) -> bool:
@@ -316,6 +329,7 @@ class SpoolStore:
         oldest = time.time() - self._ttl
         self._outbox.expire(oldest)
         self._spool.sweep(oldest)
+        self._warn_of_files()
 
     def _write(self) -> None:
         if self._is_unwritten and monotonic() < self._write_at:
@@ -354,7 +368,10 @@ class SpoolStore:
         """Return a function that says whether all that this process logged before now is settled."""
         if self._is_closed:
             return lambda: True
-        self._outbox.release()
+        self._release()
+        return self._mark()
+
+    def _mark(self) -> Callable[[], bool]:
         end, newest = self._spool.journal.end(), -1
 
         def is_over() -> bool:
@@ -369,9 +386,23 @@ class SpoolStore:
                     return False
             if self._is_unwritten:
                 return self._outbox.is_empty and not self._spool.is_behind
-            return self._spool.is_settled(end)
+            try:
+                return self._spool.is_settled(end)
+            except _UNUSABLE:
+                return False
 
         return is_over
+
+    def _release(self) -> None:
+        """Let no fold wait for a place of its kind, also where another process is the sender."""
+        self._outbox.release()
+        with contextlib.suppress(sqlite3.Error, OSError):  # then the other process sends them when there is a place
+            if (
+                not self._spool.is_sender
+                and not self._spool.is_settled(self._spool.journal.end())
+                and self._spool.append_flush()
+            ):
+                self._counts.other_lines += 1
 
     def hurry(self, deadline: float) -> Callable[[], bool]:
         """Prepare for the end of the process: what waits is to be delivered by the deadline; the rest stays.
@@ -389,13 +420,14 @@ class SpoolStore:
             return False
         try:
             return self._spool.has_waiting() and not self._spool.is_shared()
-        except (sqlite3.Error, OSError):  # the next process finds them
+        except _UNUSABLE:  # the next process finds them
             return False
 
     def _hurry(self) -> None:
         # what other living processes logged is not folded because this one ends
-        if self._exits_at is not None and not self._is_closed and not self._spool.is_shared():
-            self._outbox.hurry(max(0.0, self._exits_at - monotonic()))
+        with contextlib.suppress(OSError):  # the folder cannot be listed
+            if self._exits_at is not None and not self._is_closed and not self._spool.is_shared():
+                self._outbox.hurry(max(0.0, self._exits_at - monotonic()))
 
     def carry_on(self) -> None:
         """Go on as before `hurry`: the process did not end."""
@@ -404,7 +436,8 @@ class SpoolStore:
 
     def is_done(self) -> bool:
         """Whether the background thread may end: nothing of this process waits."""
-        return self._is_closed or self.mark()()
+        self._outbox.release()
+        return self._is_closed or self._mark()()
 
     def give_up(self) -> Undelivered:
         """Leave what waits to the next process, and return what is lost with the memory."""
@@ -415,7 +448,7 @@ class SpoolStore:
         self._counts.refused += records
         self.queue.clear()
         self._kept.clear()
-        with contextlib.suppress(LeaseLost, sqlite3.Error):  # the next process finds what was written before
+        with contextlib.suppress(LeaseLost, *_UNUSABLE):  # the next process finds what was written before
             if self._spool.is_sender:
                 self._commit()
                 self._spool.release()
@@ -444,12 +477,17 @@ class SpoolStore:
         return self._now() if self._last is None else self._last
 
     def _now(self) -> Stats:
-        delivered, dropped = self._spool.counts(self._changes)
+        with contextlib.suppress(*_UNUSABLE):  # else the counts are those of the last time
+            self._done = self._spool.counts(self._changes)
+        delivered, dropped = self._done
+        if not self._spool.is_sender:
+            with contextlib.suppress(*_UNUSABLE):
+                self._outbox.know_kinds(self._spool.known_kinds())
         return self._counted(Stats(delivered=delivered, dropped=dropped))
 
     def _counted(self, done: Stats) -> Stats:
         counts = self._counts
-        lines = self._spool.journal.lines() - counts.identity_lines
+        lines = self._spool.journal.lines() - counts.other_lines
         accepted = lines + counts.adopted + len(self.queue) + len(self._kept) + counts.refused + counts.overflowed
         dropped = dict(done.dropped)
         for reason, records in (("shutdown", counts.refused), ("overflow", counts.overflowed)):
@@ -480,12 +518,26 @@ class SpoolStore:
 
     def _fail(self, error: sqlite3.Error | OSError) -> float:
         path = self._spool.path
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        is_unreadable = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        if is_unreadable or isinstance(error, UnsafeFileError):
             self._warn(f"the spool {path} cannot be read any more and is set aside: {error}")
-            self._spool.start_over()
-            return 0.0
+            with contextlib.suppress(*_UNUSABLE):  # a file of another user stays where it is
+                self._spool.start_over()
+                self._outbox.report_all_known()
+                return 0.0 if is_unreadable else _POLL
+            return _POLL
         self._warn(f"the spool {path} cannot be used at the moment: {error}")
         return _POLL
+
+    def _warn_of_files(self) -> None:
+        """Warn once of files beside the spool that have the name of a journal and that others may have put there."""
+        if self._has_warned_of_files:
+            return
+        refused = self._spool.refused_files()
+        if refused:
+            self._has_warned_of_files = True
+            named = "; ".join(refused[:_MOST_NAMED]) + (", …" if len(refused) > _MOST_NAMED else "")
+            _log.warn("%d files beside the spool %s are not read: %s", len(refused), self._spool.path, named)
 
     def _warn(self, text: str) -> None:
         now = monotonic()
@@ -501,7 +553,7 @@ class _Counts:
         adopted: taken from memory, since the journal took none.
         refused: came after `close`, or were lost with the memory.
         overflowed: dropped since the memory was full.
-        identity_lines: lines of the journal that are no records.
+        other_lines: lines of the journal that are no records.
         sent: what this process has sent before it became the sender the last time.
     """
 
@@ -509,5 +561,5 @@ class _Counts:
         self.adopted = 0
         self.refused = 0
         self.overflowed = 0
-        self.identity_lines = 0
+        self.other_lines = 0
         self.sent = Stats()

@@ -5,13 +5,16 @@ Each function takes the connection; those that write are called inside a transac
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sqlite3
 import time
 from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import clean
-from emitkit_logging._outbox.observer import Ended
+from emitkit_logging._outbox.observer import Ended, Knowledge
 from emitkit_logging._spool.unit import UnreadableLine
 
 Values: TypeAlias = "tuple[Any, ...]"
@@ -43,6 +46,14 @@ _REQUEUED = "kind, priority, age, since, channel, records, data"
 _LIMIT_REJECTED = (
     "DELETE FROM rejected WHERE number <= (SELECT max(number) FROM (SELECT number,"
     " sum(length(data) + coalesce(length(body), 0)) OVER (ORDER BY number DESC) AS size FROM rejected) WHERE size > ?)"
+)
+_LIMIT_USERS = (
+    "DELETE FROM users WHERE user_id IN (SELECT user_id FROM (SELECT user_id,"
+    " sum(length(user_id) + length(facts) + 20) OVER (ORDER BY at DESC, user_id) AS size FROM users) WHERE size > ?)"
+)
+_LIMIT_KNOWN = (
+    "DELETE FROM known WHERE number <= (SELECT max(number) FROM (SELECT number,"
+    " sum(length(name) + length(value) + 20) OVER (ORDER BY number DESC) AS size FROM known) WHERE size > ?)"
 )
 _LONGEST_KEPT = 64 * 1024
 """Bytes that are kept of a line that cannot be read."""
@@ -90,6 +101,32 @@ def put_users(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
     connection.executemany("INSERT OR REPLACE INTO users VALUES (?, ?, ?)", values)
 
 
+def put_known(connection: sqlite3.Connection, known: Mapping[tuple[Knowledge, str], Json], most_bytes: int) -> None:
+    """Write what is known of kinds and templates, as JSON; `None`: nothing any more.
+
+    Args:
+        connection: the database.
+        known: the values by name.
+        most_bytes: what the table may have; the rows that were written first are deleted.
+    """
+    if not known:
+        return
+    names = [(of.value, name) for of, name in known]
+    connection.executemany("DELETE FROM known WHERE about = ? AND name = ?", names)
+    values = [(of.value, name, json.dumps(value)) for (of, name), value in known.items() if value is not None]
+    connection.executemany("INSERT INTO known (about, name, value) VALUES (?, ?, ?)", values)
+    connection.execute(_LIMIT_KNOWN, (most_bytes,))
+
+
+def known(connection: sqlite3.Connection, of: Knowledge) -> dict[str, Json]:
+    """Return what is known by name, what was written last at the end; values that cannot be read are left out."""
+    found: dict[str, Json] = {}
+    for name, value in connection.execute("SELECT name, value FROM known WHERE about = ? ORDER BY number", (of.value,)):
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            found[str(name)] = json.loads(value)
+    return found
+
+
 def put_progress(
     connection: sqlite3.Connection, positions: Iterable[tuple[str, int]], newest: int, budget: str
 ) -> None:
@@ -121,6 +158,11 @@ def delete_old(
 def limit_rejected(connection: sqlite3.Connection, size: int) -> None:
     """Delete the oldest of what was rejected, so that the rest has at most `size` bytes."""
     connection.execute(_LIMIT_REJECTED, (size,))
+
+
+def limit_users(connection: sqlite3.Connection, size: int) -> None:
+    """Forget the users of whom nothing was sent for longest, so that the rest has at most about `size` bytes."""
+    connection.execute(_LIMIT_USERS, (size,))
 
 
 def requeue(connection: sqlite3.Connection) -> int:

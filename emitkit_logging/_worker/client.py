@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import http.client
 import io
+import json
 import math
 import socket
+import urllib.parse
 from typing import Any
 
 import requests
@@ -18,12 +20,16 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.util import Timeout
 
 from emitkit_logging._api.requests import ApiRequest
-from emitkit_logging._api.responses import ApiResponse, HttpResponse, read, unanswered
+from emitkit_logging._api.responses import ApiResponse, HttpResponse, json_object, read, unanswered
+from emitkit_logging._events.redaction import Redactor
+from emitkit_logging._worker import own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.descriptors import Identity, identity_of
 
 LONGEST_BODY = 64 * 1024
 """Bytes read of a response; EmitKit's have a few hundred."""
+
+_LONGEST_ERROR = 10_000
 
 FAILURES = (requests.RequestException, HTTPError, OSError, ValueError)
 """Exceptions that a network, a proxy or a certificate causes."""
@@ -40,7 +46,7 @@ class Client:
     """
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float, user_agent: str) -> None:
-        self._api_key = api_key
+        self._redactor = Redactor(literals=encodings(api_key) if api_key else ())
         self._headers = {
             "Authorization": f"Bearer {api_key}",
             "Content-Type": "application/json",
@@ -64,6 +70,7 @@ class Client:
         pool: Any = self._adapter.get_connection_with_tls_context(_prepared(url), verify, proxies=proxies, cert=cert)
         self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
         pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
+        own_calls.silence()  # now that all modules of the HTTP libraries are loaded, and have their loggers
         return pool
 
     def send(self, request: ApiRequest) -> ApiResponse:
@@ -77,9 +84,19 @@ class Client:
             response = self.exchange("POST", request.path, request.body, request.key)
         except FAILURES as error:
             return unanswered(self._reason(error), reached_server=not _is_unconnected(error))
+        if response.status != request.success:  # what it says goes to the log, and to people
+            response = masked(response, self._redactor)
         return read(response, success=request.success)
 
-    def exchange(self, method: str, path: str, body: bytes | None = None, key: str | None = None) -> HttpResponse:
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        key: str | None = None,
+        *,
+        longest_body: int = LONGEST_BODY,
+    ) -> HttpResponse:
         """Send a request and return the response as it came.
 
         Args:
@@ -87,6 +104,7 @@ class Client:
             path: below the base URL.
             body: JSON, UTF-8.
             key: the `Idempotency-Key`.
+            longest_body: bytes that are read of the response.
 
         Raises:
             Exception: one of `FAILURES` where there was no response.
@@ -97,7 +115,8 @@ class Client:
         target = self._targets.get(path)
         if target is None:
             target = self._adapter.request_url(_prepared(self._base_url + path), self._settings[0])
-            self._targets[path] = target
+            if "?" not in path:  # there are two others
+                self._targets[path] = target
         response = self._pool.urlopen(
             method,
             target,
@@ -109,7 +128,7 @@ class Client:
             timeout=self._limit,
             preload_content=False,
         )
-        content = _body(response)
+        content = _body(response, longest_body)
         received = {name.lower(): value for name, value in response.headers.items()}
         return HttpResponse(response.status, received, content)
 
@@ -119,12 +138,28 @@ class Client:
         return requests.utils.select_proxy(self._base_url, self._settings[0])
 
     def _reason(self, error: Exception) -> str:
-        return f"{type(error).__name__}: {error}".replace(self._api_key, "[redacted]")[:300]
+        return self._redactor.mask(f"{type(error).__name__}: {error}"[:_LONGEST_ERROR])[:300]
 
     def close(self) -> None:
         """Close the connection."""
         self._adapter.close()
         self._pool = None
+
+
+def masked(response: HttpResponse, redactor: Redactor) -> HttpResponse:
+    """Return a response without secrets. Its text is shortened later, and a part of a secret is not found then."""
+    body = response.body
+    content = json_object(body)
+    if content:
+        body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+    headers = {name: redactor.mask(value) for name, value in response.headers.items()}
+    text = redactor.mask(body.decode("utf-8", "replace"))
+    return HttpResponse(response.status, headers, text.encode("utf-8", "replace"))
+
+
+def encodings(key: str) -> tuple[str, ...]:
+    """Return a key as it is, and as it appears in a URL and in JSON."""
+    return tuple(dict.fromkeys((key, urllib.parse.quote(key, safe=""), json.dumps(key)[1:-1])))
 
 
 class _PunctualReader(io.RawIOBase):
@@ -203,9 +238,9 @@ class _Connection:
             self._pieces.append(data)
 
 
-def _body(response: Any) -> bytes:
+def _body(response: Any, longest: int) -> bytes:
     try:
-        body: bytes = response.read(LONGEST_BODY)
+        body: bytes = response.read(longest)
     except (HTTPError, OSError):
         body = b""  # the status and the headers are there, and they are enough
     if not response.closed:

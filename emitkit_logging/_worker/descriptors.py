@@ -25,7 +25,7 @@ Identity: TypeAlias = "tuple[int, int]"
 """Device and inode."""
 
 _BELOW_LIMIT = 64
-_LISTS = ("/proc/self/fd", "/dev/fd")
+_FREE_IN_A_ROW = 256
 
 
 def identity_of(number: int) -> Identity | None:
@@ -73,13 +73,22 @@ def far_away(number: int) -> int:
 
 
 def open_descriptors() -> set[int]:
-    """Return the numbers of the descriptors that are open; an empty set where the system does not list them."""
-    for name in _LISTS:
-        with contextlib.suppress(OSError):
-            found = [int(each.name) for each in list(Path(name).iterdir()) if each.name.isdigit()]
-            # the list needed a descriptor itself, which is closed again
-            return {number for number in found if identity_of(number) is not None}
-    return set()
+    """Return the numbers of the open descriptors among which a file that is opened next gets its own.
+
+    A new file gets the lowest number that is free, so the search ends after many free numbers in a row. It opens
+    nothing itself: a list of the system would need a descriptor, which the application could close in the meantime.
+    """
+    found: set[int] = set()
+    number = 0
+    free = 0
+    while free < _FREE_IN_A_ROW:
+        if identity_of(number) is None:
+            free += 1
+        else:
+            found.add(number)
+            free = 0
+        number += 1
+    return found
 
 
 def descriptors_of(path: Path, before: Iterable[int]) -> dict[int, Identity]:

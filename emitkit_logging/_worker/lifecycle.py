@@ -41,6 +41,9 @@ class Watched(Protocol):
     def deliver(self) -> None:
         """Deliver what waits, as at the end of a process, and go on."""
 
+    def close(self) -> None:
+        """Deliver what waits, and end."""
+
 
 _JOIN = 0.5
 """Seconds that the exit waits for a thread."""
@@ -49,6 +52,7 @@ _JOIN_SUBINTERPRETER = 10.0
 """Seconds that the end of a subinterpreter waits for a thread: for as long as a request may take."""
 
 _handlers: dict[int, weakref.ref[Watched]] = {}
+_unlisted: list[weakref.ref[Watched]] = []
 _left_behind: dict[Worker, float] = {}
 _running: dict[int, weakref.ref[Worker]] = {}
 _forking: dict[int, list[Watched]] = {}
@@ -61,6 +65,11 @@ def watch(handler: Watched) -> None:
     """Call a handler when this process forks or ends, as long as it exists."""
     number = id(handler)
     _handlers[number] = weakref.ref(handler, lambda _: _handlers.pop(number, None))
+
+
+def close_at_exit(handler: Watched) -> None:
+    """Close a handler when the interpreter exits, as logging does with those that it lists."""
+    _unlisted.append(weakref.ref(handler))
 
 
 def _watched() -> list[Watched]:
@@ -240,6 +249,9 @@ def _exiting() -> None:
     global _is_exiting  # noqa: PLW0603 - one process, one exit
     _is_exiting = True
     native.begin_exit()
+    for handler in _unlisted:
+        if (unlisted := handler()) is not None:
+            unlisted.close()
     lost = Undelivered()
     for worker, timeout in list(_left_behind.items()):
         if not worker.finish(monotonic() + timeout):

@@ -83,6 +83,10 @@ def start(target: Callable[[], None]) -> None:
     Raises:
         RuntimeError: if no thread can be started.
     """
+    gevent = sys.modules.get("gevent")
+    if gevent is not None:
+        # The first hub of a process imports modules. Two threads that make theirs at once wait for each other for ever.
+        gevent.get_hub()
     _start_new_thread(target, ())
 
 

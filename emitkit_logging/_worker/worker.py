@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from emitkit_logging import _log
 from emitkit_logging._api.responses import unanswered
+from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.outbox import NEVER
@@ -342,8 +343,14 @@ class Worker(QueueListener):
         try:
             with self._locked():
                 self._progress.step()
-        except Exception as error:  # a thread that ends silently would lose everything after it
-            _log.warn("an error in the background thread, which goes on", exc_info=error)
+        except BaseException as error:  # a thread that ends silently would lose everything after it
+            self._report(error)
+
+    def _report(self, error: BaseException) -> None:
+        """Warn of an error, unless it is for the thread itself: then it is raised again."""
+        if not is_fault(error):
+            raise error
+        _log.warn("an error in the background thread, which goes on", exc_info=error)
 
     def enqueue_sentinel(self) -> None:
         """Let `dequeue` return the sentinel when nothing waits any more."""
@@ -377,8 +384,8 @@ class Worker(QueueListener):
                 self.on_pause()
                 return step
             self._send(step)
-        except Exception as error:  # a thread that ends silently would lose everything after it
-            _log.warn("an error in the background thread, which goes on", exc_info=error)
+        except BaseException as error:  # a thread that ends silently would lose everything after it
+            self._report(error)
             return _ERROR_PAUSE
         finally:
             self._sending.release()
@@ -409,7 +416,9 @@ class Worker(QueueListener):
         try:
             with own_calls.inside():
                 response = self._client.send(request)
-        except Exception as error:  # ours or the HTTP library's: for the outbox it is one more failure
+        except BaseException as error:  # ours or the HTTP library's: for the outbox it is one more failure
+            if not is_fault(error):
+                raise
             response = unanswered(type(error).__name__)
         with self._locked():
             self._store.settle(response)

@@ -6,18 +6,18 @@ name the problem and its remedy (API contract, *Errors* and *The open-source ser
 
 from __future__ import annotations
 
-import dataclasses
 import email.utils
 import enum
-import json
+import itertools
 import os
+import pathlib
 import socket
+import sqlite3
 import ssl
 import sys
 import time
-import urllib.parse
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from urllib3 import exceptions
@@ -28,10 +28,13 @@ from emitkit_logging._api import responses
 from emitkit_logging._api.requests import EVENTS_PATH, ApiRequest
 from emitkit_logging._api.responses import HttpResponse, Verdict
 from emitkit_logging._events.event import Event
-from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._worker.client import FAILURES, Client
+from emitkit_logging.cli.masking import Mask
+from emitkit_logging.cli.terminal import Color, Terminal, marked
+from emitkit_logging.stats import kinds_text
 
 ME_PATH = "/v1/me"
+USER_AGENT = f"emitkit-logging/{__version__}"
 
 CLOCK_TOLERANCE = 5.0
 """Seconds by which two clocks may differ without a warning."""
@@ -55,6 +58,14 @@ class Mark(enum.Enum):
     UNKNOWN = "unknown"
     PROBLEM = "problem"
 
+    @property
+    def color(self) -> Color:
+        """Its color in a terminal."""
+        return _COLORS[self]
+
+
+_COLORS = {Mark.OK: Color.GREEN, Mark.WARNING: Color.YELLOW, Mark.UNKNOWN: Color.YELLOW, Mark.PROBLEM: Color.RED}
+
 
 _SCOPES: Mapping[str, tuple[Mark, str]] = {
     "events:write": (Mark.PROBLEM, "no event can be sent"),
@@ -71,7 +82,7 @@ class Line:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.mark.value:8} {self.text}"
+        return marked(self.mark.value, self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +101,13 @@ class AccountResult:
     is_current: bool = True
 
 
-def check(*, sends: bool = False, timeout: float = 5.0, allow_http: bool = False) -> int:
+def check(
+    *, sends: bool = False, timeout: float = 5.0, allow_http: bool = False, spool: pathlib.Path | None = None
+) -> int:
     """Check the key and the address in the environment, and print the results.
 
     Args:
+        spool: whether it can be read is checked, too, and what it knows of kinds is printed.
         sends: whether to send a test event.
         timeout: seconds for one request.
         allow_http: whether plain http may be used to another machine.
@@ -103,15 +117,16 @@ def check(*, sends: bool = False, timeout: float = 5.0, allow_http: bool = False
         it. A key that could not be checked does.
     """
     succeeded = True
-    mask = _Mask(os.environ.get(options.API_KEY_VARIABLE, "").strip())
-    for line in _results(mask, sends=sends, timeout=timeout, allow_http=allow_http):
+    mask = Mask(os.environ.get(options.API_KEY_VARIABLE, "").strip())
+    terminal = Terminal(sys.stdout)
+    results = _results(mask, sends=sends, timeout=timeout, allow_http=allow_http)
+    for line in results if spool is None else itertools.chain(results, [read_spool(spool)]):
         succeeded = succeeded and line.mark in (Mark.OK, Mark.WARNING)
-        encoding = sys.stdout.encoding or "utf-8"
-        print(mask(str(line)).encode(encoding, "replace").decode(encoding), flush=True)
+        terminal.write(mask(line.text), mark=line.mark.value, color=line.mark.color)
     return 0 if succeeded else 1
 
 
-def _results(mask: _Mask, *, sends: bool, timeout: float, allow_http: bool) -> Iterator[Line]:
+def _results(mask: Mask, *, sends: bool, timeout: float, allow_http: bool) -> Iterator[Line]:
     key, key_problem = _value_or_problem(lambda: options.api_key(None, required=True))
     url, url_problem = _value_or_problem(
         lambda: options.base_url(None, allow_http=options.allow_http(allow_http or None))
@@ -121,11 +136,22 @@ def _results(mask: _Mask, *, sends: bool, timeout: float, allow_http: bool) -> I
         return
     if warning := options.key_warning(key):
         yield Line(Mark.WARNING, warning)
-    client = Client(base_url=url, api_key=key, timeout=timeout, user_agent=f"emitkit-logging/{__version__}")
+    client = Client(base_url=url, api_key=key, timeout=timeout, user_agent=USER_AGENT)
     try:
         yield from _ask(client, url, mask, sends=sends, timeout=timeout)
     finally:
         client.close()
+
+
+def read_spool(path: pathlib.Path) -> Line:
+    """Return how many kinds of alerts a spool knows, and which are storming."""
+    from emitkit_logging._spool import listing  # noqa: PLC0415 - for those who want a spool
+
+    try:
+        kinds = listing.known_kinds(path)
+    except (OSError, sqlite3.Error) as error:
+        return Line(Mark.PROBLEM, f"the spool {path} cannot be read: {error}")
+    return Line(Mark.OK, f"the spool {path}: {kinds_text(len(kinds), kinds.storming())}")
 
 
 def _value_or_problem(option: Callable[[], str]) -> tuple[str, str]:
@@ -135,7 +161,7 @@ def _value_or_problem(option: Callable[[], str]) -> tuple[str, str]:
         return "", str(error)
 
 
-def _ask(client: Client, url: str, mask: _Mask, *, sends: bool, timeout: float) -> Iterator[Line]:
+def _ask(client: Client, url: str, mask: Mask, *, sends: bool, timeout: float) -> Iterator[Line]:
     """Send the requests, and yield what each response means."""
     route = f", through the proxy {client.proxy}" if client.proxy else ""
     began, sent = time.perf_counter(), time.time()
@@ -385,28 +411,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             seen.append(each)
             yield each
             following += [each.__cause__, each.__context__, *each.args]
-
-
-class _Mask:
-    """Removes the key from the text of a server, a proxy or an error, and characters that control a terminal."""
-
-    def __init__(self, key: str) -> None:
-        self._redactor = Redactor(literals=_encodings(key) if key else ())
-
-    def __call__(self, text: str) -> str:
-        return "".join(char if char.isprintable() else " " for char in self._redactor.mask(text))
-
-    def response(self, response: HttpResponse) -> HttpResponse:
-        """Return a response without the key. Its text is shortened later, and a part of the key is not found then."""
-        body = response.body
-        content = responses.json_object(body)
-        if content:
-            body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
-        headers = {name: self._redactor.mask(value) for name, value in response.headers.items()}
-        text = self._redactor.mask(body.decode("utf-8", "replace"))
-        return dataclasses.replace(response, headers=headers, body=text.encode())
-
-
-def _encodings(key: str) -> Iterable[str]:
-    """Return the key as it is, and as it appears in a URL and in JSON."""
-    return dict.fromkeys((key, urllib.parse.quote(key, safe=""), json.dumps(key)[1:-1]))

@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,35 @@ def summary(events: Iterable[Mapping[str, Any]], seconds: float) -> list[str]:
     ]
 
 
+def next_steps(command: str, *, keeps: bool) -> list[str]:
+    """Return as lines what to do after the demo.
+
+    Args:
+        command: how `emitkit-logging` is called here.
+        keeps: whether the local EmitKit runs on.
+    """
+    steps = [
+        ("inbox", "a local EmitKit for your own application"),
+        ("check --send", "with EMITKIT_API_KEY set: is the key right?"),
+        ("--help", "all commands"),
+    ]
+    if not keeps:
+        steps.insert(0, ("demo --keep", "the same, and a page with the events"))
+    width = max(len(arguments) for arguments, _ in steps)
+    return ["next:", *(f"  {command} {arguments:{width}}  {purpose}" for arguments, purpose in steps)]
+
+
+def _command() -> str:
+    """Return how a person calls `emitkit-logging` from here."""
+    program = Path(sys.executable).with_name("emitkit-logging")
+    found = shutil.which("emitkit-logging")
+    if found is not None and Path(found) == program:
+        return "emitkit-logging"
+    with contextlib.suppress(ValueError):
+        program = program.relative_to(Path.cwd())
+    return str(program) if program.is_file() else f"{sys.executable} -m emitkit_logging"
+
+
 def _run(*, keep: bool) -> int:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -147,6 +177,7 @@ def _run(*, keep: bool) -> int:
         if not keep:
             inbox.stop()
         print("", *summary(events, seconds), sep="\n", flush=True)
+        print("", *next_steps(_command(), keeps=keep), sep="\n", flush=True)
         if keep:
             with contextlib.suppress(KeyboardInterrupt):
                 print(f"\nsee them at {url}/ until Ctrl-C", flush=True)

@@ -14,6 +14,7 @@ from types import FrameType
 
 from emitkit_logging import __version__, _log
 from emitkit_logging import _options as checks
+from emitkit_logging._assembly import Formatting
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
@@ -94,7 +95,7 @@ def make_relay(address: Address, settings: RelaySettings, on_line: Callable[[str
         settings: its options.
         on_line: called with what a person should read in the log and is no warning.
     """
-    factory = ShapedFactory(EmitKitFormatter().summary)
+    factory = ShapedFactory(Formatting(EmitKitFormatter()))
 
     def make_outbox(observer: BacklogObserver, clock: Callable[[], float]) -> Outbox:
         return Outbox(

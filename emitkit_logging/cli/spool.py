@@ -86,6 +86,8 @@ class _EventBuilder:
     def __init__(self) -> None:
         self._formatter = EmitKitFormatter()
         self.fold_key = self._formatter.fold_key
+        self.plain_kinds = self._formatter.plain_kinds
+        self.shows_revenue = self._formatter.shows_revenue
         self.summary = self._formatter.summary
 
     def event(self, captured: CapturedRecord) -> Event:

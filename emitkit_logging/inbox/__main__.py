@@ -6,12 +6,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from emitkit_logging.inbox.arguments import DESCRIPTION, add_arguments, run
+from emitkit_logging.inbox.arguments import DESCRIPTION, EXAMPLES, add_arguments, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the inbox until it is interrupted or terminated, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="emitkit-logging inbox", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(
+        prog="emitkit-logging inbox",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add_arguments(parser)
     return run(parser.parse_args(arguments))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import signal
 import sys
 import time
@@ -11,17 +12,37 @@ from pathlib import Path
 
 from emitkit_logging.inbox.config import GENERATION_NAMES, SCOPES
 
-DESCRIPTION = "A local EmitKit for development and tests, with a live page."
+DESCRIPTION = """\
+A local EmitKit for development and tests, with a live page. It runs until
+Ctrl-C or SIGTERM.
+"""
+
+EXAMPLES = """\
+examples:
+  emitkit-logging inbox
+  emitkit-logging inbox --port 0 --db inbox.db
+  emitkit-logging inbox --fault "503 every 10" --fault "hang 5s times 3"
+  emitkit-logging inbox --generation self-hosted --rate-limit 5 --window 10
+  emitkit-logging inbox --host 0.0.0.0 --api-key emitkit_local_key_1   a container
+
+exit status:
+  0  it was ended
+  1  it cannot start: the port is taken, the file cannot be used, or the extra
+     inbox is not installed
+  2  a wrong option
+"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the inbox's options to a parser, whose namespace `run` then takes."""
+def add_arguments(parser: argparse.ArgumentParser) -> argparse.Action:
+    """Add the inbox's options to a parser, whose namespace `run` then takes; return the one that is a path."""
     parser.set_defaults(parser=parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="a loopback address; any other needs --api-key (default: %(default)s)"
     )
     parser.add_argument("--port", type=int, default=8025, help="0 takes a free one (default: %(default)s)")
-    parser.add_argument("--db", type=Path, metavar="PATH", help="keep everything in this file (default: in memory)")
+    path = parser.add_argument(
+        "--db", type=Path, metavar="PATH", help="keep everything in this file (default: in memory)"
+    )
     parser.add_argument(
         "--rate-limit",
         type=int,
@@ -71,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a fault to emulate, may be given again: a status such as 503, "hang 5s", drop-request, drop-response or '
         'html, optionally followed by "every 10" or "times 3"',
     )
+    return path
 
 
 def _key(text: str) -> tuple[str, list[str]]:
@@ -83,6 +105,15 @@ def _key(text: str) -> tuple[str, list[str]]:
 
 def _scopes(text: str) -> list[str]:
     return [scope.strip() for scope in text.split(",") if scope.strip()]
+
+
+def _explained(error: OSError, port: int) -> str:
+    reason = error.strerror if error.strerror and error.filename is None else str(error)
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{reason}; end that program, or take another port: --port {port % 65535 + 1}, or --port 0 for a free one"
+        )
+    return reason
 
 
 def run(options: argparse.Namespace) -> int:
@@ -118,8 +149,10 @@ def run(options: argparse.Namespace) -> int:
             )
         except ValueError as error:
             parser.error(str(error))
-        except (ImportError, OSError) as error:
+        except ImportError as error:
             parser.exit(1, f"{parser.prog}: {error}\n")
+        except OSError as error:
+            parser.exit(1, f"{parser.prog}: {_explained(error, options.port)}\n")
         with inbox:
             terminal.write(f"EmitKit inbox ({options.generation}), API and page, listening on {inbox.url}")
             terminal.write(f"  export EMITKIT_BASE_URL={inbox.url}")

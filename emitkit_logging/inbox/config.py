@@ -58,6 +58,12 @@ def checked_host(host: str, api_key: str | None) -> str:
     return without_brackets(host)
 
 
+def check_port(port: int) -> None:
+    """Raise `ValueError` for a number that is no port; 0 takes a free one."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be 0 to 65535, not {port}")
+
+
 def check_generation(generation: str) -> None:
     """Raise `ValueError` for a name that is not one of `GENERATION_NAMES`."""
     if generation not in GENERATION_NAMES:

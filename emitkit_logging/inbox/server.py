@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 class Inbox:
     """A local EmitKit in this process: it listens from construction to `close()`, and keeps what it receives.
 
-    ```python
-    with Inbox() as inbox:
-        handler = EmitKitHandler(inbox.api_key, base_url=inbox.url)
-        ...
-        assert inbox.wait_for(title="User Signed Up")["userId"] == "user-123"
-    ```
+    It is a context manager, too::
+
+        with Inbox() as inbox:
+            handler = EmitKitHandler(inbox.api_key, base_url=inbox.url)
+            ...
+            assert inbox.wait_for(title="User Signed Up")["userId"] == "user-123"
 
     Args:
         host: a loopback name or address; any other needs an `api_key`, for which the page then asks.
@@ -90,6 +90,7 @@ class Inbox:
             raise ImportError("the inbox needs starlette and uvicorn: pip install 'emitkit-logging[inbox]'") from error
 
         host = config.checked_host(host, api_key)
+        config.check_port(port)
         config.check_generation(generation)
         config.check_limits(rate_limit, window, keep)
         config.check_prefix(prefix)

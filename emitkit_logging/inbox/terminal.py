@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, TextIO
 
+from emitkit_logging._api.moments import read_moment
 from emitkit_logging.inbox.masking import mask_keys
 
 WIDEST = 160
@@ -39,8 +39,7 @@ def event_line(event: Mapping[str, Any]) -> str:
         title = f"{title} ×{occurrences}"
     first_line = next(iter((event["description"] or "").strip().splitlines()), "")
     words = (event["icon"] or "", title, f"· {first_line}" if first_line else "")
-    created = datetime.fromisoformat(event["createdAt"].replace("Z", "+00:00"))
-    return _line(created.timestamp(), event["channelName"], " ".join(filter(None, words)))
+    return _line(read_moment(event["createdAt"]) or 0.0, event["channelName"], " ".join(filter(None, words)))
 
 
 def identify_line(call: Mapping[str, Any], at: float) -> str:

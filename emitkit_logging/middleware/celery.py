@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from celery import signals
@@ -26,8 +27,16 @@ def install() -> None:
     Call it in the processes that send tasks and in the workers. A second call has no effect.
     """
     signals.before_task_publish.connect(_publish, dispatch_uid="emitkit_logging")
-    signals.task_prerun.connect(_begin, dispatch_uid="emitkit_logging")
+    _connect_first(signals.task_prerun, _begin)
     signals.task_postrun.connect(_end, dispatch_uid="emitkit_logging")
+
+
+def _connect_first(signal: Any, receiver: Callable[..., None]) -> None:
+    """Connect a receiver before those that are connected already: what they bind belongs to the task, too."""
+    known = len(signal.receivers or ())
+    signal.connect(receiver, dispatch_uid="emitkit_logging")
+    if len(signal.receivers) > known:
+        signal.receivers.insert(0, signal.receivers.pop())
 
 
 def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.core.signals import request_finished
+from django.core.signals import request_finished, request_started
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
@@ -42,14 +42,23 @@ class EventContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> _Response:
         """Handle a request."""
-        context.push(RequestContext(lambda: describe(request), lambda: _lookup(request)), _OWNER)
+        values = RequestContext(lambda: describe(request), lambda: _lookup(request))
+        if not context.describe(values, _OWNER):
+            context.push(values, _OWNER)
         return self._get_response(request)
+
+
+def _begin(**_: Any) -> None:
+    """Begin the request's context before its middleware runs, so that the order of the middleware does not matter."""
+    context.pop(_OWNER)  # of a request that the server did not end
+    context.push({}, _OWNER)
 
 
 def _end(**_: Any) -> None:
     context.pop(_OWNER)
 
 
+request_started.connect(_begin, dispatch_uid="emitkit_logging")
 request_finished.connect(_end, dispatch_uid="emitkit_logging")
 
 

@@ -53,18 +53,18 @@ def test_a_visit(shop, url, emitkit_inbox):
         False,
         "message",
     )
-    told = first["metadata"]
-    assert told["page"] == {
+    sent = first["metadata"]
+    assert sent["page"] == {
         "path": "/app/pricing",
         "title": "Pricing",
         "url": f"{url}/app/pricing?utm_source=newsletter&token=[redacted]",
     }
-    assert told["utm"] == {"source": "newsletter"}
-    assert told["device"]["browser"] == "Chrome"
-    assert told["device"]["userAgent"] == told["server"]["userAgent"]
-    assert told["device"]["userAgent"].startswith("Mozilla/5.0")
-    assert told["device"]["viewport"]["width"] > 0
-    assert "ip" not in told["device"]
+    assert sent["utm"] == {"source": "newsletter"}
+    assert sent["device"]["browser"] == "Chrome"
+    assert sent["device"]["userAgent"] == sent["server"]["userAgent"]
+    assert sent["device"]["userAgent"].startswith("Mozilla/5.0")
+    assert sent["device"]["viewport"]["width"] > 0
+    assert "ip" not in sent["device"]
 
     shop.click("#signup")
     signed_up = arrived(title="User Signed Up")

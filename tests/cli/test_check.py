@@ -454,3 +454,29 @@ def test_unencodable(server, run, monkeypatch):
     server.script = [Reply(200, {"success": True, "data": {"project": "Käse"}}, LEFT)]
     assert main(["check"]) == 0
     assert b"project K?se" in written.getvalue()
+
+
+def test_kinds_of_a_spool(run, server, handler, logger, tmp_path):
+    """With a spool it says how many kinds of alerts are known, and which are storming, with counts."""
+    path = tmp_path / "spool.db"
+    server.script = lambda _: Reply(201, CREATED)
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    for number in range(40):
+        logger.error(f"order {number} failed")
+    logger.error("disk is full")
+    assert made.flush(10)
+    server.script = None
+    lines = run("--spool", str(path))[1]
+    assert lines[-1] == f"ok       the spool {path}: 2 kinds of alerts known; storming: order … failed ×40"
+    assert f"{made.stats}".endswith("2 kinds of alerts known; storming: order … failed ×40")
+    assert main(["spool", str(path)]) == 0
+
+
+def test_spool_that_cannot_be_read(run, tmp_path):
+    """A spool that is missing or none is a problem, and is left as it is."""
+    (tmp_path / "spool.db").write_text("nonsense " * 1_000)
+    for name in ("missing.db", "spool.db"):
+        status, lines = run("--spool", str(tmp_path / name))
+        assert status == 1
+        assert lines[-1].startswith(f"problem  the spool {tmp_path / name} cannot be read: ")
+    assert [each.name for each in tmp_path.iterdir()] == ["spool.db"]

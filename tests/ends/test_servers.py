@@ -50,7 +50,7 @@ CASES = {
     "gunicorn -k gevent": (*GUNICORN, "-k", "gevent", "server_app:wsgi"),
     "gunicorn -k gevent --preload": (*GUNICORN, "-k", "gevent", "--preload", "server_app:wsgi"),
     "hypercorn": HYPERCORN,
-    "hypercorn --workers 2": (*HYPERCORN, "--workers", "2"),
+    # without hypercorn --workers 2: when one of its workers has ended, it ends the other by SIGTERM
     "daphne": DAPHNE,
     "granian asgi": (*GRANIAN, "--interface", "asgi", "server_app:asgi"),
     "granian wsgi": (*GRANIAN, "--interface", "wsgi", "server_app:wsgi"),
@@ -62,9 +62,10 @@ TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 WITHOUT_HOOKS = {
     *((case, TERM) for case in CASES if "uvicorn" in case),
     ("uvicorn --workers 2", INT),
-    *((case, number) for case in CASES if "granian" in case for number in (TERM, INT)),
+    # children of multiprocessing run them since Python 3.13
+    *((case, number) for case in CASES if "granian" in case for number in (TERM, INT) if sys.version_info < (3, 13)),
 }
-"""Where the process that served requests ends without exit hooks of Python; docs/processes.md has the same."""
+"""Where the process that served requests ends without exit hooks of Python; docs/background/exits.md has the same."""
 
 SIGNALS = [
     (case, number)

@@ -212,10 +212,10 @@ VALUES = strategies.recursive(
 @given(VALUES)
 def test_snapshot_changes_nothing(value):
     """What was taken at the call says the same as the value itself; converting twice says it again."""
-    said = converter.value(value)
-    assert converter.value(converter.snapshot(value)) == said
-    assert converter.value(said) == said
-    json.dumps(said, allow_nan=False).encode()
+    converted = converter.value(value)
+    assert converter.value(converter.snapshot(value)) == converted
+    assert converter.value(converted) == converted
+    json.dumps(converted, allow_nan=False).encode()
 
 
 @pytest.mark.parametrize(("text", "limit", "expected"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("😀😀", 3, "😀…")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import logging.handlers
 import pickle
@@ -242,3 +243,20 @@ def test_message_of_a_subclass_inside_a_context():
         printing.handle(record)
     assert '"title": "order 7 failed"' in stream.getvalue()
     assert '"message": "order 7 failed"' in stream.getvalue()
+
+
+@pytest.mark.parametrize("where", ["top", "nested", "deep"])
+@pytest.mark.parametrize("is_of_the_same", [True, False])
+def test_repeated_traceback(where, is_of_the_same):
+    """The traceback that a record has as its exception stands once in its event; another one stays."""
+    try:
+        {}["missing"]
+    except KeyError:
+        text = traceback.format_exc() if is_of_the_same else traceback.format_exc().replace("KeyError", "OSError", 1)
+        if not is_of_the_same:
+            text = text.replace("test_repeated_traceback", "elsewhere")
+        value = {"top": text, "nested": {"traceback": text, "id": 7}, "deep": [{"traceback": text}]}[where]
+        made = event("failed", level=logging.ERROR, exc_info=True, data=value)
+    is_left_out = is_of_the_same and where != "deep"
+    assert json.dumps(made.metadata).count("Traceback (most") == (1 if is_left_out else 2)
+    assert where != "nested" or made.metadata["data"]["id"] == 7

@@ -156,8 +156,8 @@ def test_identify(name):
         assert bodies == []
         return
     assert [body["user_id"] for body in bodies] == [body["user_id"] for body in expected]
-    told = {key: value for key, value in expected[0]["properties"].items() if value not in ("", None)}
-    assert [body["properties"] for body in bodies] == [told]  # what is empty tells nothing
+    sent = {key: value for key, value in expected[0]["properties"].items() if value not in ("", None)}
+    assert [body["properties"] for body in bodies] == [sent]  # empty values are left out
     assert [sorted(body["aliases"]) for body in bodies] == [
         sorted({body["user_id"], *body.get("aliases", ())}) for body in expected
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import uuid
 
@@ -118,3 +119,29 @@ def test_one_task_in_two_threads(collector):
     thread.join(10)
     log.info("later")
     assert collector.parts() == [None, None]
+
+
+def test_failure(server, handler):
+    """The record of a failed task has the traceback once, and no secret of the task's arguments."""
+    app = celery.Celery("shop", broker="memory://", set_as_current=False)
+    logger = logging.getLogger("celery.app.trace")
+
+    @app.task(name="shop.login")
+    def login(user, password=None, options=None):
+        raise ValueError("no login " + "at all " * 20)
+
+    made = handler()
+    logger.addHandler(made)
+    try:
+        login.apply(args=("ada",), kwargs={"password": "hunter2", "options": {"api_key": "hunter3"}})
+        login.apply(args=({"password": "hunter4", "name": "ada"},))
+    finally:
+        logger.removeHandler(made)
+    made.close()
+    for seen in server.requests:
+        text = json.dumps(seen.body)
+        assert "hunter" not in text
+        assert text.count("Traceback (most recent call last)") == 1
+        assert seen.body["metadata"]["data"]["name"] == "shop.login"
+        assert "ada" in text
+    assert server.occurrences() == 2

@@ -13,6 +13,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.request import RequestDataTooBig, UnreadablePostError
 from django.urls import path
 
+from emitkit_logging import bind_event_context
 from emitkit_logging.proxy import django_view
 from tests.middleware.helpers import log
 
@@ -54,8 +55,31 @@ async def coroutine(request):
     return HttpResponse("ok")
 
 
+def binding(get_response):
+    """Middleware of the application's that binds, outside of ours."""
+
+    def middleware(request):
+        if "tenant" in request.GET:
+            bind_event_context(tenant=request.GET["tenant"])
+        return get_response(request)
+
+    return middleware
+
+
 def teapot(request):
     return HttpResponse("no", status=503)
+
+
+def bound(request):
+    bind_event_context(step=request.GET["tenant"])
+    log.info("bound")
+    return HttpResponse("ok")
+
+
+async def coroutine_bound(request):
+    await asyncio.to_thread(bind_event_context, step=request.GET["tenant"])
+    log.info("bound")
+    return HttpResponse("ok")
 
 
 urlpatterns = [
@@ -63,6 +87,8 @@ urlpatterns = [
     path("items/<int:number>", item),
     path("coroutine", coroutine),
     path("teapot", teapot),
+    path("bound", bound),
+    path("coroutine/bound", coroutine_bound),
     path("api/analytics", django_view(logger="test.middleware.browser")),
 ]
 
@@ -76,6 +102,7 @@ def configured():
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
         SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
         MIDDLEWARE=[
+            f"{__name__}.binding",
             "emitkit_logging.middleware.django.EventContextMiddleware",
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.middleware.csrf.CsrfViewMiddleware",
@@ -156,3 +183,27 @@ def test_body_that_django_cannot_read(configured, monkeypatch, error, status, re
     monkeypatch.setattr(request, "read", read)
     response = django_view(logger="test.middleware.browser")(request)
     assert (response.status_code, json.loads(response.content)) == (status, {"error": reason})
+
+
+@pytest.mark.parametrize("address", ["/bound", "/coroutine/bound"])
+def test_binding(configured, collector, address):
+    """What middleware outside of ours, and a view, bind is on the records of that request alone."""
+    from django.test import Client
+
+    for tenant in ("acme", "bolt"):
+        assert Client().get(f"{address}?tenant={tenant}").content == b"ok"
+    assert Client().get("/teapot").status_code == 503
+    seen = [(event.metadata.get("tenant"), event.metadata.get("step")) for event in collector.events]
+    assert seen == [("acme", "acme"), ("bolt", "bolt"), (None, None)]
+
+
+def test_binding_in_coroutines(configured, collector):
+    """The same under the asynchronous handler: a view binds in a thread."""
+    from django.test import AsyncClient
+
+    async def main():
+        for tenant in ("acme", "bolt"):
+            assert (await AsyncClient().get(f"/coroutine/bound?tenant={tenant}")).content == b"ok"
+
+    asyncio.run(main())
+    assert [event.metadata.get("step") for event in collector.events] == ["acme", "bolt"]

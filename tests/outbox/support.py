@@ -11,7 +11,8 @@ from emitkit_logging._api.responses import ApiResponse, Verdict
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import Identity
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, PlainKinds
+from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
@@ -35,7 +36,15 @@ class Clock:
 
 
 class Factory:
-    """Makes events of a few attributes; records with the same title are of one kind."""
+    """Makes events of a few attributes.
+
+    Records with the same title are of one kind. Those with a `text` are plain: their kind is made of its template.
+    """
+
+    shows_revenue = True
+
+    def __init__(self) -> None:
+        self.plain_kinds = PlainKinds(Redactor())
 
     def event(self, record: CapturedRecord) -> Event:
         attributes = record.attributes
@@ -51,10 +60,15 @@ class Factory:
             idempotency_key=attributes.get("key"),
             user_id=attributes.get("user_id"),
             metadata={"event": attributes["title"], **attributes.get("metadata", {})},
-            kind=(attributes["title"],),
+            kind=self._kind(attributes),
             notify=attributes.get("notify", True),
             is_notify_given="notify" in attributes,
         )
+
+    def _kind(self, attributes: dict) -> tuple[str, ...]:
+        if "text" not in attributes:
+            return (attributes["title"],)
+        return ("app", self.plain_kinds.templates.of(("app", "a.py", "1"), attributes["text"]), "", "")
 
     def fold_key(self, captured: CapturedRecord) -> FoldKey | None:
         if captured.attributes.keys() & {"raises", "identities", "key"}:
@@ -99,6 +113,10 @@ class Harness:
             clock=self.clock,
             observer=observer,
         )
+
+    def put_texts(self, *texts: str, priority: int = logging.ERROR, **more) -> None:
+        """Log a plain record for each text."""
+        self.outbox.take(deque(record(text, priority, self.clock.now, text=text, **more) for text in texts))
 
     def put(self, *titles: str, priority: int = logging.INFO, **more) -> None:
         """Log a record for each title."""

@@ -19,7 +19,9 @@ from tests.outbox.support import Clock, Factory, identity, record
 def backlog(*records: CapturedRecord) -> tuple[Backlog, Changes]:
     """A backlog in which records wait at the places 1, 2, …, and what it reported since."""
     changes = Changes()
-    made = Backlog(SafeEventFactory(Factory()), KindMemory(notify_interval=300.0, clock=Clock()), changes)
+    made = Backlog(
+        SafeEventFactory(Factory()), KindMemory(notify_interval=300.0, clock=Clock()), changes, clock=Clock()
+    )
     made.take(deque(records), len(records), 0)
     assert list(changes.came_at) == list(range(1, len(records) + 1))
     changes.came_at.clear()
@@ -53,7 +55,7 @@ def test_order():
 def test_popped():
     """What is popped says where it waited and for how many records it stands; no event where none could be made."""
     waiting, _ = backlog(record("a"), record("a"), record("x", 40, raises=True))
-    assert waiting.admit() == [(40, 3, None)]
+    assert waiting.admit() == [(40, 3, None, None)]
     waiting.fold()
     popped = waiting.pop()
     assert (popped.priority, popped.age, popped.place, popped.records) == (20, 1, 1, 2)

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from emitkit_logging import EmitKitFormatter
 from emitkit_logging._events.captured import CapturedException, CapturedRecord
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.factory import SafeEventFactory
@@ -259,6 +260,38 @@ def test_names_of_a_digest_are_bounded():
         digest.add(fold(f"n{number}"))
     assert len(digest.names) == MOST_NAMES + 1
     assert sum(digest.names.values()) == digest.count == 300
+
+
+def paid(name: str, *amounts: float, currency: str = "EUR") -> Fold:
+    made = Fold(FoldKey("c", 20, (name,)), 1)
+    for amount in amounts:
+        made.add(record(name, properties={"amount": amount, "currency": currency}), None)
+    return made
+
+
+def test_revenue_of_a_digest():
+    """A digest has the sum of its folds where all have one currency, also after a store has kept it."""
+    digest = Digest("c", 1)
+    digest.add(paid("ordered", 10.5, 20))
+    digest.add(paid("upgraded", 0.5))
+    digest.add(fold("a", 3))
+    metadata = Digest.of(json.loads(json.dumps(digest.state()))).event(FACTORY).metadata
+    assert (metadata["amount"], metadata["currency"]) == (31, "EUR")
+    digest.add(paid("ordered", 1, currency="USD"))
+    assert "amount" not in digest.event(FACTORY).metadata
+
+
+def test_revenue_that_is_secret():
+    """No sum is sent of amounts that are withheld."""
+    factory = Factory()
+    factory.shows_revenue = False
+    made = paid("ordered", 1, 2)
+    digest = Digest("c", 1)
+    digest.add(made)
+    assert "amount" not in made.event(factory).metadata
+    assert "amount" not in digest.event(factory).metadata
+    assert EmitKitFormatter().shows_revenue
+    assert not EmitKitFormatter(redact=["amount"]).shows_revenue
 
 
 # What a store keeps

@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, MergedTemplate, RenamedKinds
 from emitkit_logging._outbox.kinds import MOST_PLACES, MOST_STORMING, PLACE_INTERVAL, KindMemory
 from tests.outbox.support import Clock
 
@@ -105,23 +105,84 @@ def test_state():
         kinds.started(each)
         for _ in range(3):
             kinds.take_place(each)
+        kinds.count(each, 4)
     kinds.push(long)
-    text = json.dumps(kinds.state(), allow_nan=False)
-    assert len(text) < 200
+    text = json.dumps(kinds.pop_learned(), allow_nan=False)
+    assert len(text) < 400
+    assert kinds.pop_learned() == {}
     clock.now += 10.0
     again = memory(clock)
-    again.resume(json.loads(text))
+    again.load(json.loads(text))
     assert again.is_known(long)
     assert not again.push(long)
     assert again.push(key("b"))
     assert sum(again.take_place(long) for _ in range(5)) == 2
     assert again.place_at(long) == clock.now - 10.0 + PLACE_INTERVAL
+    assert list(again.storming().values()) == [4]
 
 
-@pytest.mark.parametrize("state", [None, [], {"a": 1}, {"a": [1]}, {"a": [1, "x", math.nan]}, {"a": [None, 1e9, 1e9]}])
-def test_state_is_read_tolerantly(state):
+def test_changes_of_the_state():
+    """Only what changed is reported, and what was forgotten; all, where all is asked for."""
+    kinds = memory(Clock(), size=2)
+    for name in "ab":
+        kinds.started(key(name))
+    first = kinds.pop_learned()
+    kinds.started(key("c"))
+    changed = kinds.pop_learned()
+    assert [name for name, values in changed.items() if values is None] == list(first)[:1]
+    assert len(changed) == 2
+    kinds.learn_again()
+    assert len(kinds.pop_learned()) == 2
+
+
+@pytest.mark.parametrize("values", [None, {}, [1], [1, "x", math.nan], [None, 1e9, 1e9], [5, 0, None, "x", 3]])
+def test_state_is_read_tolerantly(values):
     """What cannot be read, or is of before the machine's last start, is ignored."""
     kinds = memory(Clock())
-    kinds.resume(state)
+    kinds.load({"a": values})
     assert kinds.push(key())
     assert kinds.take_place(key())
+    assert kinds.storming() == {}
+
+
+PLAIN = FoldKey("alerts", logging.ERROR, ("app", "user ada cannot log in", "", ""))
+
+
+def plain(template: str, **more) -> FoldKey:
+    return PLAIN._replace(kind=("app", template, "", ""), **more)
+
+
+def test_generalised():
+    """A kind that others became a part of is known, has used their places, and does not push again."""
+    kinds = memory(clock := Clock())
+    names = ["ada", "bob"]
+    for name in names:
+        kinds.started(plain(f"user {name} failed"))
+        kinds.take_place(plain(f"user {name} failed"))
+        kinds.count(plain(f"user {name} failed"), 3)
+    kinds.push(plain("user bob failed"))
+    kinds.started(plain("user ada failed", level=logging.CRITICAL))
+    renamed = RenamedKinds([MergedTemplate("app", f"user {name} failed", "user … failed") for name in names])
+    kinds.rename(renamed)
+    general = renamed.of(plain("user ada failed"))
+    assert general == plain("user … failed")
+    assert kinds.is_known(general)
+    assert not kinds.push(general)
+    assert sum(kinds.take_place(general) for _ in range(5)) == 3
+    assert kinds.place_at(general) == clock.now + PLACE_INTERVAL
+    assert kinds.is_known(plain("user … failed", level=logging.CRITICAL))
+    assert not any(kinds.is_known(plain(f"user {name} failed")) for name in names)
+    assert len(kinds) == 2
+    kinds.count(general, 1)
+    assert kinds.storming() == {"user … failed": 7}
+
+
+def test_generalised_twice():
+    """What became part of a template that is itself part of another now goes on as of that one; all else stays."""
+    merged = [MergedTemplate("app", "a b", "… b"), MergedTemplate("app", "… b", "… …")]
+    renamed = RenamedKinds(merged)
+    assert renamed.of(plain("a b")) == plain("… …")
+    assert renamed.of(plain("x")) == plain("x")
+    assert renamed.of(key("a b")) == key("a b")
+    other = PLAIN._replace(kind=("shop", "a b", "", ""))
+    assert renamed.of(other) == other

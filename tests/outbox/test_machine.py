@@ -12,12 +12,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Verdict
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._outbox.folding import Digest, Fold
-from emitkit_logging._outbox.observer import Changes
+from emitkit_logging._outbox.observer import Changes, Knowledge
 from tests.outbox.support import Clock, Harness, identity
 
 VERDICTS = [Verdict.ACCEPTED] * 8 + list(Verdict)
@@ -167,6 +168,7 @@ class Replay:
         self.rows: dict[int, Row] = {}
         self.ended: Counter[str] = Counter()
         self.ended_records: set[int] = set()
+        self.known: dict[Knowledge, dict[str, Json]] = {of: {} for of in Knowledge}
         self._reports: set[int] = set()
 
     def apply(self, changes: Changes) -> None:
@@ -194,9 +196,15 @@ class Replay:
                 assert not row.records & self.ended_records
                 self.ended_records |= row.records
                 self.ended[end.reason or "delivered"] += len(row.records)
+        for (of, name), value in changes.knowledge.items():
+            self.known[of].pop(name, None)
+            if value is not None:
+                self.known[of][name] = json.loads(json.dumps(value, allow_nan=False))
 
     def resume(self, harness: Harness) -> None:
         """Hand all rows to another outbox, in the order of places."""
+        harness.outbox.know_kinds(self.known[Knowledge.KIND])
+        harness.outbox.know_templates(self.known[Knowledge.TEMPLATE])
         for place, row in sorted(self.rows.items()):
             harness.outbox.resume(
                 place,
@@ -248,6 +256,11 @@ class Store(RuleBasedStateMachine):
                 more["identities"] = tuple(identity(user, n=self.accepted) for user in users or ("u",))
             self.harness.put(name, priority=priority, channel=channel, **more)
 
+    @rule(priority=st.sampled_from([20, 40]), names=st.lists(st.sampled_from("abcdefghijkl"), max_size=12))
+    def log_plain(self, priority: int, names: list[str]) -> None:
+        self.accepted += len(names)
+        self.harness.put_texts(*(f"user {name * 3} cannot log in" for name in names), priority=priority)
+
     @rule(user=st.sampled_from("stuvwxyz"))
     def identify(self, user: str) -> None:
         self.harness.outbox.identify(identity(user, n=self.accepted))
@@ -289,7 +302,7 @@ class Store(RuleBasedStateMachine):
     @invariant()
     def each_record_is_at_one_place(self) -> None:
         changes = Changes()
-        for name in ("came_at", "joins", "entries", "deliveries", "ends"):
+        for name in ("came_at", "joins", "entries", "deliveries", "ends", "knowledge"):
             # the outbox keeps its observer, so what it collected is moved out of it
             setattr(changes, name, type(getattr(changes, name))(getattr(self.changes, name)))
             getattr(self.changes, name).clear()

@@ -10,6 +10,7 @@ import pytest
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
+from emitkit_logging._outbox.observer import Changes
 from tests.outbox.support import ACCEPTED, Harness, identity, name_of, spent, titles
 
 
@@ -249,11 +250,12 @@ def test_what_a_record_says_of_pushes():
 
 def test_restart_in_a_storm():
     """Another outbox that goes on knows the kinds: nothing is new again, and nothing pushes again."""
-    first = Harness()
+    first = Harness(observer=(changes := Changes()))
     first.put(*["a"] * 9, priority=logging.ERROR)
     first.send_all()
+    kinds = {name: json.loads(json.dumps(values)) for (_, name), values in changes.knowledge.items()}
     second = Harness(clock=first.clock)
-    second.outbox.begin_at(first.outbox.newest, json.loads(json.dumps(first.outbox.budget())))
+    second.outbox.know_kinds(kinds)
     second.put("a", priority=logging.ERROR)
     second.put("b", priority=logging.ERROR)
     assert [(body["title"], body["notify"]) for body in second.send_all()] == [("b", True), ("a", False)]
@@ -322,3 +324,52 @@ def test_untrusted_leave_the_last_requests():
     assert harness.wait() > 50
     harness.put("own")
     assert harness.send() == "own"
+
+
+NAMES = ["ada", "bob", "eve", "ida", "leo", "max", "mia", "noa", "tom", "zoe"]
+
+
+def test_generalised_in_one_burst():
+    """Names in f-strings make five kinds, then one; it is not new again, its events push once, and all are counted."""
+    harness = Harness()
+    harness.put_texts(*(f"user {NAMES[number % 10]} cannot log in" for number in range(500)))
+    bodies = harness.send_all()
+    assert [body["notify"] for body in bodies] == [True] + [False] * (len(bodies) - 1)
+    assert len(bodies) <= 7
+    assert sum(body["metadata"].get("occurrences", 1) for body in bodies) == 500
+    assert bodies[-1]["title"] == "user … cannot log in (×495)"
+
+
+def test_generalised_after_it_was_sent():
+    """What became part of a more general kind has pushed, and its places are used, whenever the sixth value comes."""
+    harness = Harness()
+    for name in NAMES[:5]:
+        harness.put_texts(f"user {name} cannot log in")
+        harness.clock.now += 1.0
+        harness.send_all()
+    harness.put_texts("user kim cannot log in", "disk is full")
+    bodies = harness.send_all()
+    assert [(body["title"], body["notify"]) for body in bodies] == [
+        ("disk is full", True),
+        ("user kim cannot log in", False),
+    ]
+    assert harness.outbox.stats().kinds == 2
+
+
+@pytest.mark.parametrize("priority", [logging.INFO, logging.ERROR])
+def test_folds_of_what_was_generalised_are_one(priority):
+    """Folds that wait become one as soon as their kinds are one: sums, samples and times are those of all."""
+    harness = spent()
+    for number in range(60):
+        harness.clock.now += 0.01
+        harness.put_texts(f"user {NAMES[number % 5]} cannot log in", priority=priority, user_id=f"u{number % 3}")
+        harness.wait() if priority < logging.ERROR else None
+    began = harness.clock.now
+    harness.put_texts("user zoe cannot log in", priority=priority)
+    bodies = harness.send_all()
+    (fold,) = [body for body in bodies if "samples" in body["metadata"]]
+    assert sum(body["metadata"].get("occurrences", 1) for body in bodies) == 61
+    assert fold["title"].startswith("user … cannot log in (×")
+    assert len(fold["metadata"]["samples"]) == 5
+    assert "userId" not in fold
+    assert fold["metadata"]["first_seen"] <= fold["metadata"]["last_seen"] == int(began * 1000)

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emitkit_logging import EmitKitFormatter
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY, CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.revenue import revenue_of
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._relay import wire
 from emitkit_logging._relay.shaping import ShapedFactory
@@ -47,7 +49,7 @@ EVENTS = st.builds(
     is_notify_given=st.booleans(),
     only_identifies=st.booleans(),
 )
-EMPTY = CapturedRecord({})
+EMPTY = CapturedRecord({"msg": ""})
 
 
 def shaped(title: str = "t", level: int = 20, **more) -> wire.ShapedRecord:
@@ -69,9 +71,10 @@ def test_record(event):
         assert record.key == event.fold_key
 
 
-@given(st.lists(EVENTS, min_size=1, max_size=5), st.integers(1, 1_000))
-def test_fold(events, more):
+@pytest.mark.parametrize("more", [0, 1, 1_000])
+def test_fold(more):
     """A fold comes back with its counts, users, amounts and samples."""
+    events = [Event("c", f"title\n{number}", kind=("kind",), user_id=f"u{number}") for number in range(3)]
     fold = Fold(FoldKey("c", 20, ("kind",)), 7)
     for event in events:
         fold.add(wire.ShapedRecord(wire.write_record(event, EMPTY)), event.user_id)
@@ -110,25 +113,25 @@ def test_garbage(data):
             assert entry is not None
 
 
-@pytest.mark.parametrize(("amount", "read"), [(5, 5), (1.5, 1.5), (Decimal("0.10"), Decimal("0.10"))])
-def test_amounts(amount, read):
-    """An amount keeps its exact value, and is left out where the event hides it."""
-    captured = CapturedRecord({"amount": amount, "currency": "EUR"})
-    event = Event("c", "t", metadata={"amount": float(amount) if amount != 5 else 5, "currency": "EUR"}, kind=("t",))
+@pytest.mark.parametrize("amount", [5, 1.5, Decimal("0.10")])
+def test_amounts(amount):
+    """An amount keeps its exact value for the sum of a fold, and is left out where the event hides it."""
+    captured = CapturedRecord({"msg": "", "amount": amount, "currency": "EUR"})
+    event = Event("c", "t", metadata={"amount": float(amount), "currency": "EUR"}, kind=("t",))
     record = wire.ShapedRecord(wire.write_record(event, captured))
-    assert record.attributes["amount"] == read
+    assert revenue_of(record) == ("EUR", Decimal(str(amount)))
     hidden = Event("c", "t", metadata={"amount": "[redacted]", "currency": "EUR"}, kind=("t",))
-    assert b"0.10" not in wire.write_record(hidden, captured).partition(b"\t")[0] or amount == read
+    assert revenue_of(wire.ShapedRecord(wire.write_record(hidden, captured))) is None
 
 
 def test_fold_of_folds_is_an_event():
     """Folds of several processes merge into one event with all counts, and the template where titles differ."""
-    factory = ShapedFactory(lambda *_: Event("c", "s"))
+    factory = ShapedFactory(EmitKitFormatter())
     first, second = (Fold(FoldKey("c", 40, ("app", "order … failed", "", "")), place) for place in (1, 2))
     for fold, title in ((first, "order 1 failed"), (second, "order 2 failed")):
         for _ in range(3):
             fold.add(shaped(title, 40, user_id=title), title)
-    first.merge(second)
+    first.absorb(second)
     event = first.event(factory)
     assert event is not None
     assert event.title == "order … failed (×6)"

@@ -131,7 +131,7 @@ def write(path: Path) -> None:
         assert spool.append(captured)
     assert spool.journal.append(b"nonsense\n")
     assert spool.acquire(5.0)
-    ((records, _),) = spool.read()
+    ((records, _, _),) = spool.read()
     spool.commit(changes_of(list(records)), 11, BUDGET)
     for captured in unread():
         assert spool.append(captured)

@@ -204,6 +204,11 @@ def test_identities():
     assert codec.read_line(codec.write_identity(identity, CONVERTER)) == identity
 
 
+def test_flush():
+    """The line that asks the sender to hold nothing back comes back as one."""
+    assert codec.read_line(codec.write_flush()) == codec.Flush()
+
+
 def test_identify_calls():
     """An identify call is read back; one without a user cannot be read."""
     call = IdentifyCall("ada", {"plan": "pro"}, ("ada", "a@example.com"))

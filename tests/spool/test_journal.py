@@ -110,7 +110,7 @@ def test_next_file(path):
 def test_order_of_files(path):
     """The tenth file of a journal comes after its second; other files beside the spool are none."""
     for name in ("spool.db.1-a.10.journal", "spool.db.1-a.2.journal", "other.db.1-a.0.journal", "spool.db-wal"):
-        path.with_name(name).touch()
+        path.with_name(name).touch(0o600)
     assert [each.name for each in journal.paths(path)] == ["spool.db.1-a.2.journal", "spool.db.1-a.10.journal"]
 
 

@@ -14,7 +14,7 @@ from emitkit_logging._spool.spool import Spool
 from tests.conftest import KEY
 from tests.server import Reply
 from tests.spool import golden
-from tests.spool.processes import EVENT
+from tests.spool.processes import EVENT, until
 
 
 def command(*arguments: object, url: str = "") -> tuple[int, str]:
@@ -32,6 +32,7 @@ def test_command(account, server, handler, logger, path):
     logger.info("x", extra={"event": "user_signed_up", "channel": "users"})
     made.identify("ada", {"plan": "pro"})
     logger.error("it failed")
+    until(lambda: sorted(row.channel for row in listing.rows(path)) == ["", "alerts", "users"])
     made.close()
     status, shown = command(path)
     assert status == 0

@@ -96,7 +96,7 @@ def test_tables(path):
     """The tables are those of today, and everything in them is of the format of today; progress and budget stay."""
     schema.connect(path).close()
     assert query(path, "PRAGMA user_version") == [(schema.VERSION,)]
-    assert query(path, "SELECT count(*) FROM sqlite_master WHERE name LIKE '%\\_1' ESCAPE '\\'") == [(0,)]
+    assert query(path, "SELECT count(*) FROM sqlite_master WHERE tbl_name LIKE '%\\_1' ESCAPE '\\'") == [(0,)]
     for kind, data in query(path, "SELECT kind, data FROM waiting UNION ALL SELECT kind, data FROM rejected"):
         value = json.loads(data)
         assert (value[0] if kind == "record" else value["v"]) == 2

@@ -24,7 +24,7 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._outbox.folding import Fold
 from emitkit_logging._outbox.observer import Changes
-from emitkit_logging._spool import codec, listing
+from emitkit_logging._spool import codec, listing, tables
 from emitkit_logging._spool.spool import Spool
 from tests.server import Reply
 from tests.spool import golden
@@ -147,6 +147,19 @@ def test_stats_of_each(account, path, others):
     assert first("f") == [6, 6, 0]
     assert second("f") == [2, 2, 0]
     assert account.total() == 8
+
+
+def test_flush_of_another_process(account, handler, logger, path, others):
+    """What the sender would hold back until its kind has a place goes when the process that logged it flushes."""
+    logger.addHandler(made := handler(spool=path, rate_limit=0))
+    for _ in range(7):  # more than the places of a kind
+        logger.error("it failed", extra={"event": "failed"})
+    until(lambda: account.total() == 5)
+    other = others()
+    other("e")
+    assert other("f") == [2, 2, 0]  # within 10 s, and a place is free after 60 s
+    assert made.stats.pending == 0
+    assert account.total() == 9
 
 
 def test_fork(account, handler, logger, path):
@@ -299,7 +312,7 @@ def read(spool: Spool, *records: CapturedRecord) -> Changes:
     changes = Changes()
     place = 0
     while place == 0 or spool.is_behind:
-        for found, _ in spool.read():
+        for found, _, _ in spool.read():
             for captured in found:
                 place += 1
                 changes.came(place, captured)
@@ -398,6 +411,18 @@ def test_size(spool):
     changes.ended(1)
     spool.commit(changes, len(records), {})
     assert spool.size_with(Changes()) == sum(len(codec.write_record(each, golden.CONVERTER)) for each in records[2:])
+
+
+def test_users_are_bounded(path, spool, monkeypatch):
+    """Of the users whom the server knows, those of whom nothing was sent for longest are forgotten first."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for number in range(100):
+            monkeypatch.setattr(time, "time", lambda number=number: 1e9 + number)
+            tables.put_users(database, {f"user{number}": "{}" * 50})
+        tables.limit_users(database, 5_000)
+        left = [user_id for (user_id,) in database.execute("SELECT user_id FROM users ORDER BY at")]
+    assert left == [f"user{number}" for number in range(100 - len(left), 100)]
+    assert 30 < len(left) < 50
 
 
 def test_lines_that_cannot_be_read(path, spool):
@@ -523,7 +548,7 @@ def test_any_sequence_of_changes(tmp_path, steps, chance):
         for step in [*steps, "committed"]:
             if step == "came":
                 assert spool.append(golden.record(event="x"))
-                ((records, _),) = spool.read()
+                ((records, _, _),) = spool.read()
                 place += 1
                 waiting[place] = 1
                 changes.came(place, records[0])

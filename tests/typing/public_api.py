@@ -73,6 +73,7 @@ def handler() -> EmitKitHandler:
         rate_limit=None,
         alert_reserve=0.1,
         notify_interval=300.0,
+        capture_uncaught=True,
         spool=Path("emitkit.db"),
         spool_size=64 * 1024 * 1024,
         spool_ttl=604_800.0,

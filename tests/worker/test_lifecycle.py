@@ -58,7 +58,7 @@ def inbox():
     ],
 )
 def test_exit(inbox, code, expected):
-    """However a process ends by itself, what it logged is delivered, and nothing is said."""
+    """However a process ends by itself, what it logged is delivered, and nothing is printed."""
     done = run(code, inbox.url, inbox.api_key)
     assert titles(inbox) == expected
     assert "emitkit-logging" not in done.stderr
@@ -160,7 +160,7 @@ def test_spawn(inbox):
 
 
 def test_uwsgi_without_threads(inbox):
-    """Where threads never run somebody is told."""
+    """Where threads never run, the log has a warning."""
     code = """
     import types
     sys.modules["uwsgi"] = types.SimpleNamespace(opt={})
@@ -170,7 +170,7 @@ def test_uwsgi_without_threads(inbox):
 
 
 def test_warnings_without_another_handler(inbox):
-    """Where the handler is the only one, the library's warnings are said on stderr."""
+    """Where the handler is the only one, the warnings of the library go to stderr."""
     code = """
         logging.getLogger().addHandler(handler)
         logging.error("x")

@@ -161,8 +161,8 @@ def test_identify(server, handler, logger):
     made.identify("v", {"plan": "pro"}, ["w"])
     made.identify("v", {"plan": "pro"}, ["w"])
     assert made.flush(10)
-    told = [seen.body for seen in server.requests if seen.path == "/v1/identify"]
-    assert told == [
+    sent = [seen.body for seen in server.requests if seen.path == "/v1/identify"]
+    assert sent == [
         {"user_id": "u", "properties": {"email": "a@b.c"}, "aliases": ["u", "a@b.c"]},
         {"user_id": "v", "properties": {"plan": "pro"}, "aliases": ["v", "w"]},
     ]
@@ -342,7 +342,7 @@ def test_flush_and_close_share_a_deadline(server, handler, logger):
 
 
 def test_flush_that_cannot_succeed(server, handler, logger):
-    """When nothing can be sent in time `flush` says so at once."""
+    """When nothing can be sent in time, `flush` returns False at once."""
     server.script = lambda _: Reply(429, headers={"Retry-After": "60"})
     logger.addHandler(made := handler())
     logger.info("x", extra=EVENT)

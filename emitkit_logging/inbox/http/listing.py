@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from emitkit_logging._api.limits import LONGEST_CHANNEL
+from emitkit_logging._api.moments import read_moment
 from emitkit_logging._api.rules import Problem
 from emitkit_logging.inbox.emulation.current import DEFAULT_PAGE, LARGEST_PAGE
 from emitkit_logging.inbox.emulation.refusals import Invalid
@@ -64,14 +63,3 @@ def read_listing(query: Mapping[str, str], number_of: Callable[[str], int | None
 
 def _whole(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-def read_moment(text: str) -> float | None:
-    """Return the Unix seconds of an ISO 8601 date-time, in UTC when it has no zone; `None` for any other text."""
-    try:
-        # Python 3.10 reads three digits of a second or six, and no Z
-        text = re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", text.upper().replace("Z", "+00:00"))
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    except (ValueError, OverflowError):
-        return None

@@ -50,7 +50,7 @@ _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.AS
 _DEFAULT_ROWS = 50
 _MOST_ROWS = 200
 _KEEP_ALIVE_EVERY = 15.0
-_SCRIPTS = ("channels", "dom", "event", "feed", "format", "page", "question", "state", "values")
+_SCRIPTS = ("channels", "dom", "event", "feed", "fold", "format", "page", "question", "range", "state", "values")
 _FILES = {
     "": ("index.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
@@ -191,12 +191,14 @@ class Page:
             channel=query.get("channel") or None,
             level=least_level(query.get("level", "")),
             text=query.get("q", ""),
+            since=_seconds(query.get("since")),
+            until=_seconds(query.get("until")),
             before=before or None,
         )
         found = self._feed.find(wanted, most + 1)
         return self._json(
             {
-                "events": [_row(seq, event) for seq, event in found[:most]],
+                "events": [self._row(seq, event) for seq, event in found[:most]],
                 "more": len(found) > most,
                 "channels": self._feed.counts(),
                 "newest": self._feed.newest,
@@ -232,17 +234,21 @@ class Page:
         found = feed.find(EventQuery(after=seq), MOST_NEWS) if newest > seq else []
         changed = [] if version < 0 else [known for each in feed.updated_since(version) if (known := feed.event(each))]
         news = {
-            "events": [_row(number, event) for number, event in reversed(found)],
+            "events": [self._row(number, event) for number, event in reversed(found)],
             "missed": newest - seq - len(found),
-            "changed": [_row(number, event) for number, event in changed if number <= seq],
+            "changed": [self._row(number, event) for number, event in changed if number <= seq],
             "channels": feed.counts(),
             "cleared": feed.cleared_at > version >= 0,
         }
         return news, newest, now
 
     async def _mark_read(self, request: Request) -> Response:
-        channel = (await _body(request)).get("channel")
-        self._feed.mark_read(channel if isinstance(channel, str) else None)
+        body = await _body(request)
+        channel, event_id = body.get("channel"), body.get("event")
+        if isinstance(event_id, str):
+            self._feed.mark_event_read(event_id)
+        else:
+            self._feed.mark_read(channel if isinstance(channel, str) else None)
         return Response(status_code=204)
 
     async def _clear(self, _: Request) -> Response:
@@ -263,7 +269,7 @@ class Page:
         found = self._feed.event(event_id)
         if event is None or found is None:
             return self._json({"error": "No such event"}, 404)
-        return self._json(_row(*found))
+        return self._json(self._row(*found))
 
     async def _get_faults(self, _: Request) -> Response:
         return self._json({"faults": self._faults.texts})
@@ -276,6 +282,9 @@ class Page:
             return self._json({"error": f"faults must be a list of texts: {error}"}, 400)
         return await self._get_faults(request)
 
+    def _row(self, seq: int, event: dict[str, Any]) -> dict[str, Any]:
+        return {"seq": seq, "level": level_of(event)[1], "isUnread": self._feed.is_unread(seq, event), **event}
+
     def _json(self, content: dict[str, Any], status: int = 200) -> Response:
         return Response(self._encode(content), status, media_type="application/json")
 
@@ -284,12 +293,14 @@ class Page:
         return mask_keys(text, self._config.keys).encode()
 
 
-def _row(seq: int, event: dict[str, Any]) -> dict[str, Any]:
-    return {"seq": seq, "level": level_of(event)[1], **event}
-
-
 def _whole(text: str | None, default: int) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else default
+
+
+def _seconds(milliseconds: str | None) -> float | None:
+    """Return Unix seconds of a parameter in milliseconds; `None` where it is none."""
+    value = _whole(milliseconds, -1)
+    return None if value < 0 else value / 1000
 
 
 async def _file(name: str, media_type: str, _: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -20,13 +21,20 @@ _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi",
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to an address; raise `OSError` when it is taken."""
+    """Return a socket that is bound to an address; raise `OSError`, which names the address, when it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio disables Nagle's delay (40 ms for each response) only where the protocol is named.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {port} of {host} is in use, perhaps by another inbox"
+        else:
+            reason = f"cannot listen on port {port} of {host}: {error.strerror}"
+        raise OSError(error.errno, reason) from error
     except BaseException:
         listening.close()
         raise

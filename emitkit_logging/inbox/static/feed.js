@@ -4,6 +4,7 @@ import { markRead, showChannels } from "./channels.js";
 import { byId } from "./dom.js";
 import { eventRow, isOpen, toggle } from "./event.js";
 import { formatNumber } from "./format.js";
+import { isInRange, rangeParameters } from "./range.js";
 import { isFiltered, matches, query, state } from "./state.js";
 
 const PAGE = 50;
@@ -59,7 +60,7 @@ function append(events) {
 }
 
 async function request(more) {
-  const response = await fetch(`_inbox/feed?${query(more)}`);
+  const response = await fetch(`_inbox/feed?${query({ ...rangeParameters(), ...more })}`);
   return response.json();
 }
 
@@ -137,7 +138,7 @@ function update(news, seq) {
   }
   showChannels(news.channels);
   news.changed.forEach(replace);
-  const matching = news.events.filter(matches);
+  const matching = news.events.filter((event) => matches(event) && isInRange(event));
   const arrived = matching.length + news.missed;
   if (!arrived) return;
   if (!isAtTop()) showFresh(state.fresh + arrived);

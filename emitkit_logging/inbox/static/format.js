@@ -18,6 +18,15 @@ export function formatTime(milliseconds) {
   return Number.isNaN(date.getTime()) ? String(milliseconds) : absoluteTimes.format(date);
 }
 
+/** Return a duration in milliseconds as text. */
+export function formatDuration(milliseconds) {
+  const seconds = milliseconds / 1000;
+  if (seconds < 10) return `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`;
+  if (seconds < 2 * MINUTE) return `${Math.round(seconds)} s`;
+  if (seconds < 2 * HOUR) return `${Math.round(seconds / MINUTE)} min`;
+  return seconds < 2 * DAY ? `${Math.round(seconds / HOUR)} h` : `${Math.round(seconds / DAY)} days`;
+}
+
 function formatAge(date) {
   const seconds = Math.round((date - Date.now()) / 1000);
   if (seconds > -10) return "now";

@@ -4,6 +4,7 @@ import { channelOf, markRead, neighbour, showChannels } from "./channels.js";
 import { byId, post } from "./dom.js";
 import { connect, isAtTop, load, loadOlder, moveFocus } from "./feed.js";
 import { updateAges } from "./format.js";
+import { startRange } from "./range.js";
 import { query, state } from "./state.js";
 
 const SEARCH_DELAY = 150;
@@ -13,7 +14,7 @@ const TYPING = "input:not([type=checkbox]):not([type=radio]), textarea, select, 
 
 /** Apply the filters: to the address, to the channels and to the list. */
 function filter() {
-  const filters = query();
+  const filters = query({ range: state.range, from: state.from, to: state.to });
   history.replaceState(null, "", filters.size ? `?${filters}` : location.pathname);
   scrollTo({ top: 0 });
   showChannels(state.channels);
@@ -26,6 +27,9 @@ function restore() {
   state.channel = filters.get("channel");
   state.level = filters.get("level") ?? "";
   state.text = filters.get("q") ?? "";
+  state.range = filters.get("range") ?? "";
+  state.from = filters.get("from") ?? "";
+  state.to = filters.get("to") ?? "";
   byId("level").value = state.level;
   byId("search").value = state.text;
 }
@@ -79,6 +83,7 @@ function startFilters() {
     state.level = byId("level").value;
     filter();
   });
+  startRange(filter);
   byId("channels").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button) choose(channelOf(button));

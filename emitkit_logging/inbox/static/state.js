@@ -6,6 +6,9 @@ export const state = {
   channel: null,
   level: "",
   text: "",
+  range: "",
+  from: "",
+  to: "",
   newest: 0,
   channels: [],
   fresh: 0,
@@ -14,7 +17,7 @@ export const state = {
   rows: new Map(),
 };
 
-/** Return the filters as a query, and `more` parameters with them. */
+/** Return the filters as a query, without the range of time, and `more` parameters with them. */
 export function query(more = {}) {
   const parameters = { channel: state.channel, level: state.level, q: state.text, ...more };
   return new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== "" && value !== undefined));
@@ -26,4 +29,4 @@ export function matches(event) {
   return !state.level || LEVELS.indexOf(event.level) >= LEVELS.indexOf(state.level);
 }
 
-export const isFiltered = () => Boolean(state.channel || state.level || state.text);
+export const isFiltered = () => Boolean(state.channel || state.level || state.text || state.range);

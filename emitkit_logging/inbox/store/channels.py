@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from emitkit_logging.inbox.emulation import javascript
@@ -19,13 +19,15 @@ class Channel:
 
     Attributes:
         data: what the API returns of it.
-        read: the number of the newest event that was read.
+        read: the number of the newest event up to which all were read.
+        opened: the numbers of the events after it that were read one by one.
         events: how many events of it are kept.
         unread: how many of them are unread.
     """
 
     data: dict[str, Any]
     read: int = 0
+    opened: set[int] = field(default_factory=set)
     events: int = 0
     unread: int = 0
 
@@ -33,6 +35,10 @@ class Channel:
     def name(self) -> str:
         """The name of the channel."""
         return str(self.data["name"])
+
+    def is_unread(self, seq: int) -> bool:
+        """Whether the event numbered `seq`, one of this channel, is unread."""
+        return seq > self.read and seq not in self.opened
 
 
 def new_channel(fields: Mapping[str, Any], now: float) -> Channel:
@@ -59,6 +65,9 @@ class Channels:
         counts = "SELECT channel, count(*), sum(seq > channels.read) FROM events JOIN channels ON name = channel"
         for name, events, unread in database.execute(f"{counts} GROUP BY channel"):
             self._by_name[name].events, self._by_name[name].unread = events, unread
+        for name, seq in database.execute("SELECT channel, seq FROM opened JOIN events USING (seq)").fetchall():
+            if name in self._by_name:
+                self._open(self._by_name[name], seq)
 
     def get(self, name: str) -> Channel | None:
         """Return a channel by its name; `None` where there is none."""
@@ -77,7 +86,8 @@ class Channels:
         """Count that the event numbered `seq` of a channel is no longer kept."""
         if (channel := self._by_name.get(name)) is not None:
             channel.events -= 1
-            channel.unread -= seq > channel.read
+            channel.unread -= channel.is_unread(seq)
+            self._forget_opened(channel, seq)
 
     def remove_oldest(self, keep: int) -> None:
         """Remove the oldest channels until `keep` are left."""
@@ -88,6 +98,7 @@ class Channels:
     def clear(self) -> None:
         """Remove all channels."""
         self._database.execute("DELETE FROM channels")
+        self._database.execute("DELETE FROM opened")
         self._by_name.clear()
 
     def mark_read(self, name: str | None, newest: int) -> None:
@@ -96,6 +107,26 @@ class Channels:
             if name in (None, channel.name):
                 channel.read, channel.unread = newest, 0
                 self._database.execute("UPDATE channels SET read = ? WHERE name = ?", (newest, channel.name))
+                self._forget_opened(channel, *channel.opened)
+
+    def mark_event_read(self, name: str, seq: int) -> bool:
+        """Mark the event numbered `seq` of a channel as read; return whether it was unread."""
+        channel = self._by_name.get(name)
+        if channel is None or not channel.is_unread(seq):
+            return False
+        self._database.execute("INSERT OR IGNORE INTO opened VALUES (?)", (seq,))
+        self._open(channel, seq)
+        return True
+
+    def _open(self, channel: Channel, seq: int) -> None:
+        channel.unread -= channel.is_unread(seq)
+        channel.opened.add(seq)
+
+    def _forget_opened(self, channel: Channel, *numbers: int) -> None:
+        for seq in numbers:
+            if seq in channel.opened:
+                channel.opened.discard(seq)
+                self._database.execute("DELETE FROM opened WHERE seq = ?", (seq,))
 
     def listed(self) -> list[dict[str, Any]]:
         """Return the channels by name, as the API returns them."""

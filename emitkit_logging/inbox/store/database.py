@@ -22,6 +22,9 @@ CREATE TABLE replies (api_key TEXT, key TEXT, at REAL NOT NULL, data TEXT NOT NU
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
+_LATER_TABLES = "CREATE TABLE IF NOT EXISTS opened (seq INTEGER PRIMARY KEY);"
+"""Makes what earlier files of this version do not have: the numbers of the events that were read one by one."""
+
 
 def open_database(path: Path | None) -> sqlite3.Connection:
     """Open the database, with its tables and for this process alone.
@@ -58,3 +61,4 @@ def _prepare(database: sqlite3.Connection) -> None:
         # a write takes the lock of the file, or finds that another process has it
         with contextlib.closing(database.execute("BEGIN IMMEDIATE")):
             database.execute("COMMIT")
+    database.executescript(_LATER_TABLES)

@@ -205,6 +205,19 @@ class Feed:
             self._channels.mark_read(channel, self.newest)
             self._has_changed()
 
+    def mark_event_read(self, event_id: str) -> None:
+        """Mark one event as read, if it is still kept."""
+        with self._changed:
+            found = self._events.get(event_id)
+            if found is not None and self._channels.mark_event_read(found[1]["channelName"], found[0]):
+                self._has_changed()
+
+    def is_unread(self, seq: int, event: Mapping[str, Any]) -> bool:
+        """Whether an event, numbered `seq`, is unread."""
+        with self._changed:
+            channel = self._channels.get(event["channelName"])
+            return channel is not None and channel.is_unread(seq)
+
     # Identities
 
     def identify(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from emitkit_logging._api.moments import read_moment
 from emitkit_logging.inbox.emulation.refusals import Invalid
-from emitkit_logging.inbox.http.listing import read_listing, read_moment
+from emitkit_logging.inbox.http.listing import read_listing
 from emitkit_logging.inbox.store.events import EventQuery
 
 NUMBERS = {"event_a": 7}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,28 @@ def test_rows_in_pages(fresh):
     assert ([event["title"] for event in rest["events"]], rest["more"]) == (["2", "1", "0"], False)
     assert (first["newest"], first["generation"], first["faults"]) == (5, "current", [])
     assert titles(fresh, limit="many", before="none") == list("43210")
+
+
+def test_rows_of_a_range_of_time(fresh):
+    """A range in milliseconds takes what was stored from its begin on and before its end; no number is no range."""
+    fresh.event(title="now")
+    created = get(fresh, "_inbox/feed").json()["events"][0]["createdAt"].replace("Z", "+00:00")
+    now = int(datetime.fromisoformat(created).timestamp() * 1000)
+    assert titles(fresh, since=now - 600_000, until=now + 600_000) == ["now"]
+    assert titles(fresh, since=now + 600_000) == titles(fresh, until=now - 600_000) == []
+    assert titles(fresh, since="x", until="-1") == ["now"]
+
+
+def test_one_event_is_read(fresh):
+    """A row says whether its event is unread, until it alone is marked as read."""
+    for _ in range(2):
+        fresh.event(title="T")
+    newer, older = get(fresh, "_inbox/feed").json()["events"]
+    assert newer["isUnread"] is older["isUnread"] is True
+    post(fresh, "_inbox/read", {"event": older["id"]})
+    after = get(fresh, "_inbox/feed").json()
+    assert [event["isUnread"] for event in after["events"]] == [True, False]
+    assert after["channels"][0]["unread"] == 1
 
 
 def test_unread_counts(fresh):
