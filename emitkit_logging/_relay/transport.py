@@ -76,9 +76,8 @@ class RedisTransport:
         if batch.payload is None:
             self._shape(batch)
         keys = self._keys
-        names = [keys.stream(batch.lane), keys.totals, keys.process(self._name), keys.seen, keys.relay("signal")]
-        names += [keys.relay("lease"), keys.relay("waiting"), keys.relay("counts"), keys.stream(RECORDS)]
-        names += [keys.relay("config")]
+        names = [keys.stream(batch.lane), keys.totals, keys.process(self._name), keys.seen]
+        names += [keys.relay("counts"), keys.stream(RECORDS)]
         pipe.eval(
             scripts.APPEND,
             len(names),
@@ -95,6 +94,7 @@ class RedisTransport:
             shipment.dropped,
             LIFETIME,
             DEFAULT_SIZE,
+            *map(keys.relay, ("signal", "lease", "waiting", "config")),
         )
 
     def _shape(self, batch: Batch) -> None:

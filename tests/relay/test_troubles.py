@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
+from pathlib import Path
 
 import pytest
 
 from emitkit_logging import EmitKitHandler
-from tests.relay.fleet import RedisServer, counts, is_relayed, until
+from tests.relay.fleet import RedisServer, RelayProcess, counts, is_relayed, until
 
 
 @pytest.fixture
@@ -238,8 +239,29 @@ def test_lagging_replica_takes_over(account, client, redis_server, relay, logger
     until(lambda: account.total() == 6)
 
 
+EDGE_RULES = """-@all +eval +time +select +get +hget +hlen +exists +xrange +xdel +xadd +hincrby +hset +expire
++zadd +zremrangebyscore ~emitkit:in:* ~emitkit:edge:* %R~emitkit:relay:* ~emitkit:relay:counts"""
+RELAY_RULES = "-@all +@read +@write +@pubsub +eval +time +select ~emitkit:* &emitkit:*"
+
+
+def test_access_rules(account, client, logger, redis_server, server):
+    """The rules of the documentation are enough, for applications and relays."""
+    text = (Path(__file__).parents[2] / "docs" / "guides" / "fleet.md").read_text(encoding="utf-8")
+    for name, rules in (("shop", EDGE_RULES), ("relay", RELAY_RULES)):
+        assert " ".join(rules.split()) in " ".join(text.split())
+        client.execute_command("ACL", "SETUSER", name, "on", ">Q7", "resetkeys", "resetchannels", *rules.split())
+    handler = EmitKitHandler(relay=f"redis://shop:Q7@127.0.0.1:{redis_server.port}/0", shutdown_timeout=0)
+    logger.addHandler(handler)
+    process = RelayProcess(f"redis://relay:Q7@127.0.0.1:{redis_server.port}/0", server)
+    log(logger, 1)
+    assert handler.flush(20)
+    handler.close()
+    until(lambda: account.total() == 1)
+    process.kill()
+
+
 def test_no_permission(another, client, logger, redis_server, warnings):
-    """A user with the rules of the documentation works; one without is named."""
+    """A user without the permissions is named."""
     client.execute_command("ACL", "SETUSER", "other", "on", ">Q7pass", "+ping", "~x:*")
     handler = EmitKitHandler(relay=f"redis://other:Q7pass@127.0.0.1:{redis_server.port}/0", shutdown_timeout=0)
     logger.addHandler(handler)

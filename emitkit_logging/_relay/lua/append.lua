@@ -7,11 +7,12 @@
 --
 -- Returns: status ('added', 'again', 'full' or 'gap'), signal ('ample', 'scarce', or '' if no relay has said so lately and little waits), and how
 -- many batches that were acknowledged earlier Redis does not know any more.
-local stream, totals, process, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local signal, lease, waiting, counts, records, config = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local stream, totals, process, seen, counts, records = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local lane, name, number, acknowledged = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local lines, count, payload, version, facts = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
 local dropped, lifetime, default_size = ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
+-- read only: as keys, they would need the permission to write them
+local signal, lease, waiting, config = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 
 local now = tonumber(redis.call('TIME')[1])
 local said = redis.call('GET', signal) or ''
