@@ -16,6 +16,10 @@ from emitkit_logging._outbox.folding import Fold
 from emitkit_logging._relay import wire
 
 
+MOST_SAMPLES = 2
+"""Records that a fold brings along: the first and the latest. The relay's fold, of many processes, keeps more of them."""
+
+
 class Unshapable(Exception):  # noqa: N818 - it says what a record is
     """A record of which no event can be made."""
 
@@ -52,7 +56,8 @@ class Shaper:
         Raises:
             Unshapable: if no event can be made of any of its samples.
         """
-        shaped = [self._sample(captured) for captured in fold.samples]
+        kept = [*fold.samples[: MOST_SAMPLES - 1], *fold.samples[MOST_SAMPLES - 1 :][-1:]]
+        shaped = [self._sample(captured) for captured in kept]
         samples = [sample for sample in shaped if isinstance(sample, bytes)]
         if not samples:
             raise Unshapable("; ".join(dict.fromkeys(map(str, shaped))))

@@ -40,6 +40,7 @@ _SAMPLE = b"\x1e"
 _PART = b"\n"
 _HEADER_LENGTH = 12
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+_decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 _PLAIN_FIELDS = ("title", "description", "icon", "user_id", "notify", "display_as", "source", "idempotency_key")
 _ALWAYS = frozenset(("title",))
@@ -74,7 +75,7 @@ class ShapedRecord(CapturedRecord):
     def __init__(self, line: bytes) -> None:
         header, separator, _ = line.partition(_BODY)
         try:
-            values = json.loads(header)
+            values = _decode(header.decode())
             values += [None] * (_HEADER_LENGTH - len(values))
             priority, created, channel, kind, title, description, user_id = values[:7]
             raised, message, amount, currency, report = values[7:_HEADER_LENGTH]
@@ -195,6 +196,8 @@ def write_fold(fold: Fold, samples: Iterable[bytes]) -> bytes:
     """
     state = fold.state()
     del state["samples"]
+    if not fold.has_one_user:
+        state["users"] = list(fold.users)  # the samples may not name all
     if fold.user_id is not None:
         state["user_id"] = str(fold.user_id)
     return b"f" + _SAMPLE.join((_encode(state).encode(), *samples))
@@ -295,7 +298,7 @@ def records_of(part: bytes) -> int:
 
 def _fold(content: bytes, place: int) -> Fold:
     header, *samples = content.split(_SAMPLE)
-    state = json.loads(header)
+    state = _decode(header.decode())
     state["place"] = place
     state["samples"] = [ShapedRecord(sample) for sample in samples]
     fold = Fold.of(state)
@@ -306,7 +309,7 @@ def _fold(content: bytes, place: int) -> Fold:
 
 def _digest(content: bytes, place: int) -> Digest:
     header, *samples = content.split(_SAMPLE)
-    state = json.loads(header)
+    state = _decode(header.decode())
     state["place"] = place
     names = state.get("sampled") or []
     state["samples"] = {name: ShapedRecord(sample) for name, sample in zip(names, samples, strict=False)}
