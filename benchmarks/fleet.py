@@ -140,7 +140,8 @@ def measure(name: str, parts: list[bytes], total: int, records: int) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{name}: {total / seconds:,.0f}/s ({total / cpu:,.0f} a second of CPU), "
-            f"slowest look {slowest * 1000:.0f} ms, {held / calls / 1000:.2f} ms a script, {waiting:,} rows, {memory:.0f} MB"
+            f"slowest look {slowest * 1000:.0f} ms, {held / calls / 1000:.2f} ms a script, "
+            f"{waiting:,} rows, {memory:.0f} MB"
         )
         store.close()
 

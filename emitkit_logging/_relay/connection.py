@@ -17,6 +17,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from emitkit_logging._relay.keys import DEFAULT_PREFIX
+from emitkit_logging._worker.descriptors import Identity, identity_of
 
 REDACTED = "[redacted]"
 
@@ -25,6 +26,32 @@ _PREFIX = "prefix"
 _PREFIX_FORM = re.compile(r"[^\s*?\[\]^\\]{1,100}")
 _NOT_OURS = ("decode_responses", "encoding", "retry_on_timeout", "retry_on_error", "health_check_interval")
 """Options of a connection that would change what is read, or repeat a command that may hang."""
+
+
+class _OwnDescriptor:
+    """Added to a connection class of redis-py.
+
+    Where the application has closed all descriptors, the number of the socket may be that of a file of the application:
+    then nothing is written to it, and it is not closed.
+    """
+
+    _sock: Any
+    _identity: Identity | None = None
+
+    def connect(self, *args: Any, **kwargs: Any) -> None:
+        self._leave_foreign()
+        super().connect(*args, **kwargs)  # type: ignore[misc]
+        self._identity = None if self._sock is None else identity_of(self._sock.fileno())
+
+    def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        self._leave_foreign()
+        super().disconnect(*args, **kwargs)  # type: ignore[misc]
+
+    def _leave_foreign(self) -> None:
+        sock = self._sock
+        if sock is not None and self._identity is not None and self._identity != identity_of(sock.fileno()):
+            sock.detach()
+            self._sock = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +83,8 @@ class Address:
         for name in _NOT_OURS:
             given.pop(name, None)
         given["retry"] = Retry(NoBackoff(), 0)
-        return redis.ConnectionPool(connection_class=given.pop("connection_class", redis.Connection), **given)
+        base = given.pop("connection_class", redis.Connection)
+        return redis.ConnectionPool(connection_class=type("Connection", (_OwnDescriptor, base), {}), **given)
 
     @property
     def label(self) -> str:

@@ -15,9 +15,8 @@ from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Fold
 from emitkit_logging._relay import wire
 
-
 MOST_SAMPLES = 2
-"""Records that a fold brings along: the first and the latest. The relay's fold, of many processes, keeps more of them."""
+"""Records that a fold brings along: the first and the latest. The relay keeps more, of many processes."""
 
 
 class Unshapable(Exception):  # noqa: N818 - it says what a record is

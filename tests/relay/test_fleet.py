@@ -244,6 +244,25 @@ os.waitpid(child, 0)
     assert set(account.numbers().values()) == {1}
 
 
+def test_closed_descriptors(account, redis_server, relay, tmp_path):
+    """In a process that closes all descriptors, a file that gets the number of the connection is left alone."""
+    code = f"""
+log.info("x", extra={{"event": "x", "number": 1}})
+handler.flush(20)
+time.sleep(0.2)
+os.closerange(3, 256)
+files = [open({str(tmp_path)!r} + f"/{{n}}", "w+b", buffering=0) for n in range(40)]
+log.info("x", extra={{"event": "y", "number": 2}})
+done = handler.flush(20)
+sizes = [os.fstat(each.fileno()).st_size for each in files]
+say(f"{{done}} {{sum(sizes)}}")
+"""
+    relay("--rate-limit", "0")
+    with application(code, redis_server.url) as process:
+        assert process.stdout.read() == "True 0\n"
+    until(lambda: set(account.numbers()) == {1, 2})
+
+
 def test_no_call_waits_for_redis(edge, logger, redis_server):
     """A Redis that hangs costs the application's calls nothing, and `close` not more than its time."""
     handler = edge(timeout=0.5)
