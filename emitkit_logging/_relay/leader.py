@@ -132,6 +132,7 @@ class LeaderState:
             outbox.begin_at(int(state.get(b"newest", 0)), json.loads(state.get(b"budget", b"{}")))
         self._load_users(outbox, now)
         requests = dict(self._scan("requests"))
+        self.rows.requests.update(map(int, requests))
         for field_name, data in sorted(self._scan("waiting"), key=lambda pair: int(pair[0])):
             self._resume(outbox, int(field_name), data, requests.get(field_name))
 
@@ -161,7 +162,6 @@ class LeaderState:
         if request is None:
             outbox.resume(place, entry)
             return
-        self.rows.requests.add(place)
         if isinstance(entry, IdentifyCall):
             self.rows.calls[place] = entry
         outbox.resume(

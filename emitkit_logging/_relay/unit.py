@@ -76,7 +76,9 @@ class Unit:
                 continue
             if delivery.facts is not None:
                 unit.rows[place] = wire.write_entry(delivery.facts)
-            if delivery.request is not None or delivery.facts is not None:
+            # the event that reports drops has no row: it is not taken over by another leader
+            has_row = place in unit.rows or place in before.places
+            if has_row and (delivery.request is not None or delivery.facts is not None):
                 unit.requests[place] = write_request(delivery)
         for end in changes.ends:
             if end.reason is None:

@@ -112,7 +112,12 @@ def test_chaos(account, client, redis_server, relay):
             each.kill()
         ended += applications
     until(lambda: any(each.leads for each in relays))
-    until(lambda: is_relayed(client), 120)
+    try:
+        until(lambda: is_relayed(client), 120)
+    except AssertionError:
+        waits = [client.hgetall(f"emitkit:relay:{name}") for name in ("waiting", "requests", "state")]
+        streams = [client.xrange(f"emitkit:in:{name}") for name in ("alerts", "records")]
+        raise AssertionError([waits, streams, [each.lines[-20:] for each in relays]]) from None
     arrived = account.numbers()
     acknowledged = set().union(*(each.acknowledged for each in ended))
     assert len(acknowledged) > 100
