@@ -99,6 +99,7 @@ class LeaderState:
         self._positions: dict[str, _Position] = {}
         self._users: dict[str, None] = {}
         self._budget = ""
+        self._dead: set[int] = set()  # rows that cannot be read, and requests without a row
         self.rows = unit.Rows()
         self.revision = 0
         self.unreadable: Counter[str] = Counter()
@@ -125,6 +126,7 @@ class LeaderState:
         self.reset()
         self.rows = unit.Rows()
         self.unreadable.clear()
+        self._dead = set()
         state = self._client.hgetall(self._keys.relay("state"))
         self.revision = int(state.get(b"revision", 0))
         self._budget = ""
@@ -135,6 +137,7 @@ class LeaderState:
         self.rows.requests.update(map(int, requests))
         for field_name, data in sorted(self._scan("waiting"), key=lambda pair: int(pair[0])):
             self._resume(outbox, int(field_name), data, requests.get(field_name))
+        self._dead |= self.rows.requests - self.rows.places
 
     def _scan(self, name: str) -> Iterator[tuple[bytes, bytes]]:
         yield from self._client.hscan_iter(self._keys.relay(name), count=_SCAN)
@@ -158,6 +161,7 @@ class LeaderState:
             request = None if started is None else unit.read_request(started)
         except ValueError as error:
             self.unreadable[str(error)] += wire.records_of(data)
+            self._dead.add(place)
             return
         if request is None:
             outbox.resume(place, entry)
@@ -220,8 +224,9 @@ class LeaderState:
         for lane in LANES:
             position = self._positions[lane]
             arguments += [unit.until(position.last) if position.lines else "", position.lines, position.records]
-        arguments += _counted_list(list(work.gone & self.rows.places))
-        arguments += _counted_list(list(work.gone & self.rows.requests))
+        gone = work.gone | self._dead
+        arguments += _counted_list(list(gone & self.rows.places))
+        arguments += _counted_list(list(gone & self.rows.requests))
         arguments += _pairs(work.rows)
         arguments += _pairs(work.requests)
         arguments += _pairs(users)
@@ -242,6 +247,9 @@ class LeaderState:
         self.revision += 1
         self._budget = budget
         work.apply(changes, self.rows)
+        self.rows.places -= self._dead
+        self.rows.requests -= self._dead
+        self._dead = set()
         for user_id in (*forgotten, *users):
             self._users.pop(user_id, None)
         self._users.update(dict.fromkeys(users))

@@ -199,6 +199,7 @@ class RelayStore:
                 f"lagged has taken over; {lost:,} log records that waited are lost"
             )
         self._is_loaded, self._is_standing_by = True, False
+        self._say_at = -math.inf
         self._on_line(f"leads: {self._outbox.pending:,} log records wait")
 
     def _lose(self, why: str) -> None:
