@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -128,11 +128,11 @@ def address_of(option: str, url: str, timeout: float, prefix: str | None = None)
         ValueError: if it cannot be read; the message has nothing of it but the name of an option.
     """
     try:
-        parts = urlsplit(url)
-        options = parse_qs(parts.query, keep_blank_values=True)
-        found = options.pop(_PREFIX, [DEFAULT_PREFIX])[0] if prefix is None else prefix
-        bare = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(options, doseq=True), ""))
-        address = Address(bare, timeout, found)
+        bare, _, query = url.partition("?")
+        options = parse_qs(query, keep_blank_values=True)
+        given = options.pop(_PREFIX, [DEFAULT_PREFIX])[0]
+        found = given if prefix is None else prefix
+        address = Address(f"{bare}?{urlencode(options, doseq=True)}" if options else bare, timeout, found)
         address._pool().make_connection()
         _ = address.label
     except Exception as error:  # whatever the parsers and redis-py's connections raise

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
+import trustme
 
 from emitkit_logging import EmitKitHandler
-from tests.relay.fleet import application, counts, is_relayed, until
+from tests.relay.fleet import RedisServer, application, counts, is_relayed, until
 
 
 def test_event(account, edge, logger, relay):
@@ -221,6 +223,39 @@ def test_exit_of_a_short_program(account, redis_server, relay):
     with application("log.info('x', extra={'event': 'x', 'number': 1})\nlog.error('y')", redis_server.url) as process:
         assert process.wait(60) == 0
     until(lambda: account.total() == 2)
+
+
+def test_tls_and_socket_file(logger, tmp_path):
+    """`rediss://` with a certificate of one's own, and `unix://`; a certificate that is not trusted is refused."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    files = ["--tls-cert-file", tmp_path / "cert.pem", "--tls-key-file", tmp_path / "key.pem"]
+    files += ["--tls-ca-cert-file", tmp_path / "ca.pem", "--tls-auth-clients", "no", "--unixsocket", tmp_path / "s"]
+    server = RedisServer(folder, "--tls-port", str(port), *map(str, files))
+    try:
+        for url, works in (
+            (f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}", True),
+            (f"rediss://127.0.0.1:{port}/0", False),
+            (f"unix://{tmp_path / 's'}?db=0&prefix=other", True),
+        ):
+            handler = EmitKitHandler(relay=url, shutdown_timeout=0)
+            logger.addHandler(handler)
+            logger.error("x")
+            assert handler.flush(20 if works else 0.5) == works
+            logger.removeHandler(handler)
+            handler.close()
+        with server.client() as client:
+            assert client.xlen("other:in:alerts") == client.xlen("emitkit:in:alerts") == 1
+    finally:
+        server.kill()
 
 
 def test_fork(account, redis_server, relay):
