@@ -8,7 +8,7 @@ WORKERS ?= 3
 AGAIN = --last-failed --last-failed-no-failures none
 # all that users may install besides the handler; what developers need is in requirements/
 EXTRAS = demo,completion
-SDIST_TESTS = tests/test_package.py tests/docs tests/events tests/cli
+SDIST_TESTS = tests/test_package.py tests/test_imports.py tests/docs/test_pages.py tests/events tests/context
 
 .PHONY: demo test lint types suite chaos cover lowest wheel sdist api browser sdk relay fleet broker ends stories docs bench clean
 
@@ -53,12 +53,12 @@ wheel: ## the tests against the built wheel, in a folder without the source
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	wheel=$$(ls dist/*.whl) && $(INSTALL) "$$wheel[$(EXTRAS)]" --requirement requirements/test.txt
 	mkdir $(VENV)/elsewhere
-	cp -RL tests examples docs pyproject.toml README.md CHANGELOG.md CONTRIBUTING.md Makefile setup.cfg .readthedocs.yaml $(VENV)/elsewhere
+	cp -RL tests examples docs requirements *.md Makefile *.toml *.cfg $(VENV)/elsewhere
 	cd $(VENV)/elsewhere && (../bin/pytest -n $(WORKERS) || ../bin/pytest $(AGAIN))
 
 sdist: $(VENV)/.sdist ## the source distribution tests itself: unpacked, in an environment of its own
 	rm -rf dist $(VENV)/unpacked
-	$(BIN)/python -m build --sdist --outdir dist .
+	$(BIN)/python -m build --sdist --outdir dist . > $(VENV)/sdist.log || (cat $(VENV)/sdist.log; false)
 	mkdir $(VENV)/unpacked
 	tar --extract --gzip --file dist/*.tar.gz --directory $(VENV)/unpacked --strip-components 1
 	$(MAKE) --directory $(VENV)/unpacked suite TESTS="$(SDIST_TESTS)"
@@ -69,11 +69,15 @@ api: $(VENV)/.api ## the local EmitKit against its OpenAPI document
 browser: $(VENV)/.browser $(VENV)/client.js ## the local EmitKit's page and the npm client in Chromium, which must be installed
 	$(BIN)/pytest -n $(WORKERS) tests/browser || $(BIN)/pytest $(AGAIN) tests/browser
 
-$(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.js | $(VENV)/.browser
+GUIDE = from tests.docs.pages import blocks; print(blocks("guides/browsers.md", "js")[0].text)
+$(VENV)/client.js: tests/browser/client/package.json tests/browser/client/main.js docs/guides/browsers.md | $(VENV)/.browser
 	rm -rf $(VENV)/client
 	cp -R tests/browser/client $(VENV)/client
 	cd $(VENV)/client && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
-	cd $(VENV)/client && npx esbuild main.js --bundle --format=esm --log-level=warning --outfile=../client.js
+	$(BIN)/python -c '$(GUIDE)' > $(VENV)/client/guide.js
+	cd $(VENV)/client && npx esbuild main.js guide.js --bundle --format=esm --log-level=warning --outdir=bundles
+	mv $(VENV)/client/bundles/guide.js $(VENV)/guide.js
+	mv $(VENV)/client/bundles/main.js $@
 
 sdk: $(VENV)/.test $(VENV)/sdk/installed ## the official client for JavaScript against the local EmitKit; needs node and npm
 	EMITKIT_SDK_CLIENT=$(VENV)/sdk $(BIN)/pytest tests/sdk
@@ -97,7 +101,7 @@ ends: $(VENV)/.ends ## each server and each start method of multiprocessing, and
 	$(BIN)/pytest -n $(WORKERS) tests/ends || $(BIN)/pytest $(AGAIN) tests/ends
 
 stories: $(VENV)/.stories ## each guide of the documentation, followed step by step with its real server
-	$(BIN)/pytest -n $(WORKERS) tests/stories
+	$(BIN)/pytest -n $(WORKERS) tests/stories || $(BIN)/pytest $(AGAIN) tests/stories
 
 docs: $(VENV)/.docs ## the documentation, in .cache/docs; a warning is an error
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs .cache/docs

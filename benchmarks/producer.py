@@ -12,6 +12,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from logging.handlers import QueueHandler, QueueListener
 
 from benchmarks import sink
@@ -154,27 +155,100 @@ def loggers(url: str) -> Iterator[tuple[str, logging.Logger]]:
         yield name, logger
 
 
+REGIMES = {"first": 1_000, "sustained": 100_000, "bursts": 10_000}
+"""How many records each regime logs: the first of a handler, at full speed, and bursts of 100 with pauses of 3 ms."""
+
+INTERLEAVED = 10
+"""Parts in which a regime is measured, each handler in turn, so that other work on the machine meets all of them."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one call costs.
+
+    Attributes:
+        wall: seconds until it returns.
+        cpu: seconds of CPU time of all threads, those in the background included.
+    """
+
+    wall: float
+    cpu: float
+
+
+def measure(regime: str, logger: logging.Logger, calls: int) -> Cost:
+    """Log records in the way of a regime, wait for the work in the background, and return the cost of a call."""
+    began = time.process_time()
+    if regime == "bursts":
+        wall = 0.0
+        for _ in range(calls // 100):
+            wall += log(logger, 100) * 100
+            time.sleep(0.003)
+        wall /= calls
+    else:
+        wall = log(logger, calls)
+    _settle(logger.handlers[0])
+    return Cost(wall, (time.process_time() - began) / calls)
+
+
+def _settle(handler: logging.Handler) -> None:
+    if isinstance(handler, QueueHandler):
+        while not handler.queue.empty():
+            time.sleep(0.001)
+    elif isinstance(handler, EmitKitHandler):
+        assert handler.stats.accepted  # takes what is in the queue
+    time.sleep(0.01)
+
+
+def regimes(made: list[tuple[str, logging.Logger]]) -> dict[str, dict[str, list[Cost]]]:
+    """Return the costs in each regime, by handler."""
+    found: dict[str, dict[str, list[Cost]]] = {}
+    for _, logger in made:
+        log(logger, 20)  # the very first record starts a thread
+        _settle(logger.handlers[0])
+    for regime, calls in REGIMES.items():
+        costs = found[regime] = {name: [] for name, _ in made}
+        parts = 1 if regime == "first" else INTERLEAVED
+        for _ in range(parts):
+            for name, logger in made:
+                is_slow = name not in ("NullHandler", "QueueHandler", "EmitKitHandler")
+                costs[name].append(measure(regime, logger, calls // parts // (10 if is_slow and parts > 1 else 1)))
+    return found
+
+
+def _own(costs: dict[str, list[Cost]], name: str) -> float:
+    """Return the median of a handler's cost beyond a NullHandler's, in seconds."""
+    pairs = zip(costs[name], costs["NullHandler"], strict=True)
+    return statistics.median(ours.wall - null.wall for ours, null in pairs)
+
+
+def _print_regime(regime: str, costs: dict[str, list[Cost]]) -> dict[str, float]:
+    print(f"  {regime}: {REGIMES[regime]:,} records")
+    print(f"  {'handler':20} {'own µs':>8} {'ratio':>6} {'CPU µs':>8} {'ratio':>6}")
+    standard = _own(costs, "QueueHandler"), statistics.median(cost.cpu for cost in costs["QueueHandler"])
+    ours = {}
+    for name, each in costs.items():
+        own, cpu = _own(costs, name), statistics.median(cost.cpu for cost in each)
+        print(f"  {name:20} {own * 1e6:8.2f} {own / standard[0]:6.2f} {cpu * 1e6:8.2f} {cpu / standard[1]:6.2f}")
+        if name == "EmitKitHandler":
+            ours = {f"own {regime}": own / standard[0], f"cpu {regime}": cpu / standard[1]}
+    return ours
+
+
 def main() -> dict[str, float]:
-    """Print the costs, and return the ratios to the standard library's: `own`, `threads`, and `p99.9` in seconds."""
+    """Print the costs in all regimes, and return the ratios to the standard library's and the p99.9 in seconds."""
     with sink.running(0.2) as url:
-        own: dict[str, list[float]] = {}
-        threaded: dict[str, list[float]] = {}
         made = list(loggers(url))
-        for _ in range(ROUNDS):
-            costs = {name: log(logger, CALLS) for name, logger in made}
-            for name, cost in costs.items():
-                own.setdefault(name, []).append(cost - costs["NullHandler"])
+        measured: dict[str, float] = {}
+        for regime, costs in regimes(made).items():
+            measured.update(_print_regime(regime, costs))
+        threaded: dict[str, list[float]] = {name: [] for name, _ in made}
         for _ in range(ROUNDS // 3):
             for name, logger in made:
-                threaded.setdefault(name, []).append(log_in_threads(logger, CALLS))
-        print(f"  {'handler':20} {'own µs':>8} {'ratio':>6} {'4 threads µs':>13} {'ratio':>6}")
-        ratios = {}
-        for name, _ in made[1:]:
-            ratios[name] = (_ratio(own[name], own["QueueHandler"]), _ratio(threaded[name], threaded["QueueHandler"]))
-            print(
-                f"  {name:20} {statistics.median(own[name]) * 1e6:8.2f} {ratios[name][0]:6.2f} "
-                f"{statistics.median(threaded[name]) * 1e6:13.2f} {ratios[name][1]:6.2f}"
-            )
+                threaded[name].append(log_in_threads(logger, CALLS))
+        print(f"  four threads\n  {'handler':20} {'call µs':>8} {'ratio':>6}")
+        for name, spent in threaded.items():
+            ratio = _ratio(spent, threaded["QueueHandler"])
+            print(f"  {name:20} {statistics.median(spent) * 1e6:8.2f} {ratio:6.2f}")
         emitkit = dict(made)["EmitKitHandler"]
         handler = EmitKitHandler(KEY, base_url=url, rate_limit=0, shutdown_timeout=0.0)
         emitkit.handlers[:] = [handler]
@@ -183,7 +257,8 @@ def main() -> dict[str, float]:
         print(f"  p99.9 of a call while every request takes 200 ms: {worst * 1e6:.0f} µs")
         with contextlib.redirect_stderr(None):
             handler.close()
-    return {"own": ratios["EmitKitHandler"][0], "threads": ratios["EmitKitHandler"][1], "p99.9": worst}
+    threads = _ratio(threaded["EmitKitHandler"], threaded["QueueHandler"])
+    return {**measured, "threads": threads, "p99.9": worst}
 
 
 def _ratio(ours: list[float], theirs: list[float]) -> float:

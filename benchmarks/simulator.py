@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import logging
 import pathlib
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.picture import OTHERS, OURS, Bar, drawn
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Quota, Verdict, unanswered
 from emitkit_logging._events.captured import CapturedRecord
@@ -250,34 +250,13 @@ def rows(result: Result) -> Iterator[tuple[str, int, float, float, float, str]]:
 
 
 def picture(results: dict[str, tuple[Result, Result]]) -> str:
-    """Draw the 99th percentile of the delays, on a logarithmic scale, as SVG."""
-    bars, y = [], 40
+    """Draw the 99th percentile of the delays as SVG."""
+    groups: dict[str, list[Bar]] = {}
     for kind, pair in results.items():
-        bars.append(f'<text x="10" y="{y}" font-weight="bold">{kind} server</text>')
-        y += 8
+        bars = groups[f"{kind} server"] = []
         for (name, _, _, late, _, _), (_, _, _, queued, _, _) in zip(*map(rows, pair), strict=True):
-            for who, seconds, colour in (("emitkit-logging", late, "#2a7de1"), ("plain queue", queued, "#bbbbbb")):
-                width = max(2.0, 90 * _decades(seconds))
-                bars.append(f'<rect x="190" y="{y}" width="{width:.0f}" height="12" fill="{colour}"/>')
-                bars.append(f'<text x="10" y="{y + 10}">{name}, {who}</text>')
-                bars.append(f'<text x="{196 + width:.0f}" y="{y + 10}">{_duration(seconds)}</text>')
-                y += 15
-        y += 24
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="{y}" font-family="sans-serif" font-size="11">'
-    title = '<text x="10" y="18" font-size="14">99 of 100 records of a day arrive within …</text>'
-    return "\n".join([head, '<rect width="100%" height="100%" fill="#ffffff"/>', title, *bars, "</svg>", ""])
-
-
-def _decades(seconds: float) -> float:
-    steps = itertools.takewhile(lambda step: 0.01 * 1.1**step < min(seconds, 1e6), itertools.count())
-    return sum(1 for _ in steps) / 24.16
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("h", 3_600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.1f} s"
+            bars += [Bar(f"{name}, emitkit-logging", late, OURS), Bar(f"{name}, plain queue", queued, OTHERS)]
+    return drawn("99 of 100 records of a day arrive within …", groups)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -8,9 +8,11 @@ Applications use `event_context` and `bind_event_context`. The other names are f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
+from emitkit_logging._context.decorating import decorated
 from emitkit_logging._context.scopes import (
     KEY,
     MAX_DEPTH,
@@ -46,10 +48,14 @@ __all__ = [
 ]
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
 class event_context:  # noqa: N801 - a context manager, used like a function
     """A context manager whose block adds `values` to every record: `with event_context(user_id="user-123"):`.
 
-    An exception that leaves the block keeps the context it was raised in, wherever it is logged.
+    It is a decorator, too: `@event_context(job="import")` adds them to the records of a function, a coroutine or a
+    generator. An exception that leaves the block keeps the context it was raised in, wherever it is logged.
 
     Args:
         values: keys as in `extra`: `user`, `user_id`, `session_id`, `page`, `device`, `utm`, `server`, `context`,
@@ -65,6 +71,15 @@ class event_context:  # noqa: N801 - a context manager, used like a function
 
     def __init__(self, **values: Any) -> None:
         self._values = checked(values)
+
+    def __call__(self, function: Function) -> Function:
+        """Return a function that does the same inside this context.
+
+        Raises:
+            TypeError: for a class, and for what cannot be called.
+        """
+        decorating: Function = decorated(function, self._values, self)
+        return decorating
 
     def __enter__(self) -> None:
         push_block(self._values, self)

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -24,7 +24,7 @@ from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.identity import Identity, identify_call
 from emitkit_logging._events.kinds import FoldKey, FoldKeys, PlainKinds
 from emitkit_logging._events.minimal import minimal_of
-from emitkit_logging._events.reading import opened, rendered
+from emitkit_logging._events.reading import rendered
 from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._events.revenue import AMOUNT, CURRENCY
 from emitkit_logging._events.routing import Router
@@ -73,7 +73,7 @@ class EmitKitFormatter(JsonFormatter):
         category_channel_map: Mapping[str, str] | None = None,
         level_channel_map: Mapping[str | int, str] | None = options.DEFAULT_LEVEL_CHANNELS,
         notify: bool = True,
-        display_as: str = "notification",
+        display_as: Literal["notification", "message"] = "notification",
         source: str = "emitkit-logging",
         plain_level: str | int | None = "ERROR",
         event_from_message: bool = False,
@@ -187,7 +187,7 @@ class EmitKitFormatter(JsonFormatter):
     def fold_key(self, captured: CapturedRecord) -> FoldKey | None:
         """Return what a record that `accepts` let through folds by, or `None` where only its event says."""
         try:
-            return self._fold_keys.of(opened(captured))
+            return self._fold_keys.of(captured)
         except Exception:  # keys of a record's that raise when they are compared: its event leaves them out
             return None
 

@@ -12,7 +12,7 @@ import uuid
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from emitkit_logging import _log, _servers, _uncaught
 from emitkit_logging import _options as options
@@ -30,6 +30,7 @@ from emitkit_logging._worker.worker import Worker
 from emitkit_logging.formatter import EmitKitFormatter
 from emitkit_logging.stats import Stats
 
+_OWN_LOGGER = _log.NAME
 _ONE_SHUTDOWN = 1.0
 """Seconds after a `flush` that failed within which a `close` belongs to the same shutdown."""
 
@@ -95,7 +96,7 @@ class EmitKitHandler(logging.Handler):
         category_channel_map: Mapping[str, str] | None = None,
         level_channel_map: Mapping[str | int, str] | None = options.DEFAULT_LEVEL_CHANNELS,
         notify: bool = True,
-        display_as: str = "notification",
+        display_as: Literal["notification", "message"] = "notification",
         source: str = "emitkit-logging",
         plain_level: int | str | None = "ERROR",
         event_from_message: bool = False,
@@ -117,6 +118,7 @@ class EmitKitHandler(logging.Handler):
         debug: bool = False,
         enabled: bool | None = None,
     ) -> None:
+        """Make the handler; the options are described above."""
         self._enabled = options.enabled(enabled)
         relay = options.relay(relay, spool=spool)
         key = _readable_key(api_key, is_required=self._enabled) if relay is None else ""
@@ -167,7 +169,7 @@ class EmitKitHandler(logging.Handler):
             options.warn_unusual_key(key)
             with native.no_fork():
                 worker = self._made_worker()
-                lifecycle.watch(self)
+                lifecycle.watch(self, _HOOKS)
             if worker is not None and worker.starts_at_once:
                 self._start(worker)
             _servers.listen(self)
@@ -211,10 +213,13 @@ class EmitKitHandler(logging.Handler):
         try:
             event = record.__dict__.get("event")
             level = record.levelno
-            is_event = type(event) is str and event
-            if not is_event and level < self._plain_level and not self._event_formatter.accepts(record):
+            if (
+                (type(event) is not str or not event)
+                and level < self._plain_level
+                and not self._event_formatter.accepts(record)
+            ):
                 return
-            if record.name == _log.NAME or (under_way and is_own(record)):
+            if record.name == _OWN_LOGGER or (under_way and is_own(record)):
                 return
             captured = capture(record, self._converter)
             if self._is_written:
@@ -315,6 +320,20 @@ class EmitKitHandler(logging.Handler):
             return self._failed_flush
         return now + self._shutdown_timeout
 
+    def __repr__(self) -> str:
+        state = self.base_url if self._enabled else "disabled"
+        return f"<{type(self).__name__} {state} ({logging.getLevelName(self.level)})>"
+
+    @property
+    def base_url(self) -> str:
+        """The server's address, without a slash at its end."""
+        return self._settings.base_url
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it sends anything at all."""
+        return self._enabled
+
     @property
     def stats(self) -> Stats:
         """What became of the records so far."""
@@ -322,17 +341,17 @@ class EmitKitHandler(logging.Handler):
             return self._worker.stats()
         return Stats(accepted=self._late, dropped={"shutdown": self._late} if self._late else {})
 
-    def before_fork(self) -> None:
+    def _before_fork(self) -> None:
         """Prepare for a fork."""
         if self._worker is not None:
             self._worker.before_fork()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Go on in the parent after a fork."""
         if self._worker is not None:
             self._worker.after_fork()
 
-    def start_anew(self) -> None:
+    def _start_anew(self) -> None:
         """Begin again in a forked child: nothing inherited is used, and a worker is made when it is first needed."""
         if self._finalizer is not None:
             self._finalizer.detach()
@@ -341,7 +360,7 @@ class EmitKitHandler(logging.Handler):
         self._worker, self._finalizer, self._late = None, None, 0
         self._making, self._early = native.Token(), deque()
 
-    def deliver(self) -> None:
+    def _deliver(self) -> None:
         """Deliver what waits, as at the end of a process, within `shutdown_timeout`; go on after that."""
         if self._worker is not None and not self._is_closed:
             self._worker.deliver(monotonic() + self._shutdown_timeout)
@@ -422,4 +441,10 @@ def _readable_key(value: str | None, *, is_required: bool) -> str:
         raise
 
 
+_HOOKS = lifecycle.Hooks(
+    before_fork=EmitKitHandler._before_fork,
+    after_fork=EmitKitHandler._after_fork,
+    start_anew=EmitKitHandler._start_anew,
+    deliver=EmitKitHandler._deliver,
+)
 _log.install_last_resort(EmitKitHandler)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
+import pydoc
+import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 
 import emitkit_logging
+from emitkit_logging._api.requests import DISPLAY_STYLES
 
 OPTIONS = {
     "api_key": None,
@@ -73,6 +77,37 @@ def test_public_names_are_documented(name):
     for attribute, value in vars(exported).items():
         if not attribute.startswith("_") and callable(value):
             assert inspect.getdoc(value), attribute
+
+
+def test_help():
+    """`help(EmitKitHandler)` shows what is for users: options, methods and properties, nothing of the inside."""
+    shown = pydoc.plain(pydoc.render_doc(emitkit_logging.EmitKitHandler))
+    own = shown.partition("Methods defined here:")[2].partition("inherited from")[0]
+    assert set(re.findall(r"^ \|  (\w+)(?:\(|$)", own, re.MULTILINE)) == {
+        "__init__",
+        "__repr__",
+        *("emit", "handle", "setFormatter", "createLock"),  # of logging
+        *("close", "flush", "identify"),
+        *("base_url", "enabled", "stats"),
+    }
+    for option in OPTIONS:
+        assert re.search(rf"^ \|      {option}: \S", shown, re.MULTILINE), option
+    assert "Literal['notification', 'message']" in shown
+
+
+@pytest.mark.parametrize("configured", [emitkit_logging.EmitKitHandler, emitkit_logging.EmitKitFormatter])
+def test_display_styles(configured):
+    """A type checker knows the values that the option takes."""
+    hint = typing.get_type_hints(configured.__init__)["display_as"]
+    assert typing.get_args(hint) == DISPLAY_STYLES
+
+
+def test_repr():
+    """A handler in a debugger, or in a list of handlers, says where it sends; the key is not in it."""
+    key = "emitkit_0123456789abcdefKEY"
+    handler = emitkit_logging.EmitKitHandler(key, level="ERROR", base_url="http://127.0.0.1:9/api/")
+    assert repr(handler) == "<EmitKitHandler http://127.0.0.1:9/api (ERROR)>"
+    assert repr(emitkit_logging.EmitKitHandler(enabled=False)) == "<EmitKitHandler disabled (NOTSET)>"
 
 
 def test_unknown_name():

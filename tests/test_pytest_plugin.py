@@ -11,7 +11,7 @@ import requests
 
 from emitkit_logging import EmitKitHandler
 from emitkit_logging.inbox import Inbox
-from emitkit_logging.pytest_plugin import MOST_SHOWN, account
+from emitkit_logging.pytest_plugin.report import MOST_SHOWN, account
 from tests.docs.pages import program
 
 pytest_plugins = ["pytester"]
@@ -222,3 +222,132 @@ def test_quiet(emitkit_inbox, caplog):
     with caplog.at_level(logging.DEBUG):
         post(emitkit_inbox, {"channelName": "a", "title": "b"})
     assert [record.name for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
+def test_attach(emitkit_inbox, logger, monkeypatch):
+    """A handler is added to a logger that was configured before, also where handlers are disabled; it takes options."""
+    monkeypatch.setenv("EMITKIT_ENABLED", "0")
+    monkeypatch.setenv("EMITKIT_BASE_URL", "https://api.emitkit.com")
+    made = emitkit_inbox.attach(logger, category_channel_map={"user": "user-activity"})
+    assert made in logger.handlers
+    logger.info("user_signed_up", extra={"event": "user_signed_up"})
+    assert made.flush(10)
+    assert emitkit_inbox.wait_for(title="User Signed Up")["channelName"] == "user-activity"
+
+
+def test_attach_by_name(emitkit_inbox):
+    """A logger may be given by its name; without one it is the root logger."""
+    by_name, of_root = emitkit_inbox.attach("test.by.name"), emitkit_inbox.attach()
+    assert by_name in logging.getLogger("test.by.name").handlers
+    assert of_root in logging.getLogger().handlers
+
+
+def test_detached(run):
+    """Attached handlers are removed and closed after the test, which delivers what waits; other handlers stay."""
+    result = run(
+        """
+import logging
+import pytest
+
+other = logging.NullHandler()
+logging.getLogger().addHandler(other)
+found = []
+
+@pytest.fixture
+def later():
+    yield
+    (handler, inbox) = found
+    logging.getLogger().error("after the test")
+    assert handler not in logging.getLogger().handlers
+    assert other in logging.getLogger().handlers
+    assert handler.stats.accepted == handler.stats.delivered == 1
+    assert [event["title"] for event in inbox.events] == ["it failed"]
+
+def test_it(later, emitkit_inbox):
+    found[:] = emitkit_inbox.attach(), emitkit_inbox
+    logging.getLogger("app").error("it failed")
+"""
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_handlers_elsewhere(run):
+    """When nothing has arrived, the report names the handlers that send elsewhere, and what to do."""
+    result = run(
+        """
+import logging, logging.config
+
+logging.config.dictConfig({
+    "version": 1,
+    "handlers": {
+        "emitkit": {
+            "class": "emitkit_logging.EmitKitHandler", "api_key": "emitkit_0123456789abcdef", "level": "INFO",
+            "base_url": "http://127.0.0.1:9", "shutdown_timeout": 0,
+        },
+        "off": {"class": "emitkit_logging.EmitKitHandler", "enabled": False},
+        "buffer": {"class": "logging.handlers.MemoryHandler", "capacity": 9, "target": "emitkit"},
+    },
+    "loggers": {"shop": {"handlers": ["off"]}, "stock": {"handlers": ["buffer"]}},
+    "root": {"level": "INFO", "handlers": ["emitkit"]},
+})
+
+def test_it(emitkit_inbox):
+    logging.getLogger("app").error("it failed")
+    emitkit_inbox.wait_for(title="it failed", timeout=0.1)
+"""
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*- EmitKit inbox -*",
+            "no events",
+            "these handlers do not send to it:",
+            "  <EmitKitHandler http://127.0.0.1:9 (INFO)> of the root logger",
+            "  <EmitKitHandler disabled (NOTSET)> of the logger 'shop'",
+            "  <EmitKitHandler http://127.0.0.1:9 (INFO)> of the logger 'stock'",
+            "emitkit_inbox.attach(logger) adds a handler*",
+        ]
+    )
+    assert "emitkit_0123456789abcdef" not in result.stdout.str().partition("EmitKit inbox")[2]
+
+
+def test_no_handler(run):
+    """When nothing has arrived and no logger has a handler, the report says so."""
+    result = run("def test_it(emitkit_inbox):\n    assert emitkit_inbox.events\n")
+    result.stdout.fnmatch_lines(["no events", "no logger has an EmitKitHandler", "emitkit_inbox.attach(logger) adds*"])
+
+
+def test_handler_that_sends_here(run):
+    """When a handler sends to the inbox and nothing has arrived, the report has the handler's counts."""
+    result = run(
+        """
+import logging
+
+def test_it(emitkit_inbox):
+    emitkit_inbox.attach("app")
+    logging.getLogger("app").debug("nobody sees it")
+    assert emitkit_inbox.events
+"""
+    )
+    result.stdout.fnmatch_lines(["no events", "<EmitKitHandler http://127*of the logger 'app' sends to it: 0 records*"])
+    assert "attach(logger) adds" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "emitkit_inbox.wait_for(title='it failed', timeout=0.05)",
+        "emitkit_inbox.wait_for(titel='it failed')",
+        "emitkit_inbox.attach(chanel_name='general')",
+        "emitkit_inbox.attach(timeout=0)",
+        "emitkit_inbox.faults = ['sometimes']",
+    ],
+)
+def test_no_source_of_the_library(run, mistake):
+    """The report of a failed test shows the test's own line, and no source of this library."""
+    result = run(f"def test_it(emitkit_inbox):\n    {mistake}\n")
+    result.assert_outcomes(failed=1)
+    shown = result.stdout.str()
+    assert f">       {mistake}" in shown or f">   {mistake}" in shown
+    assert "emitkit_logging/" not in shown
+    assert "def wait_for" not in shown

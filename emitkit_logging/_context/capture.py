@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from emitkit_logging._context.reports import report_of
-from emitkit_logging._context.scopes import current, of_record
+from emitkit_logging._context.scopes import current, is_in_context, of_record
 from emitkit_logging._events import extras, tracebacks
 from emitkit_logging._events.captured import (
     UNTRUSTED_KEY,
@@ -30,6 +30,8 @@ from emitkit_logging._events.minimal import minimal, readable
 from emitkit_logging._events.redaction import REDACTED
 
 _new = CapturedRecord.__new__
+_LogRecord = logging.LogRecord
+_STANDARD_COUNT = extras.STANDARD_COUNT
 _SMALL = frozenset((int, float, bool, type(None)))
 
 
@@ -40,30 +42,31 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
         record: the record; it is not changed.
         converter: converts values that could change after the call.
     """
-    # made without a call of its constructor, which would take longer than all else here
-    captured = _new(CapturedRecord)
-    captured.attributes = attributes = record.__dict__.copy()
+    attributes = record.__dict__
     if (
-        type(record) is not logging.LogRecord
-        or record.args
-        or record.exc_info
-        or record.exc_text
-        or type(record.msg) is not str
-        or len(record.msg) > LONGEST_TEXT
+        type(record) is _LogRecord
+        and not (attributes["args"] or attributes["exc_info"] or attributes["exc_text"])
+        and type(message := attributes["msg"]) is str
+        and len(message) <= LONGEST_TEXT
     ):
-        return _capture_closely(captured, record, converter)
-    for value in islice(attributes.values(), extras.STANDARD_COUNT, None):
-        kind = type(value)
-        if kind is str:
-            if len(value) > LONGEST_TEXT:
-                return _capture_closely(captured, record, converter)
-        elif kind not in _SMALL:
-            return _capture_closely(captured, record, converter)
-    now = current()
-    if now is not None:
-        captured.context = now
-        captured.is_scalar = False
-    return captured
+        for value in islice(attributes.values(), _STANDARD_COUNT, None):
+            kind = type(value)
+            if kind is str:
+                if len(value) > LONGEST_TEXT:
+                    break
+            elif kind not in _SMALL:
+                break
+        else:
+            # made without a call of its constructor, which would take longer than all else here
+            captured = _new(CapturedRecord)
+            captured.attributes = attributes.copy()
+            if is_in_context() is not None and (now := current()) is not None:
+                captured.context = now
+                captured.is_scalar = False
+            return captured
+    captured = _new(CapturedRecord)
+    captured.attributes = attributes.copy()
+    return _capture_closely(captured, record, converter)
 
 
 def capture_minimal(record: logging.LogRecord, error: Exception) -> CapturedRecord:

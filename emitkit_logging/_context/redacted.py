@@ -11,7 +11,7 @@ from typing import Any
 
 from emitkit_logging._events import extras
 from emitkit_logging._events.captured import CapturedException, CapturedRecord
-from emitkit_logging._events.converter import LONGEST_TRACE, Converted, JsonConverter
+from emitkit_logging._events.converter import LONGEST_KEY, LONGEST_TRACE, Converted, JsonConverter
 from emitkit_logging._events.redaction import REDACTED, Redactor
 
 _TEXTS = ("msg", "exc_text", "stack_info")
@@ -92,7 +92,9 @@ def _value(value: Any, converter: JsonConverter) -> Any:
 
 
 def _key(key: object, converter: JsonConverter) -> object:
-    return converter.text(key) if type(key) is str else key
+    if type(key) is not str:
+        return key
+    return converter.text(key) if len(key) <= LONGEST_KEY else converter.key(key)
 
 
 def _item(key: object, item: object, converter: JsonConverter) -> object:

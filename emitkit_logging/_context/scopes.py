@@ -73,6 +73,9 @@ class Scope:
 Layer: TypeAlias = "tuple[Source, Scope]"
 _current: ContextVar[Layer | None] = ContextVar("emitkit_logging.context", default=None)
 
+is_in_context: Callable[[], object] = _current.get
+"""Return something else than `None` where `current` may return values; without a context it is quicker to ask this."""
+
 
 def current() -> Values | None:
     """Return the values of the current context, or `None` without one. The dict is shared: do not change it."""
@@ -323,6 +326,11 @@ class scope(Scope):  # noqa: N801 - a context manager, used like a function
             if item is _END:
                 return
             yield item
+
+
+def inner_scope(values: Values) -> scope:
+    """Return a scope with more values on top of the current context; it can be left and entered again."""
+    return scope(_Bound(kept(), values))
 
 
 # Exceptions

@@ -164,7 +164,7 @@ class EventBuilder:
         fields.open_context(values)
         properties = fields.apply_context(captured.context, values, properties)
         contexts = fields.contexts(values)
-        identities, user_id = self.identities.take(values, captured.created)
+        identities, user_id = self.identities.take(values, captured.created, is_trusted=captured.is_trusted)
         title = fields.text(values, "title")
         given_time = fields.occurred_at(values)
         occurred_at = captured.created if given_time is None else given_time

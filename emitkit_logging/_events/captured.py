@@ -29,6 +29,11 @@ UNTRUSTED_KEY = f"{extras.PRIVATE}untrusted"
 
 _FRAME = re.compile(r'^ {2,}File "([^"\n]{1,1000})", line \d+, in (.{1,300})$', re.MULTILINE)
 _LONGEST_TAIL = 20_000
+_LONGEST_READ = 1_000_000
+"""Characters of a text that are looked at; far more than are kept."""
+
+_MOST_CAUSES = 100
+"""Causes of an exception that are kept, and causes of those."""
 
 UNCAUGHT_KEY = f"{extras.PRIVATE}uncaught"
 """The attribute that marks the record of an exception that nobody caught: it is sent whatever `plain_level` says."""
@@ -63,7 +68,7 @@ class CapturedException:
         if isinstance(self.trace, str):
             return self.trace
         try:
-            return "".join(self.trace.format())
+            return "".join(line[-_LONGEST_READ:] for line in self.trace.format())
         except Exception:  # an odd SyntaxError, or a module whose loader refuses to give its source
             return self._bare_stacktrace(self.trace)
 
@@ -209,7 +214,32 @@ def message_of(record: logging.LogRecord) -> tuple[str, object]:
     text = text_of_object(text)
     if not text.strip() and issubclass(type(message), BaseException):
         return qualified_name(type(message)), None
+    named = _with_named_exceptions(record.args) if type(record.args) is tuple else None
+    if named is not None and type(message) is str and text_of_object(message % record.args) == text:
+        return text_of_object(message % named), None
     return text, None
+
+
+class _NamedException:
+    """An exception without a text, as an argument of a message: its text is the name of its type."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __str__(self) -> str:
+        return qualified_name(type(self._error))
+
+    def __repr__(self) -> str:
+        return repr(self._error)
+
+
+def _with_named_exceptions(args: tuple[object, ...]) -> tuple[object, ...] | None:
+    """Return the arguments of a message with exceptions named that have no text; `None` if there are none."""
+    is_unnamed = [issubclass(type(each), BaseException) and not text_of_object(each).strip() for each in args]
+    if not any(is_unnamed):
+        return None
+    pairs = zip(args, is_unnamed, strict=True)
+    return tuple(_NamedException(each) if unnamed else each for each, unnamed in pairs)  # type: ignore[arg-type]
 
 
 def exception_of(record: logging.LogRecord) -> CapturedException | None:
@@ -256,11 +286,21 @@ def _raised(given: Any) -> tuple[BaseException | None, Any]:
 def _captured_exception(error: BaseException, trace: Any) -> CapturedException:
     name, text = qualified_name(type(error)), text_of_object(error)
     try:
-        return CapturedException(
-            name, text, traceback.TracebackException(type(error), error, trace, lookup_lines=False)
-        )
+        found = traceback.TracebackException(type(error), error, trace, lookup_lines=False)
+        _shorten(found)
+        return CapturedException(name, text, found)
     except Exception:  # an exception whose own parts raise still has its name
         return CapturedException(name, text, "")
+
+
+def _shorten(trace: traceback.TracebackException) -> None:
+    """Forget the causes that are so far from an exception that its text would be too long with them."""
+    for _ in range(_MOST_CAUSES):
+        following = trace.__cause__ or trace.__context__
+        if following is None:
+            return
+        trace = following
+    trace.__cause__ = trace.__context__ = None
 
 
 def _text_of(message: object) -> str:
@@ -272,6 +312,6 @@ def _text_of(message: object) -> str:
 def text_of_object(value: object) -> str:
     """Return the text of any object; one whose text raises is named by its type instead."""
     try:
-        return clean(str.__str__(str(value)))
+        return clean(str.__str__(str(value))[:_LONGEST_READ])
     except Exception:
         return f"<{qualified_name(type(value))}>"

@@ -18,7 +18,7 @@ import numbers
 import pathlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import ParseResult, SplitResult
 
@@ -41,7 +41,7 @@ MOST_ITEMS = 100
 MOST_NODES = 2_000
 """Entries kept of one value, in all its containers together."""
 
-MOST_CHARACTERS = 64_000
+MOST_CHARACTERS = 32_000
 """Characters kept of one value, in all its texts together, give or take one text."""
 
 LONGEST_KEY = 256
@@ -116,6 +116,10 @@ class JsonConverter:
             return self._redactor.mask(clean(text))
         mark = f"{MORE} [{len(text)} characters]\n"
         return mark + self._redactor.mask(clean(text[-longest - _MARGIN :]))[len(mark) - longest :]
+
+    def key(self, text: str) -> str:
+        """Return the name of a value cut to `LONGEST_KEY`, cleaned, and with secrets masked."""
+        return cut(self.text(str.__str__(text)[: LONGEST_KEY + _MARGIN]), LONGEST_KEY)
 
     def value(self, value: object) -> Json:
         """Return `value` as JSON values, at most `MOST_NODES` of them."""
@@ -217,6 +221,10 @@ class _Walk:
             return self._converter.text(str(value.isoformat()))
         if issubclass(kind, BaseException):
             text = str(value)
+            if len(text) > LONGEST_TEXT:
+                return self._converter.part(
+                    f"{kind.__name__}: {str.__str__(text[: LONGEST_TEXT + _MARGIN])}", f"{len(text)} characters"
+                )
             return self._converter.text(f"{kind.__name__}: {text}" if text else kind.__name__)
         if issubclass(kind, type):
             return _named(value)
@@ -276,7 +284,7 @@ class _Walk:
         result: dict[str, Any] = {}
         for key, value in pairs:
             text = self._key_text(key)
-            name = untaken(cut(self._converter.text(text), LONGEST_KEY), result)
+            name = untaken(self._converter.key(text), result)
             result[name] = REDACTED if self._redactor.is_secret(text) else self.visit(value, depth + 1)
         if more:
             result[untaken(MORE, result)] = f"{more} more"
@@ -365,16 +373,26 @@ class _Snapshot(_Walk):
 
     def _dict(self, pairs: Sequence[tuple[object, object]], more: int, depth: int) -> dict[Any, Any]:
         result = {
-            key if is_unchanging(key) else self._key_text(key): self.visit(value, depth + 1) for key, value in pairs
+            self._kept_key(key) if is_unchanging(key) else self._key_text(key): self.visit(value, depth + 1)
+            for key, value in pairs
         }
         if more:
             result[untaken(MORE, result)] = f"{more} more"
         return result
 
+    def _kept_key(self, key: object) -> object:
+        if type(key) is str and len(key) > LONGEST_KEY:
+            return self._converter.key(self._within_bounds(key))
+        return key
+
 
 def _pairs(mapping: Mapping[Any, Any], most: int) -> tuple[list[tuple[object, object]], int]:
     if isinstance(mapping, dict):
         return _first(dict.items(mapping), most), dict.__len__(mapping)
+    if isinstance(mapping, collections.ChainMap):  # which makes a whole dict to iterate or to count
+        size = sum(map(len, mapping.maps))
+        keys = dict.fromkeys(islice(chain.from_iterable(reversed(mapping.maps)), most))
+        return [(key, mapping[key]) for key in keys], len(keys) if size <= most else size
     return [(key, mapping[key]) for key in islice(mapping, most)], len(mapping)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emitkit_logging._api.encoding import Json
@@ -28,12 +28,14 @@ class Identity:
         properties: what is known of the user, by name.
         aliases: other names of the user, without the id.
         created: when the record was logged, in epoch seconds. An older record never overwrites a newer one.
+        is_trusted: whether the application itself says so. What a browser claims to be is no alias of anybody.
     """
 
     user_id: str
     properties: Mapping[str, Json] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     created: float = 0.0
+    is_trusted: bool = True
 
     @property
     def has_facts(self) -> bool:
@@ -43,11 +45,19 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class IdentifyCall:
-    """The content of one identify request: all that is known of a user."""
+    """The content of one identify request: all that is known of a user.
+
+    Attributes:
+        user_id: the user's id.
+        properties: what is known of the user, by name.
+        aliases: other names of the user, and the id unless only untrusted sources name it.
+        claimed: names of the properties that only an untrusted source has set; the server is not told.
+    """
 
     user_id: str
     properties: Mapping[str, Json]
     aliases: tuple[str, ...]
+    claimed: frozenset[str] = field(default=frozenset(), compare=False)
 
     def body(self) -> dict[str, Json]:
         """Return the request's JSON object; `user_id` is the one spelling that every server takes (API contract)."""
@@ -60,7 +70,8 @@ class IdentifyCall:
 
 def identify_call(identity: Identity) -> IdentifyCall:
     """Return the identify request for what one record says, by itself."""
-    return IdentifyCall(identity.user_id, identity.properties, (identity.user_id, *identity.aliases))
+    own = (identity.user_id,) if identity.is_trusted else ()
+    return IdentifyCall(identity.user_id, identity.properties, (*own, *identity.aliases))
 
 
 class IdentityReader:
@@ -75,12 +86,15 @@ class IdentityReader:
         self._converter = converter
         self._redactor = redactor
 
-    def take(self, found: Extras, created: float) -> tuple[tuple[Identity, ...], str | None]:
+    def take(
+        self, found: Extras, created: float, *, is_trusted: bool = True
+    ) -> tuple[tuple[Identity, ...], str | None]:
         """Take `user_id`, `user` and `identify` out of a record's extras.
 
         Args:
             found: the extras.
             created: when the record was logged, in epoch seconds.
+            is_trusted: whether the application itself logged it.
 
         Returns:
             What the record says about users, and the id of its own user, or `None`.
@@ -103,6 +117,8 @@ class IdentityReader:
             found.take("identify")
             identities.append(identity)
             fallback = fallback or identity.user_id
+        if not is_trusted:
+            identities = [replace(identity, is_trusted=False) for identity in identities]
         return tuple(identities), given_id or fallback
 
     def _keep_whole(self, found: Extras, key: str, value: object) -> None:

@@ -14,12 +14,13 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.extras import PRIVATE
 from emitkit_logging._events.masking import LONGEST_MASKED, MASK, headline, mask
+from emitkit_logging._events.reading import opened
 from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._events.routing import Router
 from emitkit_logging._events.templates import Templates
 
 _MOST_REMEMBERED = 4_096
-_NEEDING_THE_EVENT = frozenset(
+NEEDING_THE_EVENT = frozenset(
     ("emitkit_event", "channel", f"{PRIVATE}channel", "extra", "context", "properties", "user", "identify")
     + ("idempotency_key", "actions", "fields", "fingerprint")
 )
@@ -148,7 +149,13 @@ class PlainKinds:
             if template is not None:
                 return template
         site = (str(attributes["name"]), str(attributes.get("filename")), str(attributes.get("lineno")))
-        return self.templates.of(site, text)
+        try:
+            return self.templates.of(site, text)
+        except (
+            KeyError,
+            RuntimeError,
+        ):  # another thread changes them: two handlers, or one and a file, have one formatter
+            return mask(headline(text))
 
 
 def _masked(site: Hashable, mask: Callable[[str], str]) -> Json:
@@ -219,25 +226,23 @@ class FoldKeys:
             captured: a record that the handler accepted.
         """
         attributes = captured.attributes
-        if not (self._is_usable and captured.is_trusted and _NEEDING_THE_EVENT.isdisjoint(attributes)):
+        if not (self._is_usable and captured.is_trusted and attributes.keys().isdisjoint(NEEDING_THE_EVENT)):
             return None
-        if captured.context and not _NEEDING_THE_EVENT.isdisjoint(captured.context):
+        if captured.context and not captured.context.keys().isdisjoint(NEEDING_THE_EVENT):
             return None
         name, category = attributes.get("event"), attributes.get("category")
         if type(name) is str and name:
-            return self._of_event(name, category if type(category) is str else None, captured.level)
+            known = (attributes["levelno"], name, category if type(category) is str else None)
+            return self._known.get(known) or self._of_event(name, known[2], captured.level)
         if type(category) is str or self._names_from_messages:
             return None
-        return self._of_plain(captured)
+        return self._of_plain(opened(captured))
 
     def _of_event(self, name: str, category: str | None, level: int) -> FoldKey:
-        key = self._known.get((level, name, category))
-        if key is None:
-            given = self._converter.text(category) if category else None
-            masked = self._converter.text(name)
-            channel = self._router.channel(given or self._router.category(masked, level, ""), level)
-            key = self._remember((level, name, category), FoldKey(channel, level, (masked,)))
-        return key
+        given = self._converter.text(category) if category else None
+        masked = self._converter.text(name)
+        channel = self._router.channel(given or self._router.category(masked, level, ""), level)
+        return self._remember((level, name, category), FoldKey(channel, level, (masked,)))
 
     def _of_plain(self, captured: CapturedRecord) -> FoldKey | None:
         attributes = captured.attributes

@@ -29,7 +29,7 @@ _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 _MONTHS = rf"(?:{'|'.join(_MONTH_NAMES)})[a-z]{{0,6}}"
 _DAYS = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}"
 
-_ZEROS = str.maketrans("123456789", "000000000")
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _DIGIT = re.compile(r"\d")
 _REQUEST = re.compile(rf"\b({_METHODS}) (?=/|https?:)[^\s\"']+")
 # a request line keeps its method, and structlog's key=value output its event
@@ -43,9 +43,8 @@ _QUERY = re.compile(r"""(?<=[\w/…-])\?[\w.~%-]{1,100}=[^\s"'<>()\]},;]*""")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}")
 _HOST = re.compile(r"(?<![\w.-])(?:[a-zA-Z][\w-]{0,62}(?:\.[\w-]{1,63}){1,6}|localhost):\d{2,5}(?!\w|\.\w)")
 _SEGMENT = re.compile(r"(?<=[/\\])[^\s/\\\"'<>()\[\]{},;:=?&]*\d[^\s/\\\"'<>()\[\]{},;:=?&]*")
-_OPAQUE = re.compile(
-    r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9a-zA-Z])|[0-9a-fA-F]{16,}(?![0-9a-zA-Z])"
-)
+# a UUID, or at least 16 hexadecimal digits; written so that most places of a text are left after one look
+_OPAQUE = re.compile(r"[0-9a-fA-F]{8}(?:-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{8,})(?![0-9a-zA-Z])")
 _COLONS = re.compile(
     r"(?<![\w:])(?:(?:[0-9a-fA-F]{1,4}::?){2,8}[0-9a-fA-F]{0,4}|(?:[fF][eE]80)?::[0-9a-fA-F]{1,4})(?:%\w{1,15})?(?![\w:])"
 )
@@ -104,7 +103,9 @@ def shape(text: str) -> str:
 
     This is much faster than `mask`, so that what is known of a text can be found by it.
     """
-    text = _OPAQUE.sub(MASK, text.translate(_ZEROS))
+    # bytes are translated many times faster than text
+    zeros = text.encode("utf-8", "surrogatepass").translate(_ZEROS).decode("utf-8", "surrogatepass")
+    text = _OPAQUE.sub(MASK, zeros)
     return _PREFIXED.sub(MASK, text) if "_" in text else text
 
 

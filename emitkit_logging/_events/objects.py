@@ -10,11 +10,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 Fields: TypeAlias = "dict[str, Any]"
+
+_MOST_FIELDS = 5_000
+"""Fields that are looked at of a model that takes any."""
 
 _HTTP_PACKAGES = frozenset(
     ("requests", "httpx", "urllib3", "aiohttp", "django", "flask", "werkzeug", "starlette", "fastapi")
@@ -105,12 +109,12 @@ def _pydantic(value: Any, kind: type) -> Fields | None:
         return None
     hidden = {name for name, field in declared.items() if getattr(field, "repr", True) is False}
     extra = _present(value, ("__pydantic_extra__",)).get("__pydantic_extra__")
-    fields = {**_held(value), **(extra if type(extra) is dict else {})}
-    return {name: item for name, item in fields.items() if name not in hidden}
+    fields = itertools.chain(_held(value).items(), extra.items() if type(extra) is dict else ())
+    return {name: item for name, item in itertools.islice(fields, _MOST_FIELDS) if name not in hidden}
 
 
 def _namespace(value: Any, kind: type) -> Fields | None:
-    return dict(_held(value)) if issubclass(kind, _NAMESPACES) else None
+    return _held(value) if issubclass(kind, _NAMESPACES) else None
 
 
 def _namedtuple(value: Any, kind: type) -> Fields | None:

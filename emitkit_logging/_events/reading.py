@@ -15,7 +15,8 @@ from emitkit_logging._events import tracebacks
 from emitkit_logging._events.captured import CapturedException, CapturedRecord
 
 _LOGURU = re.compile(
-    r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d{3,6} \| [^\W\d_]+ *\| [^\s:|]+:[^\s:|]+:\d+ - (.*)", re.DOTALL
+    r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d{3,6}(?:Z|[+-]\d\d:?\d\d)? \| [^\W\d_]+ *\| [^\s:|]+:[^\s:|]+:\d+ - (.*)",
+    re.DOTALL,
 )
 _QUOTED = r"""b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'"""
 _NESTED = r"""\[[^\]]*\]|\{[^}]*\}|[\w.]*\([^)]*\)|<[^>]*>"""

@@ -20,7 +20,12 @@ __all__ = ["REDACTED", "SECRET_NAMES", "Redactor"]
 _LONGEST_REMEMBERED = 256
 _MOST_REMEMBERED = 1_024
 _PARAMETER = re.compile(r"(?<![^?&#;])([^?&#;=]+)=([^&#;]+)")
-_PAIR_SIGNS = re.compile(r"""=|:|>|%3[DdAa]|--[a-zA-Z]|"\s*,|'\s*,""")
+_PAIR_SIGNS = re.compile(r"""=|:| is | was |>|%3[DdAa]|--[a-zA-Z]|"\s*,|'\s*,""")
+_ESCAPE = re.compile(r"\\([nrt])")
+_ESCAPE_MARK = "\x1f"  # white space to regular expressions, and in no ordinary text
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+_LETTERS = {escaped: letter for letter, escaped in _ESCAPED.items()}
+_MARKED = re.compile(f"([\n\r\t]){_ESCAPE_MARK}")
 _LONG_NUMBER = re.compile("|".join(rf"{first}(?:[ -]?\d){{11}}" for first in "23456"))
 _SHAPE_SIGNS = (
     *("emitkit_", "whsec_", "eyj", "akia", "asia", "aiza", "xox", "xapp-", "ya29.", "private key", "secret-key", ":aa"),
@@ -62,6 +67,13 @@ class Redactor:
 
         To mask a masked text again changes nothing. A short text without a sign of a secret costs about a microsecond.
         """
+        if "\\" not in text or _ESCAPE.search(text) is None or _ESCAPE_MARK in text:
+            return self._mask(text)
+        # `\n` as two characters, as a repr or JSON has it, separates words as the end of a line does
+        masked = self._mask(_ESCAPE.sub(lambda found: f"{_ESCAPED[found[1]]}{_ESCAPE_MARK}", text))
+        return _MARKED.sub(lambda found: f"\\{_LETTERS[found[1]]}", masked).replace(_ESCAPE_MARK, "")
+
+    def _mask(self, text: str) -> str:
         for literal in self._literals:
             if literal in text:
                 text = text.replace(literal, REDACTED)

@@ -25,7 +25,9 @@ Amounts: TypeAlias = "dict[str, Decimal]"
 _LARGEST = 2**53  # larger integers are no JSON numbers in an event
 _LONGEST_CURRENCY = 64
 _MOST_CURRENCIES = 2
-_WHERE = frozenset((AMOUNT, "extra", "properties", "context"))
+
+REVENUE_KEYS = frozenset((AMOUNT, "extra", "properties", "context"))
+"""The extras without which a record says nothing about revenue, unless its message or its context does."""
 
 
 def revenue_of(captured: CapturedRecord) -> tuple[str, Decimal] | None:
@@ -33,7 +35,8 @@ def revenue_of(captured: CapturedRecord) -> tuple[str, Decimal] | None:
     attributes, context = captured.attributes, captured.context
     message = attributes.get("msg") if captured.text is None else captured.text
     is_in_message = AMOUNT in message if type(message) is str else message is not None
-    if _WHERE.isdisjoint(attributes) and not is_in_message and (not context or _WHERE.isdisjoint(context)):
+    is_in_context = bool(context) and not context.keys().isdisjoint(REVENUE_KEYS)  # type: ignore[union-attr]
+    if attributes.keys().isdisjoint(REVENUE_KEYS) and not is_in_message and not is_in_context:
         return None
     found = extras.of_record(opened(captured).attributes)
     places = (found, found.get("context"), context, found.get("properties"))

@@ -16,6 +16,14 @@ _SEPARATOR = re.compile(
     # each alternative begins with one fixed character, so that the search skips all others quickly
     rf"""(?:=(?:=?=|>)?|:=?|>|%3[DdAa])\s{{0,8}}|,(?=\s{{0,8}}[bBuU]?{_QUOTE})\s{{0,8}}"""
 )
+_STATEMENT = re.compile(r"(password|passwd|passphrase|passcode|pwd) (?:is|was)(?: now)?:? {1,4}(?=\S)", re.IGNORECASE)
+_STATED = re.compile(r"""([^\s"',;()\[\]{}<>]+?)(?=[.!]?(?:$|[\s"',;()\[\]{}<>]))""")
+_STATES = re.compile(
+    r"(?:.*(?:ed|ing|ble|ent|ant|ect|ory|ive|ong|ort)|[a-z]{1,3}|wrong|weak|empty|valid|invalid|null|none|unset|known"
+    r"|unknown|given|used|same|only|also|still|just|already|always|never|safe|strong|good|okay|hidden|plain|bad|missing"
+    r"|unchanged|required|reset|lost|found|known|.*en|more|less|shown|sent|kept|stored|unsafe|common|mandatory|about|from|here|what|that)",
+    re.IGNORECASE,
+)
 _OPTION = re.compile(r"--([\w.\-]+) {1,4}(?![-\s])")
 _WORD_CHARACTERS = string.ascii_letters + string.digits + "_.-"
 _KEY = re.compile(r"[\w.\-]+\Z")
@@ -59,6 +67,8 @@ class PairMasker:
     def mask(self, text: str) -> str:
         """Return `text` with the values behind secret names masked, in time proportional to its length."""
         masked = self._replaced(text, _SEPARATOR, self._span_after_separator)
+        if " is " in masked or " was " in masked:
+            masked = self._replaced(masked, _STATEMENT, _span_after_statement)
         return self._replaced(masked, _OPTION, self._span_after_option) if "--" in masked else masked
 
     @staticmethod
@@ -100,6 +110,22 @@ class PairMasker:
         if secrecy is Secrecy.NONE or found.string.startswith(REDACTED, found.end()):
             return None
         return _span(found.string, found.end(), found[1], secrecy, "", "")
+
+
+def _span_after_statement(found: re.Match[str], _: int) -> _Span:
+    """Return where the secret is in `the password is …`, unless what follows says of what kind the password is."""
+    text, start = found.string, found.end()
+    opening = _OPENING.match(text, start)
+    if opening is not None:
+        begin, end = opening.end(), _closing(text, opening)
+        return (begin, end) if begin < end and " " not in text[begin:end] else None
+    stated = _STATED.match(text, start)
+    if stated is None or stated[1].startswith(REDACTED):
+        return None
+    if stated[1].isalpha():  # a word is one only at the end of its sentence
+        is_last = not text[stated.end() :].lstrip(" ").strip(".!")[:1].isalnum()
+        return None if _STATES.fullmatch(stated[1]) or not is_last else stated.span(1)
+    return stated.span(1) if any(map(str.isdigit, stated[1])) or not stated[1].replace("-", "").isalpha() else None
 
 
 def _last_word(text: str) -> str:

@@ -10,39 +10,25 @@ import logging
 import math
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
-from emitkit_logging._events.kinds import FoldKey, RenamedKinds
+from emitkit_logging._events.kinds import NEEDING_THE_EVENT, FoldKey
+from emitkit_logging._outbox.admission import Admission, Examined
 from emitkit_logging._outbox.factory import EventFactory
-from emitkit_logging._outbox.folding import Digest, Fold, Rank
+from emitkit_logging._outbox.folding import SAYING_MORE, Digest, Fold, Rank
 from emitkit_logging._outbox.folds import DigestKey, Folds
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
-from emitkit_logging._outbox.queues import FirstOfKind, PriorityQueue
-from emitkit_logging._outbox.reports import Report, Reports
+from emitkit_logging._outbox.queues import Queues, key_of_event
 
 ALERT = logging.ERROR
 """The priority from which a record is an alert (design, *Delivery*)."""
 
 
-class Examined(NamedTuple):
-    """A record whose event had to be made when it was to be folded, since the event names users or could not be made.
-
-    Attributes:
-        priority: of the record.
-        place: where the record came in.
-        event: its event, or `None` where it could not be made.
-        reported_at: where the first report of the same exception waited, which left the backlog (no event was made);
-            `None` for all other records.
-    """
-
-    priority: int
-    place: int
-    event: Event | None
-    reported_at: int | None = None
+_TELLING = NEEDING_THE_EVENT | SAYING_MORE
 
 
 class Popped(NamedTuple):
@@ -88,24 +74,9 @@ class Backlog:
         self._factory = factory
         self._kinds = kinds
         self._observer = observer
-        # alerts that `admit` has not looked at
-        self._arrivals: deque[tuple[int, CapturedRecord]] = deque()
-        self._firsts: PriorityQueue[FirstOfKind] = PriorityQueue(is_new=True)
-        self._first_keys: set[FoldKey] = set()
-        self._admitted: dict[FoldKey, int] = {}  # by `admit`, and not counted yet
-        # alerts among them have a place of their kind each
-        self._singles: PriorityQueue[CapturedRecord] = PriorityQueue()
-        # events that never fold: they have an idempotency key of their own, or wait for an answer
-        self._unfoldable: PriorityQueue[Event] = PriorityQueue()
-        self._unfoldable_firsts: PriorityQueue[Event] = PriorityQueue(is_new=True)
-        self._queues: tuple[PriorityQueue[Any], ...] = (
-            self._firsts,
-            self._unfoldable_firsts,
-            self._singles,
-            self._unfoldable,
-        )
+        self._queues = Queues()
         self._folds = Folds(kinds, observer)
-        self._reports = Reports(clock)
+        self._admission = Admission(factory, kinds, self._queues, self._folds, observer, clock)
 
     def take(self, queue: deque[CapturedRecord], count: int, newest: int) -> None:
         """Move records from `queue` to the backlog, the oldest first.
@@ -115,18 +86,57 @@ class Backlog:
             count: how many are moved.
             newest: the place before the first of them; it is not less than the places of all that waits.
         """
-        pop, came, by_priority = queue.popleft, self._observer.came, self._singles.by_priority
+        pop, came, by_priority = queue.popleft, self._observer.came, self._queues.singles.by_priority
+        repeated, joined = self._folds.repeated, self._observer.joined
+        changed: dict[object, Fold] = {}
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
             came(place, captured)
+            attributes = captured.attributes
+            if (
+                captured.is_scalar
+                and (same := repeated.get(attributes.get("event"))) is not None
+                and (
+                    attributes.get("msg") is same.message
+                    and attributes.get("levelno") == same.level
+                    and attributes.get("category") == same.category
+                    and attributes.keys().isdisjoint(_TELLING)
+                )
+            ):
+                user_id = attributes.get("user_id")
+                same.fold.repeat(captured, user_id if type(user_id) is str else captured.user_id)
+                joined(place, same.fold.place)
+                changed[same.name] = same.fold
+                continue
             priority = captured.priority
             if priority >= ALERT:
-                self._arrivals.append((place, captured))
+                self._queues.arrivals.append((place, captured))
                 continue
             items = by_priority.get(priority)
             if items is None:
                 items = by_priority[priority] = deque()
             items.append((place, captured))
+        for fold in changed.values():
+            self._observer.changed(fold)
+
+    def join_repeated(self, *, is_wanted: bool) -> None:
+        """Let records that repeat the last one of a fold join it when they come in, or let each wait by itself.
+
+        Nothing is to be decided for them while all records fold. In a storm nearly all records are such.
+
+        Args:
+            is_wanted: whether records that are no alerts fold.
+        """
+        repeated = self._folds.repeated
+        repeated.clear()
+        for fold in self._folds.by_key.values() if is_wanted else ():
+            if 0 <= fold.priority < ALERT and (same := fold.repeated()) is not None:
+                try:
+                    is_known = self._factory.fold_key(fold.samples[-1]) == fold.key
+                except Exception:  # from a formatter of the application's own
+                    is_known = False
+                if is_known:  # and it is not the event alone that says what a record folds by
+                    repeated[same.name] = same
 
     def take_fold(self, fold: Fold) -> None:
         """Take records that were folded elsewhere; alerts that came in before have been admitted.
@@ -149,145 +159,13 @@ class Backlog:
 
     # Alerts: new kinds and repeats
 
-    def admit(self, most: float = math.inf) -> list[Examined]:
-        """Decide of alerts that came in, the oldest first, whether each is new, goes by itself or joins a fold.
-
-        The first of a kind is new. The next go by themselves as long as the kind has places (design, *Kinds, repeats,
-        pushes*), all others join the kind's fold, which waits for a place.
-
-        Args:
-            most: how many alerts are looked at, at most.
-
-        Returns:
-            What `fold` returns.
-        """
-        examined: list[Examined] = []
-        arrivals, by_key, key_of, join = self._arrivals, self._folds.by_key, self._factory.fold_key, self._folds.join
-        records = self._admitted
-        for _ in range(int(min(len(arrivals), most))):
-            place, captured = arrivals.popleft()
-            try:
-                key = key_of(captured)
-            except BaseException as error:  # from an application's own formatter; making the event raises it again
-                if not is_fault(error):
-                    raise
-                key = None
-            if key is None:
-                key = self._admit_event(place, captured, examined)
-                if key is None:
-                    continue
-            elif captured.exception is not None and (first := self._reports.find(captured, key)) is not None:
-                self._add_report(first, place, captured, captured.user_id, examined)
-                key = first.key
-            elif (fold := by_key.get(key)) is not None:
-                join(fold, place, captured, captured.user_id)
-                self._reports.add(captured, key, fold.place, waits=False)
-            else:
-                self._admit_single(key, place, captured)
-            records[key] = records.get(key, 0) + 1
-        self._count_admitted()
-        return examined
-
-    def _count_admitted(self) -> None:
-        for key, count in self._admitted.items():
-            self._kinds.count(key, count)
-            if (changed := self._folds.by_key.get(key)) is not None:
-                self._observer.changed(changed)
-        self._admitted.clear()
-
-    def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
-        """Admit an alert of whose kind no fold waited when its kind was looked up."""
-        self._follow_templates()
-        if (fold := self._folds.by_key.get(key)) is not None:
-            self._folds.join(fold, place, captured, captured.user_id)
-            self._reports.add(captured, key, fold.place, waits=False)
-            return
-        self._reports.add(captured, key, place, waits=True)
-        if self._is_first(key):
-            self._put_first(key, place, captured)
-        elif self._kinds.take_place(key):
-            self._singles.put(key.level, place, captured)
-        else:
-            fold = self._folds.add(key, place)
-            self._folds.join(fold, place, captured, captured.user_id)
-            self._folds.hold(fold)
-
-    def _follow_templates(self) -> None:
-        """Let what waits, and what is remembered, go on as of the kinds that its kinds have become a part of."""
-        merged = self._factory.plain_kinds.pop_merged()
-        if not merged:
-            return
-        self._count_admitted()
-        renamed = RenamedKinds(merged)
-        self._kinds.rename(renamed)
-        self._folds.rename(renamed)
-        self._first_keys = set(map(renamed.of, self._first_keys))
-        for items in self._firsts.by_priority.values():
-            for number, (place, first) in enumerate(items):
-                items[number] = place, FirstOfKind(first.captured, renamed.of(first.key))
-
-    def _is_first(self, key: FoldKey) -> bool:
-        return key not in self._first_keys and not self._kinds.is_known(key)
-
-    def _put_first(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
-        self._kinds.take_place(key)
-        self._first_keys.add(key)
-        self._firsts.put(key.level, place, FirstOfKind(captured, key))
-
-    def _admit_event(self, place: int, captured: CapturedRecord, examined: list[Examined]) -> FoldKey | None:
-        """Admit an alert whose kind only its event says; return the kind, or `None` where it waits no more."""
-        event = self._factory.event(captured)
-        if event is None or event.only_identifies:
-            examined.append(Examined(captured.priority, place, event))
-            return None
-        key = _key_of(event)
-        first = None if event.fold_key is None else self._reports.find(captured, key)
-        if first is not None:
-            self._add_report(first, place, captured, event.user_id, examined)
-            if event.identities:
-                examined.append(Examined(event.level, place, event))
-            return first.key
-        if event.fold_key is None and not self._is_first(key):
-            self._unfoldable.put(event.level, place, event)
-        elif event.fold_key is not None and (fold := self._folds.by_key.get(key)) is not None:
-            self._folds.join(fold, place, captured, event.user_id)
-            self._reports.add(captured, key, fold.place, waits=False)
-        else:
-            self._admit_single(key, place, captured)
-        if event.identities and key in self._folds.by_key:
-            examined.append(Examined(event.level, place, event))
-        return key
-
-    # Several reports of one exception
-
-    def _add_report(
-        self, first: Report, place: int, captured: CapturedRecord, user_id: object, examined: list[Examined]
-    ) -> None:
-        """Add a later report of an exception to the fold of the first, or to where the first is by now."""
-        fold = self._folds.by_key.get(first.key) or self._fold_waiting(first)
-        if fold is None:
-            examined.append(Examined(captured.priority, place, None, first.place))
-            return
-        self._folds.join(fold, place, captured, fold.user_id if user_id is None else user_id)
-        self._observer.changed(fold)
-
-    def _fold_waiting(self, first: Report) -> Fold | None:
-        """Make a fold of a report that waits by itself; return `None` where it does not."""
-        is_new = first.key in self._first_keys
-        queue: PriorityQueue[Any] = self._firsts if is_new else self._singles
-        item = queue.remove(first.key.level, first.place)
-        if item is None:
-            return None
-        captured = item.captured if is_new else item
-        self._first_keys.discard(first.key)
-        fold = self._folds.add(first.key, first.place)
-        fold.is_new = is_new
-        self._folds.join(fold, first.place, captured, captured.user_id)
-        return fold
+    def admit(self, most: float = math.inf, *, most_behind_first: float = math.inf) -> list[Examined]:
+        """Decide of alerts that came in whether each is new, goes by itself or joins a fold, see `Admission.admit`."""
+        return self._admission.admit(most, most_behind_first=most_behind_first)
 
     def release(self) -> None:
         """Let all go that waits for a place of its kind, or for more reports of its exception."""
-        self._reports.release()
+        self._admission.reports.release()
         self._folds.release()
 
     def release_due(self, now: float) -> None:
@@ -303,39 +181,35 @@ class Backlog:
 
     def __len__(self) -> int:
         """Count the log records."""
-        return self._unjoined() + self._folds.records
-
-    def _unjoined(self) -> int:
-        return len(self._arrivals) + sum([queue.count() for queue in self._queues])
+        return len(self._queues) + self._folds.records
 
     @property
     def held(self) -> int:
         """How much is held in memory: records, and each digest as one."""
-        return self._unjoined() + self._folds.held_in_memory
+        return len(self._queues) + self._folds.held_in_memory
 
     def singles(self, below: float = math.inf) -> int:
         """Count the records of priorities less than `below` that wait by themselves, first alerts left out."""
-        return self._singles.count(below)
+        return self._queues.singles.count(below)
 
     def news(self) -> int:
         """Count the events that have the first alert of a kind."""
         joined = sum([joined.is_new for joined in self._folds])
-        return self._firsts.count() + self._unfoldable_firsts.count() + joined
+        return self._queues.news() + joined
 
     def events(self, below: float = math.inf) -> int:
         """Count the events of priorities less than `below` that could be sent now if nothing more folded."""
         joined = sum([entry.priority < below for entry in self._folds.sendable()])
-        return sum([queue.count(below) for queue in self._queues]) + joined
+        return self._queues.count(below) + joined
 
     def rank(self) -> Rank | None:
         """Return the rank of what goes first, or `None` when nothing can go."""
         joined = min((entry.rank for entry in self._folds.sendable()), default=None)
-        ranks = (*(queue.rank() for queue in self._queues), joined)
-        return min(filter(None, ranks), default=None)
+        return min(filter(None, (self._queues.rank(), joined)), default=None)
 
     def report_wait(self, rank: Rank) -> float:
         """Return the seconds for which what has this rank waits for more reports of its exception."""
-        return self._reports.wait(int(rank[2]))
+        return self._admission.reports.wait(int(rank[2]))
 
     def is_one_record(self, rank: Rank) -> bool:
         """Whether what has this rank stands for one record."""
@@ -343,30 +217,28 @@ class Backlog:
 
     def is_after(self, place: float) -> bool:
         """Whether all that waits came in after `place`."""
-        if self._arrivals and self._arrivals[0][0] <= place:
-            return False
-        return all(queue.is_after(place) for queue in self._queues) and all(e.age > place for e in self._folds)
+        return self._queues.is_after(place) and all(entry.age > place for entry in self._folds)
 
     # What is sent
 
     def pop(self) -> Popped:
         """Take out what goes first. Something must be able to go."""
-        rank = self.rank()
+        rank, queues = self.rank(), self._queues
         assert rank is not None  # noqa: S101 - its caller looked
         priority = -int(rank[1])
-        if rank == self._firsts.rank():
-            place, first = self._firsts.pop(priority)
-            self._first_keys.discard(first.key)
+        if rank == queues.firsts.rank():
+            place, first = queues.firsts.pop(priority)
+            queues.first_keys.discard(first.key)
             return Popped(priority, place, place, 1, self._factory.event(first.captured), is_new=True, key=first.key)
-        if rank == self._unfoldable_firsts.rank():
-            place, event = self._unfoldable_firsts.pop(priority)
-            self._first_keys.discard(_key_of(event))
-            return Popped(priority, place, place, 1, event, is_new=True, key=_key_of(event))
-        if rank == self._singles.rank():
-            place, captured = self._singles.pop(priority)
+        if rank == queues.unfoldable_firsts.rank():
+            place, event = queues.unfoldable_firsts.pop(priority)
+            queues.first_keys.discard(key_of_event(event))
+            return Popped(priority, place, place, 1, event, is_new=True, key=key_of_event(event))
+        if rank == queues.singles.rank():
+            place, captured = queues.singles.pop(priority)
             return _popped_single(priority, place, self._factory.event(captured))
-        if rank == self._unfoldable.rank():
-            place, event = self._unfoldable.pop(priority)
+        if rank == queues.unfoldable.rank():
+            place, event = queues.unfoldable.pop(priority)
             return _popped_single(priority, place, event)
         joined = next(entry for entry in self._folds.sendable() if entry.rank == rank)
         self._folds.remove(joined)
@@ -386,7 +258,7 @@ class Backlog:
             could not be made events. Of these, a record that only identifies and one without an event wait no more.
         """
         examined: list[Examined] = []
-        by_priority, by_key, key_of = self._singles.by_priority, self._folds.by_key, self._factory.fold_key
+        by_priority, by_key, key_of = self._queues.singles.by_priority, self._folds.by_key, self._factory.fold_key
         join = self._folds.join
         changed: dict[FoldKey, Fold] = {}
         for priority in sorted(priority for priority in by_priority if priority < below):
@@ -415,7 +287,7 @@ class Backlog:
                 del by_priority[priority]
         for fold in changed.values():
             self._observer.changed(fold)
-        self._follow_templates()
+        self._admission.follow_templates()
         return examined
 
     def fold_firsts(self, most: float = math.inf) -> list[Examined]:
@@ -425,10 +297,10 @@ class Backlog:
             What `fold` returns.
         """
         examined: list[Examined] = []
-        for priority in sorted(self._firsts.by_priority):
-            for _ in range(int(min(len(self._firsts.by_priority[priority]), most))):
-                place, first = self._firsts.pop(priority)
-                self._first_keys.discard(first.key)
+        for priority in sorted(self._queues.firsts.by_priority):
+            for _ in range(int(min(len(self._queues.firsts.by_priority[priority]), most))):
+                place, first = self._queues.firsts.pop(priority)
+                self._queues.first_keys.discard(first.key)
                 self._fold_event(priority, place, first.captured, examined, is_new=True)
                 most -= 1
         return examined
@@ -451,9 +323,9 @@ class Backlog:
         key = event.fold_key
         if key is None:
             # it keeps its identities: they are taken out of it by the reader of `examined`
-            (self._unfoldable_firsts if is_new else self._unfoldable).put(priority, place, event)
+            (self._queues.unfoldable_firsts if is_new else self._queues.unfoldable).put(priority, place, event)
             if is_new:
-                self._first_keys.add(_key_of(event))
+                self._queues.first_keys.add(key_of_event(event))
             return
         fold = self._folds.by_key.get(key)
         if fold is None:
@@ -488,7 +360,7 @@ class Backlog:
         if fold.priority >= ALERT:
             self._kinds.started(fold.key)
             # the first of the kind pushes itself
-            is_push_due = fold.key not in self._first_keys and self._kinds.push(fold.key)
+            is_push_due = fold.key not in self._queues.first_keys and self._kinds.push(fold.key)
         self._folds.digest(fold, is_push_due=is_push_due)
 
     # What is too much
@@ -504,10 +376,12 @@ class Backlog:
             What `fold` returns, and how many log records were dropped of each priority.
         """
         examined: list[Examined] = []
-        while self.held > size and (self._arrivals or self._singles.by_priority or self._firsts.by_priority):
-            if self._singles.by_priority:
+        while self.held > size and (
+            self._queues.arrivals or self._queues.singles.by_priority or self._queues.firsts.by_priority
+        ):
+            if self._queues.singles.by_priority:
                 examined += self.fold(most=most)
-            elif self._arrivals:
+            elif self._queues.arrivals:
                 examined += self.admit(most)
             else:
                 examined += self.fold_firsts(most)
@@ -532,7 +406,7 @@ class Backlog:
 
     def _drop_least(self) -> tuple[int, int]:
         """Drop what is least important; only events that never fold, and digests, are left."""
-        queues = (self._unfoldable, self._unfoldable_firsts)
+        queues = (self._queues.unfoldable, self._queues.unfoldable_firsts)
         priority = min((priority for queue in queues for priority in queue.by_priority), default=math.inf)
         joined = min(self._folds, key=_least_first, default=None)
         if joined is not None and joined.priority < priority:
@@ -542,7 +416,7 @@ class Backlog:
             queue = next(queue for queue in queues if priority in queue.by_priority)
             place, event = queue.pop(int(priority))
             records = 1
-            self._first_keys.discard(_key_of(event))
+            self._queues.first_keys.discard(key_of_event(event))
         self._observer.ended(place, "overflow")
         return int(priority), records
 
@@ -552,12 +426,7 @@ class Backlog:
         Returns:
             How many log records were dropped of each priority.
         """
-        expired = [(priority, place, 1) for queue in self._queues for priority, place in queue.expire(oldest)]
-        self._first_keys = {first.key for items in self._firsts.by_priority.values() for _, first in items}
-        self._first_keys |= {_key_of(e) for items in self._unfoldable_firsts.by_priority.values() for _, e in items}
-        while self._arrivals and self._arrivals[0][1].created < oldest:
-            place, captured = self._arrivals.popleft()
-            expired.append((captured.priority, place, 1))
+        expired = [(priority, place, 1) for priority, place in self._queues.expire(oldest)]
         for entry in [entry for entry in self._folds if entry.last_seen < oldest]:
             self._folds.remove(entry)
             expired.append((entry.priority, entry.place, entry.count))
@@ -571,9 +440,9 @@ class Backlog:
         """Take over what waited in another outbox, in the order of places. It is not reported to the observer."""
         if isinstance(entry, CapturedRecord):
             if entry.priority >= ALERT:
-                self._arrivals.append((place, entry))
+                self._queues.arrivals.append((place, entry))
             else:
-                self._singles.put(entry.priority, place, entry)
+                self._queues.singles.put(entry.priority, place, entry)
             return
         self._folds.resume(entry)
         if isinstance(entry, Fold) and entry.priority >= ALERT:
@@ -583,21 +452,13 @@ class Backlog:
 
     def clear(self) -> None:
         """Forget all that waits."""
-        self._arrivals.clear()
-        self._first_keys.clear()
-        self._reports.clear()
-        for queue in self._queues:
-            queue.by_priority.clear()
+        self._queues.clear()
+        self._admission.reports.clear()
         self._folds.clear()
 
 
 def _popped_single(priority: int, place: int, event: Event | None) -> Popped:
-    return Popped(priority, place, place, 1, event, key=None if event is None else _key_of(event))
-
-
-def _key_of(event: Event) -> FoldKey:
-    """Return the kind of an event, also of one that never folds."""
-    return FoldKey(event.channel, event.level, event.kind)
+    return Popped(priority, place, place, 1, event, key=None if event is None else key_of_event(event))
 
 
 def _least_first(joined: Fold | Digest) -> tuple[bool, float, float]:

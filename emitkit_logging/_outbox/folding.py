@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from emitkit_logging._api.encoding import Json, dump
 from emitkit_logging._api.limits import LONGEST_TITLE
@@ -20,7 +20,7 @@ from emitkit_logging._events import revenue
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._events.revenue import Amounts, revenue_of
+from emitkit_logging._events.revenue import AMOUNT, REVENUE_KEYS, Amounts, revenue_of
 from emitkit_logging._outbox.factory import EventFactory
 
 MOST_SAMPLES = 5
@@ -36,6 +36,24 @@ _LONGEST_NAME = 100
 
 Rank: TypeAlias = "tuple[bool, float, float]"
 """The position of what waits in the order of sending, the smallest first: alerts of a new kind, priority, age."""
+
+
+class Repeated(NamedTuple):
+    """A fold, and by what records are known that differ from its last one by values alone.
+
+    Attributes:
+        fold: the fold.
+        name: the event's name.
+        level: the level's number.
+        category: the value of `category`.
+        message: the message, the same object.
+    """
+
+    fold: Fold
+    name: str
+    level: int
+    category: object
+    message: object
 
 
 class Fold:
@@ -61,6 +79,7 @@ class Fold:
 
     __slots__ = (
         "_is_plain",
+        "_repeated",
         "_signatures",
         "amounts",
         "count",
@@ -92,6 +111,7 @@ class Fold:
         self._is_plain = len(key.kind) > 1
         # of the samples but the latest; `None` as soon as all of them differ
         self._signatures: list[object] | None = []
+        self._repeated: object = _NO_MESSAGE
         self.is_new = False
         self.is_held = False
 
@@ -172,6 +192,10 @@ class Fold:
         Returns:
             By how many records `samples` grew: 1 or 0.
         """
+        attributes = captured.attributes
+        if captured.is_scalar and attributes.get("msg") is self._repeated and _says_message_only(attributes):
+            self.repeat(captured, user_id)
+            return 0
         created = captured.created
         if not self.count:
             self.first_seen = self.last_seen = created
@@ -190,7 +214,41 @@ class Fold:
         if self.has_one_title and self.samples:
             first = self.samples[0]
             self.has_one_title = _title_source(captured, self._is_plain) == _title_source(first, self._is_plain)
-        return self._add_sample(captured)
+        grown = self._add_sample(captured)
+        message = attributes.get("msg")
+        is_repeatable = captured.is_scalar and len(self.samples) == MOST_SAMPLES and _says_message_only(attributes)
+        self._repeated = message if is_repeatable and AMOUNT not in str(message) else _NO_MESSAGE
+        return grown
+
+    def repeated(self) -> Repeated | None:
+        """Return by what records are known that `repeat` can add; `None` where the last record was not one of a series.
+
+        Only records of product events are: what alerts are of one kind with is not found so quickly.
+        """
+        if self._is_plain or self._repeated is _NO_MESSAGE or self.samples[-1].context is not None:
+            return None
+        latest = self.samples[-1].attributes
+        name, category = latest.get("event"), latest.get("category")
+        if type(name) is not str or latest["msg"] is not self._repeated:
+            return None
+        return Repeated(self, name, latest["levelno"], category, self._repeated)
+
+    def repeat(self, captured: CapturedRecord, user_id: object) -> None:
+        """Add a record that differs from the one before by values alone.
+
+        In a storm nearly every record is one, and this takes a fraction of the time of the whole of `add`.
+        """
+        created = captured.created
+        if created > self.last_seen:
+            self.last_seen = created
+        elif created < self.first_seen:
+            self.first_seen = created
+        if user_id != self.user_id:
+            self.has_one_user = False
+            if user_id is not None and not self._is_plain and len(self.users) < MOST_USERS:
+                self.users[str(user_id)] = None
+        self.count += 1
+        self.samples[-1] = captured
 
     def keep_samples(self, most: int) -> None:
         """Forget samples, except for the first `most`."""
@@ -258,7 +316,7 @@ class Fold:
         event.identities = ()  # taken when the records were folded
         if self.count == 1:
             return event
-        samples: list[Json] = [_sample(each, event) for each in events]
+        samples: list[Json] = [_sample(each, event, has_own_title=not self.has_one_title) for each in events]
         event.metadata = {key: value for key, value in event.metadata.items() if key in _GENERATED}
         event.metadata.update(_counted(self.count, self.first_seen, self.last_seen))
         event.metadata["samples"] = samples
@@ -462,6 +520,10 @@ _PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[-#0 +]*(?:\d+|\*)?(?:\.(?:\d+|\*))?[di
 """What stands for an argument in a message template of logging."""
 
 _FRAME = re.compile(r'File "[^"\n]*", line \d+(?:, in [^\n]*)?')
+SAYING_MORE = frozenset(("title", "description", *REVENUE_KEYS))
+"""Extras without which title, description and revenue of a record's event follow from its message."""
+
+_NO_MESSAGE = object()
 _GENERATED = frozenset(("category", "event", "timestamp", "log", "exception", "stack"))
 _NEVER_IN_SAMPLES = frozenset(("category", "event", "log"))
 
@@ -493,20 +555,24 @@ def _counted(count: int, first_seen: float, last_seen: float) -> dict[str, Json]
     return {"occurrences": count, "first_seen": int(first_seen * 1000), "last_seen": int(last_seen * 1000)}
 
 
-def _sample(event: Event, first: Event) -> dict[str, Json]:
+def _sample(event: Event, first: Event, *, has_own_title: bool) -> dict[str, Json]:
     """Return of a sample what the fold's event, made of `first`, does not say."""
     sample: dict[str, Json] = {}
     if event.user_id is not None:
         sample["userId"] = event.user_id
-    if event is not first:
-        if event.title != first.title:
-            sample["title"] = event.title
-        if event.description is not None and event.description != first.description:
-            sample["description"] = event.description
+    if has_own_title or event.title != first.title:
+        sample["title"] = event.title
+    if event.description is not None and event.description != first.description:
+        sample["description"] = event.description
     is_another_exception = event.metadata.get("exception") != first.metadata.get("exception")
     left_out = _NEVER_IN_SAMPLES if is_another_exception else _GENERATED
     sample.update((key, value) for key, value in event.metadata.items() if key not in left_out or key == "timestamp")
     return sample
+
+
+def _says_message_only(attributes: Mapping[str, Any]) -> bool:
+    """Whether the title, description and revenue of a record's event follow from its message."""
+    return attributes.keys().isdisjoint(SAYING_MORE)
 
 
 def _title_source(captured: CapturedRecord, is_plain: bool) -> object:  # noqa: FBT001 - in the hot path
@@ -520,10 +586,15 @@ def _title_source(captured: CapturedRecord, is_plain: bool) -> object:  # noqa: 
 def _signature(captured: CapturedRecord) -> object:
     """Return what tells samples apart: what titles, descriptions and exceptions are made of, as text."""
     attributes, exception = captured.attributes, captured.exception
+    title, description = attributes.get("title"), attributes.get("description")
     text = attributes.get("msg") if captured.text is None else captured.text
-    parts = (attributes.get("title"), attributes.get("description"), text)
-    raised = (exception.type, exception.message) if exception else ()
-    return tuple(part if type(part) is str else None for part in (*parts, *raised))
+    # values of other types are never compared: they are the application's, and may raise
+    said = (
+        title if type(title) is str else None,
+        description if type(description) is str else None,
+        text if type(text) is str else None,
+    )
+    return said if exception is None else (*said, exception.type, exception.message)
 
 
 def _fitting(names: Mapping[str, int]) -> dict[str, Json]:

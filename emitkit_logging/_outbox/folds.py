@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.kinds import FoldKey, RenamedKinds
-from emitkit_logging._outbox.folding import Digest, Fold
+from emitkit_logging._outbox.folding import Digest, Fold, Repeated
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import BacklogObserver
 
@@ -31,6 +31,7 @@ class Folds:
     Attributes:
         by_key: the folds.
         samples: how many records all folds keep.
+        repeated: the folds that records may join when they come in, by the name of the event, see `Fold.repeated`.
     """
 
     def __init__(self, kinds: KindMemory, observer: BacklogObserver) -> None:
@@ -39,6 +40,7 @@ class Folds:
         self._digests: dict[DigestKey, Digest] = {}
         self._release_at = math.inf
         self.by_key: dict[FoldKey, Fold] = {}
+        self.repeated: dict[object, Repeated] = {}
         self.samples = 0
 
     def __iter__(self) -> Iterator[Fold | Digest]:
@@ -78,6 +80,7 @@ class Folds:
 
     def rename(self, renamed: RenamedKinds) -> None:
         """Let folds whose kinds are one now become one, the oldest of them."""
+        self.repeated.clear()
         for fold in sorted(self.by_key.values(), key=lambda fold: fold.place):
             latest = renamed.of(fold.key)
             if latest != fold.key:
@@ -97,6 +100,7 @@ class Folds:
 
     def remove(self, joined: Fold | Digest) -> None:
         """Take out a fold or a digest."""
+        self.repeated.clear()
         if isinstance(joined, Digest):
             del self._digests[_digest_key(joined)]
         else:
@@ -135,6 +139,7 @@ class Folds:
 
     def clear(self) -> None:
         """Forget all."""
+        self.repeated.clear()
         self.by_key.clear()
         self._digests.clear()
         self.samples = 0

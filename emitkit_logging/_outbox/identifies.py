@@ -33,7 +33,9 @@ class _User:
 
     Attributes:
         properties: the properties, by name.
-        aliases: the aliases, the user's id first.
+        aliases: the aliases besides the user's id.
+        is_named: whether the application itself has named the user, so that the id is an alias, too.
+        claimed: names of the properties that only an untrusted source has set.
         property_times: when the record was logged that set a property, in epoch seconds.
         failed_aliases: those that the server could not register.
         retry_aliases_at: when they are tried again, in seconds of the monotonic clock.
@@ -41,68 +43,145 @@ class _User:
 
     properties: dict[str, Json] = field(default_factory=dict)
     aliases: dict[str, None] = field(default_factory=dict)
+    is_named: bool = False
+    claimed: set[str] = field(default_factory=set)
     property_times: dict[str, float] = field(default_factory=dict)
     failed_aliases: tuple[str, ...] = ()
     retry_aliases_at: float = 0.0
 
     def add(self, identity: Identity) -> None:
-        """Add what a record says; an older record does not overwrite what a newer one says."""
+        """Add what a record says.
+
+        An older record does not overwrite what a newer one says, and an untrusted one nothing that a trusted one says.
+        """
         for key, value in identity.properties.items():
-            is_newer = identity.created >= self.property_times.get(key, 0.0)
-            if is_newer and (key in self.properties or len(self.properties) < MOST_PROPERTIES):
+            if self._may_set(key, identity):
                 self.properties[key] = value
                 self.property_times[key] = identity.created
-        for alias in (identity.user_id, *identity.aliases):
+                if identity.is_trusted:
+                    self.claimed.discard(key)
+                else:
+                    self.claimed.add(key)
+        self.is_named = self.is_named or identity.is_trusted
+        for alias in identity.aliases:
             self.aliases.setdefault(alias)
-        for alias in list(self.aliases)[1 : len(self.aliases) - MOST_ALIASES + 1]:
-            del self.aliases[alias]  # the oldest ones, but not the id, which is the first
+        for alias in list(self.aliases)[: len(self.aliases) - MOST_ALIASES + 1]:
+            del self.aliases[alias]  # the oldest ones
+
+    def _may_set(self, key: str, identity: Identity) -> bool:
+        if key not in self.properties:
+            return len(self.properties) < MOST_PROPERTIES
+        is_newer = identity.created >= self.property_times.get(key, 0.0)
+        if key in self.claimed:
+            return is_newer or identity.is_trusted
+        return is_newer and identity.is_trusted
+
+    def facts(self, user_id: str) -> IdentifyCall:
+        """Return the content of the request that says all of it."""
+        aliases = (user_id, *self.aliases) if self.is_named else tuple(self.aliases)
+        return IdentifyCall(user_id, dict(self.properties), aliases, frozenset(self.claimed))
+
+
+class _Users(LRUCache[str, _User]):
+    """The users named last, and whose aliases they have.
+
+    Attributes:
+        owners: the user of each alias.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        super().__init__(maxsize)
+        self.owners: dict[str, str] = {}
+
+    def add(self, identity: Identity) -> _User:
+        """Add what a record says, and return all that is known of its user."""
+        user = self.get(identity.user_id)
+        if user is None:
+            user = self[identity.user_id] = _User()
+        self._forget_aliases(identity.user_id, user)
+        user.add(identity)
+        self.owners.update(dict.fromkeys(user.aliases, identity.user_id))
+        return user
+
+    def popitem(self) -> tuple[str, _User]:
+        """Forget the user that was not named for the longest time."""
+        user_id, user = super().popitem()
+        self._forget_aliases(user_id, user)
+        return user_id, user
+
+    def _forget_aliases(self, user_id: str, user: _User) -> None:
+        for alias in user.aliases:
+            if self.owners.get(alias) == user_id:
+                del self.owners[alias]
 
 
 class KnownUsers:
     """Remembers what is known of users and what the server was sent, and decides which identify requests are due.
 
+    Users that only untrusted sources have named are remembered apart: they never push out one that the application
+    itself has named, and have no alias.
+
     Args:
         ttl: seconds for which the same facts are not sent again.
-        size: how many users are remembered.
+        size: how many users are remembered; half as many that only untrusted sources have named.
         clock: returns seconds of a monotonic clock.
     """
 
     def __init__(self, *, ttl: float, size: int, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._users: LRUCache[str, _User] = LRUCache(maxsize=size)
+        self._named = _Users(size)
+        self._claimed = _Users(max(1, size // 2))
         self._sent: TTLCache[str, IdentifyCall] = TTLCache(maxsize=size, ttl=ttl, timer=clock)
+        self._sent_of_claimed: TTLCache[str, IdentifyCall] = TTLCache(maxsize=max(1, size // 2), ttl=ttl, timer=clock)
 
     def learn(self, identity: Identity) -> IdentifyCall | None:
         """Add what a record says about a user.
 
         Returns:
             The facts to send, or `None` when the server has them. They are all that is known of the user, because
-            self-hosted servers replace the properties (API contract).
+            self-hosted servers replace the properties (API contract). `None` also for an untrusted record that names
+            a user by another user's alias: the server would have two users of that name.
         """
-        user = self._users.get(identity.user_id)
-        if user is None:
-            user = self._users[identity.user_id] = _User()
-        user.add(identity)
-        facts = IdentifyCall(identity.user_id, dict(user.properties), tuple(user.aliases))
-        if self._sent.get(identity.user_id) != facts:
+        user_id = identity.user_id
+        if identity.is_trusted or user_id in self._named:
+            user = self._named.get(user_id)
+            if user is None and (claimed := self._claimed.pop(user_id, None)) is not None:
+                self._named[user_id] = claimed
+            user = self._named.add(identity)
+        elif user_id in self._named.owners:
+            return None
+        else:
+            user = self._claimed.add(identity)
+        facts = user.facts(user_id)
+        if self._sent_for(user_id).get(user_id) != facts:
             return facts
         is_retry_due = bool(user.failed_aliases) and self._clock() >= user.retry_aliases_at
         return facts if is_retry_due else None
 
+    def _sent_for(self, user_id: str) -> TTLCache[str, IdentifyCall]:
+        return self._sent if user_id in self._named else self._sent_of_claimed
+
     def succeeded(self, facts: IdentifyCall, failed_aliases: Iterable[str] = ()) -> None:
         """Remember that the server accepted `facts`, except for the aliases that it reported as failed."""
-        self._sent[facts.user_id] = facts
-        user = self._users.get(facts.user_id)
+        user_id = facts.user_id
+        self._sent_for(user_id)[user_id] = facts
+        user = self._named.get(user_id)
         if user is None:
             return
         user.retry_aliases_at = self._clock() + FAILED_ALIAS_PAUSE if user.failed_aliases else 0.0
-        user.failed_aliases = tuple(alias for alias in failed_aliases if alias in user.aliases)
+        user.failed_aliases = tuple(alias for alias in failed_aliases if alias == user_id or alias in user.aliases)
 
     def remember(self, facts: IdentifyCall, age: float) -> None:
         """Take over facts that another process sent `age` seconds ago."""
-        self._users[facts.user_id] = _User(dict(facts.properties), dict.fromkeys(facts.aliases))
+        user_id = facts.user_id
+        aliases = dict.fromkeys(alias for alias in facts.aliases if alias != user_id)
+        is_named = bool(facts.aliases)
+        user = _User(dict(facts.properties), aliases, is_named=is_named, claimed=set(facts.claimed))
+        users = self._named if is_named else self._claimed
+        users[user_id] = user
+        users.owners.update(dict.fromkeys(aliases, user_id))
         if age < self._sent.ttl:
-            self._sent[facts.user_id] = facts
+            self._sent_for(user_id)[user_id] = facts
 
 
 class IdentifyQueue:

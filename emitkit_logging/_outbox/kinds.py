@@ -56,6 +56,8 @@ class _Kind:
     def refill(self, now: float) -> None:
         """Give back the places that are due at `now`."""
         due = int((now - self.counted_at) // PLACE_INTERVAL)
+        if now >= self.counted_at + (due + 1) * PLACE_INTERVAL:  # rounded as in `place_at`, at which a fold is released
+            due += 1
         if self.places + due >= MOST_PLACES:
             self.places, self.counted_at, self.records = MOST_PLACES, now, 0
         elif due > 0:
@@ -104,7 +106,7 @@ class KindMemory:
         self._clock = clock
         self._size = size
         self._kinds: dict[str, _Kind] = {}  # the least recently seen first
-        self._changed: set[str] = set()
+        self._changed: dict[str, None] = {}  # what changed last is at the end
 
     def __len__(self) -> int:
         return sum(kind.is_known for kind in self._kinds.values())
@@ -120,12 +122,16 @@ class KindMemory:
         else:
             kind.refill(now)
         self._kinds[name] = kind
-        self._changed.add(name)
+        self._note_change(name)
         return kind
 
     def _forget(self, name: str) -> None:
         del self._kinds[name]
-        self._changed.add(name)
+        self._note_change(name)
+
+    def _note_change(self, name: str) -> None:
+        self._changed.pop(name, None)
+        self._changed[name] = None
 
     def is_known(self, key: FoldKey) -> bool:
         """Whether a request for this kind has started before."""
@@ -204,7 +210,7 @@ class KindMemory:
                 general = self._kinds[after] = _Kind(MOST_PLACES, now)
             general.refill(now)
             general.add(kind)
-            self._changed.add(after)
+            self._note_change(after)
 
     # What another process knows
 
@@ -214,14 +220,13 @@ class KindMemory:
         The values are places, their time and that of the push in seconds of the machine's monotonic clock, the records
         and the name for people. A kind is named by a hash, since its template may be long.
         """
-        changed, self._changed = self._changed, set()
-        kinds = [(name, kind) for name, kind in self._kinds.items() if name in changed and kind.is_known]
-        forgotten: dict[str, Json] = dict.fromkeys(name for name in changed if name not in self._kinds)
-        return {**forgotten, **{name: kind.values() for name, kind in kinds}}
+        changed, self._changed = self._changed, {}
+        found = [(name, self._kinds.get(name)) for name in changed]
+        return {name: None if kind is None else kind.values() for name, kind in found if kind is None or kind.is_known}
 
     def learn_again(self) -> None:
         """Let the next `pop_learned` return all that is known."""
-        self._changed.update(self._kinds)
+        self._changed.update(dict.fromkeys(self._kinds))
 
     def load(self, learned: Mapping[str, Json]) -> None:
         """Remember what `pop_learned` returned in another process of this machine, in all its calls, and nothing else.

@@ -21,7 +21,8 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
+from emitkit_logging._outbox.admission import Examined
+from emitkit_logging._outbox.backlog import ALERT, Backlog
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.deliveries import Deliveries
 from emitkit_logging._outbox.delivery import Delivery, EventDelivery, IdentifyDelivery
@@ -38,6 +39,9 @@ from emitkit_logging.stats import Stats
 
 NEVER = math.inf
 """What `next` returns when nothing waits, and `wake_level` when no new record can be sent."""
+
+_BELOW_ALERTS = ALERT - 1
+"""The priority of identifies without an event: an event that follows one may name the user by an alias of it."""
 
 
 class Outbox:
@@ -113,6 +117,7 @@ class Outbox:
         newest = self._places.newest
         self._places.newest += arrived
         self._backlog.take(queue, arrived, newest)
+        self._read_examined(self._scarcity.fold_arrived())
         if self.held > self._size:
             self._shrink(self._size - self._deliveries.events, arrived)
 
@@ -162,13 +167,13 @@ class Outbox:
     def identify(self, identity: Identity) -> None:
         """Take what is known of a user, to be sent without an event."""
         if not self.closed:
-            self._identifies.add(identity, logging.INFO, self._places.add())
+            self._identifies.add(identity, _BELOW_ALERTS, self._places.add())
 
     # What another outbox left
 
     def budget(self) -> dict[str, Any]:
         """Return what was learned of the budget, as JSON values, for `begin_at`."""
-        return self._budget.state()
+        return self._budget.state() | self._scarcity.state()
 
     def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
         """Continue behind the last place of another outbox, with its budget.
@@ -179,6 +184,7 @@ class Outbox:
         """
         self._places.newest = newest
         self._budget.resume(budget)
+        self._scarcity.resume(budget)
 
     def know_kinds(self, kinds: Mapping[str, Json]) -> None:
         """Know of kinds what another outbox reported to its observer, the least recently changed first, and no more."""

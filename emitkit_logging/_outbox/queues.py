@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
-from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.kinds import FoldKey, RenamedKinds
 from emitkit_logging._outbox.folding import Rank
 
 _FAR = 1_000
@@ -121,3 +122,79 @@ class PriorityQueue(Generic[_Item]):
         for priority in list(self.by_priority):
             while priority in self.by_priority and self.by_priority[priority][0][1].created < oldest:
                 yield priority, self.pop(priority)[0]
+
+
+@dataclass(slots=True)
+class Queues:
+    """All that waits by itself.
+
+    Attributes:
+        arrivals: alerts of which it is not decided yet how they wait, with their places.
+        firsts: the first alerts of their kinds.
+        unfoldable_firsts: likewise, events that never fold.
+        singles: records that may fold; alerts among them have a place of their kind each.
+        unfoldable: events that never fold: they have an idempotency key of their own, or wait for an answer.
+        first_keys: the kinds of both queues of firsts.
+    """
+
+    arrivals: deque[tuple[int, CapturedRecord]] = field(default_factory=deque)
+    firsts: PriorityQueue[FirstOfKind] = field(default_factory=lambda: PriorityQueue(is_new=True))
+    unfoldable_firsts: PriorityQueue[Event] = field(default_factory=lambda: PriorityQueue(is_new=True))
+    singles: PriorityQueue[CapturedRecord] = field(default_factory=PriorityQueue)
+    unfoldable: PriorityQueue[Event] = field(default_factory=PriorityQueue)
+    first_keys: set[FoldKey] = field(default_factory=set)
+
+    @property
+    def _all(self) -> tuple[PriorityQueue[Any], ...]:
+        return (self.firsts, self.unfoldable_firsts, self.singles, self.unfoldable)
+
+    def __len__(self) -> int:
+        """Count the log records."""
+        return len(self.arrivals) + self.count()
+
+    def count(self, below: float = math.inf) -> int:
+        """Count the events of priorities less than `below`, arrivals left out."""
+        return sum([queue.count(below) for queue in self._all])
+
+    def news(self) -> int:
+        """Count the first alerts of kinds."""
+        return self.firsts.count() + self.unfoldable_firsts.count()
+
+    def rank(self) -> Rank | None:
+        """Return the rank of what goes first, or `None` when nothing waits."""
+        return min(filter(None, [queue.rank() for queue in self._all]), default=None)
+
+    def is_after(self, place: float) -> bool:
+        """Whether all items came in after `place`."""
+        if self.arrivals and self.arrivals[0][0] <= place:
+            return False
+        return all(queue.is_after(place) for queue in self._all)
+
+    def expire(self, oldest: float) -> Iterator[tuple[int, int]]:
+        """Take out what was logged before `oldest`, in epoch seconds, and yield priority and place of each item."""
+        for queue in self._all:
+            yield from queue.expire(oldest)
+        self.first_keys = {first.key for items in self.firsts.by_priority.values() for _, first in items}
+        self.first_keys |= {key_of_event(e) for items in self.unfoldable_firsts.by_priority.values() for _, e in items}
+        while self.arrivals and self.arrivals[0][1].created < oldest:
+            place, captured = self.arrivals.popleft()
+            yield captured.priority, place
+
+    def rename(self, renamed: RenamedKinds) -> None:
+        """Take note of what kinds are called now."""
+        self.first_keys = set(map(renamed.of, self.first_keys))
+        for items in self.firsts.by_priority.values():
+            for number, (place, first) in enumerate(items):
+                items[number] = place, FirstOfKind(first.captured, renamed.of(first.key))
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.arrivals.clear()
+        self.first_keys.clear()
+        for queue in self._all:
+            queue.by_priority.clear()
+
+
+def key_of_event(event: Event) -> FoldKey:
+    """Return the kind of an event, also of one that never folds."""
+    return FoldKey(event.channel, event.level, event.kind)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from emitkit_logging._events.captured import CapturedRecord
-from emitkit_logging._events.kinds import FINGERPRINT, FoldKey
+from emitkit_logging._events.kinds import FINGERPRINT, FoldKey, RenamedKinds
 
 MOST_REPORTS = 1_000
 """Reports that are remembered; the oldest are forgotten."""
@@ -87,6 +87,11 @@ class Reports:
         while self._ready_at and next(iter(self._ready_at.values())) <= now:
             del self._ready_at[next(iter(self._ready_at))]
         self._ready_at[place] = now + GRACE
+
+    def rename(self, renamed: RenamedKinds) -> None:
+        """Take note of what kinds are called now."""
+        for name, first in self._firsts.items():
+            self._firsts[name] = Report(renamed.of(first.key), first.place, first.created)
 
     def wait(self, place: int) -> float:
         """Return the seconds for which what waits at a place waits for more reports."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
-from emitkit_logging._outbox.backlog import ALERT, Backlog, Examined
+from emitkit_logging._outbox.admission import Examined
+from emitkit_logging._outbox.backlog import ALERT, Backlog
 from emitkit_logging._outbox.budget import WINDOW, RateBudget
 from emitkit_logging._outbox.deliveries import Deliveries
 from emitkit_logging._outbox.delivery import Delivery
@@ -19,12 +21,19 @@ _MOST_WINDOWS = 100
 """Windows that a backlog may take if its records are sent one by one; a larger one folds at once."""
 
 
+_SOME = 64
+"""Records by themselves from which on they fold although no request is to be chosen."""
+
 _KEPT = 2
 """Requests of each window that are kept for folds and digests while more waits than the window can take."""
 
 
 _WINDOW_FOR_EACH_KEPT = 10
 """Requests that a window must have for each that is kept."""
+
+
+_BEHIND_FIRST = 256
+"""Alerts that are looked at behind the first one of a kind before that is sent; in a storm many thousands may wait."""
 
 
 class ScarcityPolicy:
@@ -64,13 +73,24 @@ class ScarcityPolicy:
             What `Backlog.fold` returns.
         """
         backlog = self._backlog
-        examined = backlog.admit()
+        examined = backlog.admit(most_behind_first=math.inf if self._budget.closing else _BEHIND_FIRST)
         if self._budget.closing:
             backlog.release()
             return examined + self._fold_for_exit()
         backlog.release_due(self._clock())
         examined += self._fold_untrusted() + self._fold_others()
         return examined + self._fold_repeats() + self._fold_firsts()
+
+    def fold_arrived(self) -> list[Examined]:
+        """Fold what came in and is to fold at the next look all the same, once it is some records.
+
+        The next look may come after a request that hangs; until then, what follows joins these folds when it comes in.
+        """
+        if not self.is_scarce or self._backlog.singles(below=ALERT) < _SOME:
+            return []
+        examined = self._backlog.fold(below=ALERT)
+        self._backlog.join_repeated(is_wanted=True)
+        return examined
 
     def _fold_others(self) -> list[Examined]:
         events = self._backlog.events(below=ALERT)
@@ -80,9 +100,11 @@ class ScarcityPolicy:
         elif self._others_are_spent() or events > _MOST_WINDOWS * capacity:
             self.is_scarce = True
         if not self.is_scarce:
+            self._backlog.join_repeated(is_wanted=False)
             return []
         examined = self._backlog.fold(below=ALERT)
         self._backlog.digest(capacity, below=ALERT)
+        self._backlog.join_repeated(is_wanted=True)
         return examined
 
     def _fold_repeats(self) -> list[Examined]:
@@ -159,6 +181,26 @@ class ScarcityPolicy:
     def _untrusted_share(self) -> float:
         capacity = self._budget.capacity(alert=False)
         return capacity if capacity == math.inf else max(1.0, capacity // 2)
+
+    def state(self) -> dict[str, Any]:
+        """Return which requests of untrusted sources were started, as JSON values, for `resume`."""
+        share = self._untrusted_share()
+        if share == math.inf or not self._untrusted_starts:
+            return {}
+        return {"untrusted_starts": list(self._untrusted_starts)[-int(share) :]}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Take over what another process of this machine has started.
+
+        A state from before the machine's last start is ignored: the monotonic clock began anew.
+
+        Args:
+            state: what `state` returned.
+        """
+        starts, now = state.get("untrusted_starts"), self._clock()
+        if isinstance(starts, list):
+            found = [start for start in starts if isinstance(start, int | float) and start <= now]
+            self._untrusted_starts = deque(sorted(found) if len(found) == len(starts) else [])
 
     def _fold_untrusted(self) -> list[Examined]:
         if not self._backlog.events(below=UNTRUSTED_PRIORITY + 1) or self.untrusted_wait() <= 0:

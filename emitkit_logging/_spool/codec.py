@@ -24,7 +24,8 @@ All else is an object with the version as ``v`` and one of these:
 ============  ================================================================================================
 ``identity``  what one record says about a user (journals): ``user_id``, ``properties``, ``aliases``, ``created``
 ``flush``     true: the process waits for what stands before it (journals), see `Flush`
-``identify``  an identify call (rows): ``user_id``, ``properties``, ``aliases``
+``identify``  an identify call (rows): ``user_id``, ``properties``, ``aliases``, ``claimed`` (names of
+              properties that only browsers have set; default: none)
 ``fold``      the state of a fold (rows), as `Fold.state` documents it
 ``digest``    the state of a digest (rows), as `Digest.state` documents it
 ============  ================================================================================================
@@ -157,11 +158,16 @@ def write_state(state: Mapping[str, Any], converter: JsonConverter) -> str:
 
 def write_call(call: IdentifyCall, converter: JsonConverter) -> str:
     """Return what the server knows of a user as a JSON object, without the id, for a column of a table."""
-    return write_state({"properties": dict(call.properties), "aliases": list(call.aliases)}, converter)
+    facts = _facts(call)
+    del facts["user_id"]
+    return write_state(facts, converter)
 
 
 def _facts(user: Identity | IdentifyCall) -> dict[str, Any]:
-    return {"user_id": user.user_id, "properties": dict(user.properties), "aliases": list(user.aliases)}
+    facts = {"user_id": user.user_id, "properties": dict(user.properties), "aliases": list(user.aliases)}
+    if isinstance(user, IdentifyCall) and user.claimed:
+        facts["claimed"] = sorted(user.claimed)
+    return facts
 
 
 def _record(captured: CapturedRecord, converter: JsonConverter) -> list[Any]:
@@ -389,7 +395,8 @@ def read_call(state: Mapping[str, Any]) -> IdentifyCall:
     """
     try:
         properties = dict(state.get("properties", {}))
-        return IdentifyCall(_text(state["user_id"]), properties, tuple(map(_text, state.get("aliases", ()))))
+        aliases, claimed = (map(_text, state.get(name, ())) for name in ("aliases", "claimed"))
+        return IdentifyCall(_text(state["user_id"]), properties, tuple(aliases), frozenset(claimed))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(_reason(error)) from error
 

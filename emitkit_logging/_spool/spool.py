@@ -98,6 +98,7 @@ class Spool:
         self._swept_at = -_SWEEP
         self._tidied_at = -_TIDY
         self._has_rejected = True
+        self._unlimited = size  # characters written of kinds since they were limited: this process does not know yet
         self._forget()
 
     def _forget(self) -> None:
@@ -281,7 +282,7 @@ class Spool:
             tables.keep_lines(connection, self._findings.lines)
             tables.add_counts(connection, unit.counts)
             tables.put_users(connection, self._writer.users(unit))
-            tables.put_known(connection, changes.knowledge, self.size // _KNOWN_SHARE)
+            self._put_known(connection, changes)
             state = codec.write_state(budget, self._converter)
             tables.put_progress(connection, self._reader.positions(), newest, state)
         for row in written:
@@ -293,6 +294,14 @@ class Spool:
         self._uncommitted = 0
         self._has_rejected = self._has_rejected or bool(unit.rejected)
         self.tidy_journals()
+
+    def _put_known(self, connection: sqlite3.Connection, changes: Changes) -> None:
+        """Write what is known of kinds; now and then, since that takes longer, delete what was written first."""
+        most = self.size // _KNOWN_SHARE
+        self._unlimited += tables.put_known(connection, changes.knowledge)
+        if self._unlimited >= most // 4:
+            tables.limit_known(connection, most * 3 // 4)
+            self._unlimited = 0
 
     def tidy_journals(self) -> None:
         """Delete journals that are read and abandoned, not too often; all that was read has to be committed."""

@@ -101,21 +101,26 @@ def put_users(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
     connection.executemany("INSERT OR REPLACE INTO users VALUES (?, ?, ?)", values)
 
 
-def put_known(connection: sqlite3.Connection, known: Mapping[tuple[Knowledge, str], Json], most_bytes: int) -> None:
+def put_known(connection: sqlite3.Connection, known: Mapping[tuple[Knowledge, str], Json]) -> int:
     """Write what is known of kinds and templates, as JSON; `None`: nothing any more.
 
     Args:
         connection: the database.
         known: the values by name.
-        most_bytes: what the table may have; the rows that were written first are deleted.
+
+    Returns:
+        How many characters were written.
     """
-    if not known:
-        return
     names = [(of.value, name) for of, name in known]
     connection.executemany("DELETE FROM known WHERE about = ? AND name = ?", names)
     values = [(of.value, name, json.dumps(value)) for (of, name), value in known.items() if value is not None]
     connection.executemany("INSERT INTO known (about, name, value) VALUES (?, ?, ?)", values)
-    connection.execute(_LIMIT_KNOWN, (most_bytes,))
+    return sum(len(name) + len(value) for _, name, value in values)
+
+
+def limit_known(connection: sqlite3.Connection, size: int) -> None:
+    """Delete what was written first of what is known, so that the rest has about `size` bytes at most."""
+    connection.execute(_LIMIT_KNOWN, (size,))
 
 
 def known(connection: sqlite3.Connection, of: Knowledge) -> dict[str, Json]:

@@ -12,6 +12,7 @@ import json
 import math
 import socket
 import urllib.parse
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -150,11 +151,23 @@ def masked(response: HttpResponse, redactor: Redactor) -> HttpResponse:
     """Return a response without secrets. Its text is shortened later, and a part of a secret is not found then."""
     body = response.body
     content = json_object(body)
-    if content:
-        body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
     headers = {name: redactor.mask(value) for name, value in response.headers.items()}
-    text = redactor.mask(body.decode("utf-8", "replace"))
+    if content:
+        text = json.dumps(_masked_values(content, redactor), ensure_ascii=False)
+    else:
+        text = redactor.mask(body.decode("utf-8", "replace"))
     return HttpResponse(response.status, headers, text.encode("utf-8", "replace"))
+
+
+def _masked_values(value: object, redactor: Redactor) -> object:
+    """Return the value of a JSON text with each text in it masked by itself: in JSON, its lines would run together."""
+    if isinstance(value, str):
+        return redactor.mask(value)
+    if isinstance(value, list):
+        return [_masked_values(each, redactor) for each in value]
+    if isinstance(value, Mapping):
+        return {redactor.mask(key): _masked_values(each, redactor) for key, each in value.items()}
+    return value
 
 
 def encodings(key: str) -> tuple[str, ...]:

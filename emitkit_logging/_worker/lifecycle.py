@@ -11,13 +11,15 @@ import atexit
 import contextlib
 import functools
 import importlib
+import logging
 import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from emitkit_logging import _log
 from emitkit_logging._outbox.losses import Undelivered
@@ -26,23 +28,35 @@ from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.worker import Worker
 
 
-class Watched(Protocol):
-    """What this module calls when its process forks or ends: a handler."""
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What this module calls when its process forks or ends, each with the handler.
 
-    def before_fork(self) -> None:
-        """Prepare for a fork."""
+    Attributes:
+        before_fork: prepares for a fork.
+        after_fork: goes on in the parent.
+        start_anew: begins again in the child.
+        deliver: delivers what waits, as at the end of a process, and goes on.
+    """
 
-    def after_fork(self) -> None:
-        """Go on in the parent."""
+    before_fork: Callable[[Any], None]
+    after_fork: Callable[[Any], None]
+    start_anew: Callable[[Any], None]
+    deliver: Callable[[Any], None]
 
-    def start_anew(self) -> None:
-        """Begin again in the child."""
 
-    def deliver(self) -> None:
-        """Deliver what waits, as at the end of a process, and go on."""
+class _Prepared:
+    """A handler or a worker that is prepared for a fork. It is equal to another one of the same object."""
 
-    def close(self) -> None:
-        """Deliver what waits, and end."""
+    def __init__(self, of: object, before_fork: Callable[[Any], None], after_fork: Callable[[Any], None]) -> None:
+        self._of = of
+        self.before_fork = functools.partial(before_fork, of)
+        self.after_fork = functools.partial(after_fork, of)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Prepared) and other._of is self._of
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 _JOIN = 0.5
@@ -51,31 +65,31 @@ _JOIN = 0.5
 _JOIN_SUBINTERPRETER = 10.0
 """Seconds that the end of a subinterpreter waits for a thread: for as long as a request may take."""
 
-_handlers: dict[int, weakref.ref[Watched]] = {}
-_unlisted: list[weakref.ref[Watched]] = []
+_handlers: dict[int, tuple[weakref.ref[object], Hooks]] = {}
+_unlisted: list[weakref.ref[logging.Handler]] = []
 _left_behind: dict[Worker, float] = {}
 _running: dict[int, weakref.ref[Worker]] = {}
-_forking: dict[int, list[Watched]] = {}
+_forking: dict[int, list[_Prepared]] = {}
 _prepared: set[str] = set()
 _is_exiting = False
 _has_warned = False
 
 
-def watch(handler: Watched) -> None:
-    """Call a handler when this process forks or ends, as long as it exists."""
+def watch(handler: object, hooks: Hooks) -> None:
+    """Call the hooks of a handler when this process forks or ends, as long as the handler exists."""
     number = id(handler)
-    _handlers[number] = weakref.ref(handler, lambda _: _handlers.pop(number, None))
+    _handlers[number] = weakref.ref(handler, lambda _: _handlers.pop(number, None)), hooks
 
 
-def close_at_exit(handler: Watched) -> None:
+def close_at_exit(handler: logging.Handler) -> None:
     """Close a handler when the interpreter exits, as logging does with those that it lists."""
     _unlisted.append(weakref.ref(handler))
 
 
-def _watched() -> list[Watched]:
+def _watched() -> list[tuple[object, Hooks]]:
     # copied in one step of the interpreter: another thread may be making a handler
-    found = [reference() for reference in list(_handlers.values())]
-    return [handler for handler in found if handler is not None]
+    found = [(reference(), hooks) for reference, hooks in list(_handlers.values())]
+    return [(handler, hooks) for handler, hooks in found if handler is not None]
 
 
 def is_exiting() -> bool:
@@ -85,8 +99,8 @@ def is_exiting() -> bool:
 
 def deliver_all() -> None:
     """Deliver what waits in all handlers, as at the end of a process."""
-    for handler in _watched():
-        handler.deliver()
+    for handler, hooks in _watched():
+        hooks.deliver(handler)
     for worker, timeout in list(_left_behind.items()):
         worker.deliver(monotonic() + timeout)
 
@@ -265,26 +279,47 @@ def _exiting() -> None:
 
 
 def _before_fork() -> None:
-    native.begin_fork()  # first, so that each worker there is has its handler among those that follow
+    """Close the databases and hold the locks of all workers.
+
+    First each worker, then `no_fork`: a thread that holds a worker's lock may open its database. A handler that was
+    made in between is found by another look.
+    """
     # kept until after the fork: a handler that is collected in between would never release its lock
-    prepared = _forking[native.get_ident()] = _watched()
-    for handler in prepared:
-        handler.before_fork()
+    prepared = _forking[native.get_ident()] = []
+    deadline = monotonic() + native.FORK_PATIENCE
+    while True:
+        for each in _existing():
+            if each not in prepared:
+                prepared.append(each)
+                each.before_fork()
+        native.begin_fork()
+        if monotonic() > deadline or all(each in prepared for each in _existing()):
+            return
+        native.end_fork()
+
+
+def _existing() -> list[_Prepared]:
+    """Return all that may have a database: handlers, and the workers that closed handlers have left behind."""
+    handlers = [_Prepared(handler, hooks.before_fork, hooks.after_fork) for handler, hooks in _watched()]
+    workers = [_Prepared(worker, Worker.before_fork, Worker.after_fork) for worker in list(_left_behind)]
+    return handlers + workers
 
 
 def _after_fork_in_parent() -> None:
-    for handler in _forking.pop(native.get_ident(), []):
-        handler.after_fork()
+    for each in _forking.pop(native.get_ident(), []):
+        each.after_fork()
     native.end_fork()
 
 
 def _after_fork_in_child() -> None:
     _prepared.difference_update(("multiprocessing.util", "billiard.util"))
     own_calls.under_way.clear()
+    for worker in _left_behind:
+        worker.abandon()
     _left_behind.clear()
     _running.clear()
-    for handler in _watched():
-        handler.start_anew()
+    for handler, hooks in _watched():
+        hooks.start_anew(handler)
     _forking.clear()
     native.end_fork()
 

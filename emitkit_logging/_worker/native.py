@@ -204,13 +204,14 @@ class StateLock:
 
 
 _opening = Token()
-_FORK_PATIENCE = 10.0
+FORK_PATIENCE = 10.0
+"""Seconds for which a fork and what must not be forked wait for each other."""
 
 
 @contextlib.contextmanager
 def no_fork() -> Iterator[None]:
     """A context during which no other thread forks: for what takes locks that are not ours, as opening a database."""
-    is_acquired = _opening.acquire(_FORK_PATIENCE)
+    is_acquired = _opening.acquire(FORK_PATIENCE)
     try:
         yield
     finally:
@@ -220,7 +221,7 @@ def no_fork() -> Iterator[None]:
 
 def begin_fork() -> None:
     """Wait until no thread is inside `no_fork`, and let none in until `end_fork`."""
-    _opening.acquire(_FORK_PATIENCE)
+    _opening.acquire(FORK_PATIENCE)
 
 
 def end_fork() -> None:

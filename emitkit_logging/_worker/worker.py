@@ -27,12 +27,12 @@ from emitkit_logging._worker.progress import STALL, Progress, Stall, holds_loggi
 from emitkit_logging._worker.store import Store
 from emitkit_logging.stats import Stats
 
-_RELIEF_SHARE = 8
-_RELIEF_BATCH = 8
-_RELIEF_SLOPE = 64
+_WAKING_SHARE = 4
+_LIMIT_SHARE = 2
+_RELIEF_BATCH = 64
+_RELIEF_SLOPE = 16
 _RELIEF_PATIENCE = 0.01
 _POLL = 0.01
-_FORK_PATIENCE = 10.0
 _ERROR_PAUSE = 1.0
 _LONGEST_SLEEP = 3_600.0
 
@@ -75,14 +75,16 @@ class Worker(QueueListener):
         self.queue: Any = store.queue
         self.append = store.append
         self.wake_level = store.wake_level()
-        self.relief = max(1, size // _RELIEF_SHARE)
+        self._waking = max(1, size // _WAKING_SHARE)
+        self._limit = max(1, size // _LIMIT_SHARE)
+        self.relief = self._waking
         self.is_started = False
         self.is_ending = False
         self.on_pause: Callable[[], None] = lambda: None
         self.starts_at_once = store.starts_at_once
         self._pid = os.getpid()
         self._store = store
-        store.on_long = self.relieve
+        store.on_long = lambda: self._help(0)
         self._client = client
         self._debug = debug
         self._lock = native.StateLock()
@@ -112,20 +114,29 @@ class Worker(QueueListener):
             self._store.refuse()
 
     def relieve(self) -> None:
-        """Shorten a queue that has grown long, in the thread whose call found it so.
+        """Wake the thread, which shortens a queue that has grown long; help it where that is not enough.
 
-        Only by a little at a time: to move all of it would make one call in a thousand wait for a millisecond. A caller
-        waits for the lock only when the queue has twice that length, and for ten milliseconds at most.
+        The thread may be in the middle of a request, or not get a turn.
+        """
+        if len(self.queue) <= self._limit:
+            self.relief = self._limit
+            self._bell.ring()
+        else:
+            self._help(len(self.queue) - self._limit)
+
+    def _help(self, excess: int) -> None:
+        """Do a little of the thread's work: all of it would make one call in a thousand wait for milliseconds.
+
+        A caller waits for the lock only if the queue is longer by half than it should be, and ten milliseconds at most.
         """
         if self._lock.is_mine:
             return
-        excess = len(self.queue) - self.relief
-        is_overfull = excess > self.relief
+        is_overfull = excess > self._waking
         if self._lock.is_wanted and not is_overfull:
             return  # locks are not fair: those that wait for this one would go on waiting
         if self._lock.acquire(_RELIEF_PATIENCE if is_overfull else 0.0):
             try:
-                self._store.take(_RELIEF_BATCH + max(0, excess) // _RELIEF_SLOPE)
+                self._store.take(_RELIEF_BATCH + excess // _RELIEF_SLOPE)
             finally:
                 self._lock.release()
 
@@ -201,8 +212,10 @@ class Worker(QueueListener):
                 self._thread.join(max(0.0, deadline - monotonic()))
 
     def before_fork(self) -> None:
-        """Prepare for a fork, whose child must find no open database."""
-        self._is_forking = not self._lock.is_mine and self._lock.acquire(_FORK_PATIENCE)
+        """Prepare for a fork, whose child must find no open database; a second call changes nothing."""
+        if self._lock.is_mine:
+            return
+        self._is_forking = self._lock.acquire(native.FORK_PATIENCE)
         if self._is_forking:
             self._store.before_fork()
 
@@ -234,6 +247,7 @@ class Worker(QueueListener):
         self._lock.acquire()
         try:
             self._store.take()
+            self.relief = self._waking
             yield
         finally:
             self._lock.release()
@@ -335,7 +349,7 @@ class Worker(QueueListener):
                 return self._sentinel  # type: ignore[attr-defined]
             if not block and not self.queue:
                 raise queue.Empty
-            if pause and not self.queue:
+            if pause and len(self.queue) <= self._waking:  # what waits there cannot be sent yet
                 self._bell.wait(min(pause, _LONGEST_SLEEP))
 
     def handle(self, record: Any) -> None:  # noqa: ARG002 - with it, all behind it are taken

@@ -106,7 +106,7 @@ lines.
 _KINDS_EXAMPLES = """\
 examples:
   emitkit-logging kinds /var/log/app.log
-  journalctl --unit app --output cat | emitkit-logging kinds
+  docker logs app 2>&1 | emitkit-logging kinds
   emitkit-logging kinds --json app.log app.log.1 > kinds.jsonl
 
 exit status:

@@ -94,6 +94,7 @@ class Follower:
         self._has_begun = False
         self._failures = 0
         self._failing_since = 0.0
+        self._has_warned = False
         self._is_limited = False
 
     @property
@@ -138,10 +139,12 @@ class Follower:
         self._failures += 1
         if self._failures == 1:
             self._failing_since = now
-        pause = min(FIRST_RETRY * 2 ** (self._failures - 1), LONGEST_PAUSE) if retry_after is None else retry_after
+        backoff = FIRST_RETRY * 2.0 ** min(self._failures - 1, 10)
+        pause = min(backoff, LONGEST_PAUSE) if retry_after is None else retry_after
         # the first may be a connection that was closed while it was idle
-        is_outage = self._failures == 2 or (self._failures == 1 and retry_after is not None)
-        return Step([], max(pause, FIRST_RETRY), f"{reason}; it is tried again", is_news=is_outage)
+        is_news = not self._has_warned and (self._failures > 1 or retry_after is not None)
+        self._has_warned = self._has_warned or is_news
+        return Step([], max(pause, FIRST_RETRY), f"{reason}; it is tried again", is_news=is_news)
 
     def _wait(self, answer: ApiResponse) -> Step:
         reset = None if answer.quota is None else answer.quota.reset_in
@@ -153,9 +156,9 @@ class Follower:
 
     def _accept(self, page: list[Event], cursor: str | None, quota: Quota | None, now: float) -> Step:
         notice = ""
-        if self._failures > 1:
+        if self._has_warned:
             notice = f"the server answers again, after {now - self._failing_since:.0f} s"
-        self._failures, self._is_limited = 0, False
+        self._failures, self._has_warned, self._is_limited = 0, False, False
         self._pages.append(page)
         is_first = not self._has_begun
         overlaps = any(event["id"] in self._known for event in page)

@@ -15,9 +15,12 @@ from typing import BinaryIO
 from emitkit_logging._events.captured import CapturedException
 from emitkit_logging._events.templates import Templates
 from emitkit_logging.cli.log_lines import LoggedRecord, lines_of, records_of
+from emitkit_logging.cli.masking import Mask
 
 _MOST_TEMPLATES = 100_000
 _LONGEST_SHOWN = 300
+_LONGEST_MASKED = 4_000
+_MASK = Mask()
 
 
 @dataclass(slots=True)
@@ -165,7 +168,7 @@ def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
 def print_lines(found: LogKinds) -> None:
     """Print the kind of each line as JSON."""
     for line, kind in found.lines():
-        print(json.dumps({"line": line, "kind": kind.id, "template": kind.template}))
+        print(json.dumps({"line": line, "kind": kind.id, "template": _MASK(kind.template)}))
 
 
 def print_kinds(found: LogKinds) -> None:
@@ -186,10 +189,9 @@ def _heading(kind: _Kind) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return the beginning of a text as one line, without characters that control a terminal."""
-    line = text.strip()[: _LONGEST_SHOWN + 1]
-    line = line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}…"
-    return "".join(character if character.isprintable() else " " for character in line)
+    """Return the beginning of a text as one line, without secrets and characters that control a terminal."""
+    line = _MASK(text.strip()[:_LONGEST_MASKED])
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}…"
 
 
 def _count(number: int, noun: str) -> str:

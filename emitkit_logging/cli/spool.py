@@ -21,12 +21,15 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import IdentifyCall
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._spool import listing, spool
+from emitkit_logging.cli.masking import Mask
 
 PATIENCE = 15.0
 """Seconds to wait for another process that sends: longer than the lease of a stopped process lasts."""
 
 POLL_INTERVAL = 0.1
 """Seconds between two looks at the spool."""
+
+_MASK = Mask()
 
 
 def show(path: Path) -> int:
@@ -41,7 +44,7 @@ def show(path: Path) -> int:
     if rejected:
         print(f"{_count(len(rejected), 'rejected event')}:")
     for row in rejected:
-        print(f"  {row.channel:24} {logging.getLevelName(row.level):10} {row.answer}")
+        print(f"  {_MASK(row.channel):24} {logging.getLevelName(row.level):10} {_MASK(row.answer)}")
     return 0
 
 
@@ -61,7 +64,7 @@ def _by_channel(waiting: Iterable[listing.Row]) -> list[str]:
         counts[0] += row.records
         counts[1] += 1
     return [
-        f"  {channel:24} {logging.getLevelName(level):10} {records:>9,} in {_count(events, 'event')}"
+        f"  {_MASK(channel):24} {logging.getLevelName(level):10} {records:>9,} in {_count(events, 'event')}"
         for (channel, level), (records, events) in sorted(totals.items(), key=lambda entry: (-entry[0][1], entry[0][0]))
     ]
 
@@ -76,7 +79,7 @@ def export(path: Path) -> int:
     for row in listing.rows(path):
         body = _body(row, builder)
         if body is not None:
-            print(json.dumps(body, ensure_ascii=False))
+            print(_MASK.json(body))
     return 0
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+__tracebackhide__ = True  # the report of a test that fails in here shows the test
+
 
 class Inbox:
     """A local EmitKit in this process: it listens from construction to `close()`, and keeps what it receives.

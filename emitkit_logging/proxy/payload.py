@@ -31,7 +31,8 @@ PARTS = ("page", "device", "utm", "server")
 """Keys of an event's context that hold a dict each."""
 
 _MAX_CATEGORY_LENGTH = 64
-_CHANNEL, _NOTIFY = extras.OVERRIDES
+_CHANNEL, NOTIFY = extras.OVERRIDES
+"""The keys by which a browser may choose a channel, and whether to push."""
 _NAMES = ("email", "username", "name")
 
 # control characters, line separators, characters that change the text direction, and lone surrogates
@@ -176,10 +177,10 @@ def _name(action: object) -> str:
 
 def _override(properties: dict[str, Any], channels: frozenset[str]) -> dict[str, Any]:
     """Return the channel that a browser chose, if it is allowed, and with it whether to push."""
-    channel, notify = properties.get(_CHANNEL), properties.get(_NOTIFY)
+    channel, notify = properties.get(_CHANNEL), properties.get(NOTIFY)
     if not isinstance(channel, str) or channel not in channels:
         return {}
-    return {_CHANNEL: channel, _NOTIFY: notify} if isinstance(notify, bool) else {_CHANNEL: channel}
+    return {_CHANNEL: channel, NOTIFY: notify} if isinstance(notify, bool) else {_CHANNEL: channel}
 
 
 def _context(context: object, properties: dict[str, Any]) -> dict[str, Any]:
@@ -207,11 +208,11 @@ def _identify(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _person(user_id: object, traits: dict[str, Any]) -> dict[str, Any]:
+    """Return a user without other names: an email that a page claims must not become an alias of its user."""
     traits = _without_private(traits)
     if len(json.dumps(traits)) > MAX_TRAITS_BYTES:
         traits = {name: traits[name] for name in _NAMES if _is_id(traits.get(name))}
-    names = {name: traits.pop(name) for name in _NAMES if isinstance(traits.get(name), str)}
-    return {"id": user_id, **names, "traits": traits}
+    return {"id": user_id, "traits": traits}
 
 
 def _is_id(value: object) -> bool:

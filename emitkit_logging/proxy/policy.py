@@ -52,6 +52,7 @@ class EndpointPolicy:
         logger: the logger of the events, or its name; by default `emitkit_logging.proxy`.
         enrich_context, on_error: as for `ingest_proxy_events`.
         channels: the channels that a browser may name with `__emitkit_channel`.
+        notify: whether the events push, as for `ingest_proxy_events`.
         rate_limit: most events of one client in a minute, where each KB of a payload counts as one too. 0: no limit.
         trusted_proxies: addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Host` are trusted. `"unix"`
             stands for all connections without addresses.
@@ -69,12 +70,13 @@ class EndpointPolicy:
         enrich_context: Enrich | None = None,
         on_error: OnError | None = None,
         channels: Iterable[str] = (),
+        notify: bool = False,
         rate_limit: int = 1_200,
         trusted_proxies: Iterable[str] = (),
         allowed_origins: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._replayer = Replayer(logger, enrich_context, on_error, _channels(channels))
+        self._replayer = Replayer(logger, enrich_context, on_error, _channels(channels), notify=notify)
         self._limit = ClientRateLimit(options.count("rate_limit", rate_limit, least=0), clock)
         self._left_out = LeftOut(clock)
         self._proxies = TrustedProxies(options.names("trusted_proxies", trusted_proxies))

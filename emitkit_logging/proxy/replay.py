@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from emitkit_logging import _options as options
 from emitkit_logging import context
+from emitkit_logging._events import inference
 from emitkit_logging._events.captured import UNTRUSTED_KEY, Marker
 from emitkit_logging.proxy.enrichment import Enrich, ServerValues, without_request
-from emitkit_logging.proxy.payload import parse_event, take_events
+from emitkit_logging.proxy.payload import NOTIFY, parse_event, take_events
 from emitkit_logging.proxy.request import BrowserRequest, RequestHeaders
 
 _log = logging.getLogger("emitkit_logging")
@@ -28,6 +30,7 @@ def ingest_proxy_events(
     enrich_context: Enrich | None = None,
     on_error: OnError | None = None,
     channels: Iterable[str] = (),
+    notify: bool = False,
     source: object = None,
 ) -> int:
     """Log each event that a browser's `ProxyProvider` sent as a record at INFO.
@@ -48,6 +51,8 @@ def ingest_proxy_events(
         on_error: called with the exception of each invalid event, and of `enrich_context`. By default they are logged
             at DEBUG on the logger `emitkit_logging`.
         channels: the channels that `__emitkit_channel` may name. `__emitkit_notify` is used only with one of them.
+        notify: whether the events push: each that a record of the server's own would push. A page can then keep one
+            from pushing, with `__emitkit_notify`.
         source: the framework's request, for `enrich_context`.
 
     Returns:
@@ -55,24 +60,24 @@ def ingest_proxy_events(
 
     Raises:
         PayloadError: when the payload is invalid or too large.
-        TypeError: when `enrich_context` is a coroutine function.
+        TypeError: when `enrich_context` is a coroutine function, or `notify` is no boolean.
     """
     events, left_out = take_events(payload)
     if left_out:
         _log.warning("at least %d events of a browser were left out: a payload has too many", left_out)
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     request = BrowserRequest(RequestHeaders(pairs or ()), client_ip, source)
-    return Replayer(logger, enrich_context, on_error, frozenset(channels)).log(events, request)
+    return Replayer(logger, enrich_context, on_error, frozenset(channels), notify=notify).log(events, request)
 
 
 class Replayer:
     """Logs the events of browsers.
 
     Args:
-        logger, enrich_context, on_error, channels: as for `ingest_proxy_events`.
+        logger, enrich_context, on_error, channels, notify: as for `ingest_proxy_events`.
 
     Raises:
-        TypeError: for a `logger` or an `enrich_context` that cannot be used.
+        TypeError: for a `logger`, an `enrich_context` or a `notify` that cannot be used.
     """
 
     def __init__(
@@ -81,6 +86,8 @@ class Replayer:
         enrich_context: Enrich | None,
         on_error: OnError | None,
         channels: frozenset[str],
+        *,
+        notify: bool = False,
     ) -> None:
         self.logger = _logger(logger)
         if inspect.iscoroutinefunction(enrich_context):
@@ -88,6 +95,7 @@ class Replayer:
         self._enrich_context = enrich_context
         self._on_error = on_error
         self._channels = channels
+        self._notify = options.flag("notify", notify)
 
     def log(self, events: Iterable[object], request: BrowserRequest) -> int:
         """Log events that came with a request; return how many were logged."""
@@ -114,8 +122,18 @@ class Replayer:
         if "identify" in extra:
             server.check_identify(extra)
         else:
-            extra = server.applied_to(extra, request)
+            extra = server.applied_to(self._with_notify(extra), request)
         return {**extra, UNTRUSTED_KEY: Marker.UNTRUSTED}
+
+    def _with_notify(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of an event with what the endpoint says of pushing; a page may only say no.
+
+        A page view never pushes by itself.
+        """
+        asked = extra.get(NOTIFY)
+        if not self._notify:
+            return {key: value for key, value in extra.items() if key != NOTIFY or value is False}
+        return {**extra, "notify": True} if asked is None and extra["event"] != inference.PAGE_VIEW else extra
 
     def _server_values(self, request: BrowserRequest, around: Mapping[str, Any]) -> ServerValues:
         enrich = self._enrich_context

@@ -39,6 +39,20 @@ def shop(chromium, url):
     assert complaints == []
 
 
+def test_the_guide(chromium, emitkit_inbox, tmp_path):
+    """The code of the guide for events of browsers, in a page: its event, its user and its page view arrive."""
+    html = HTML % BUNDLE.with_name("guide.js").read_text(encoding="utf-8")
+    with running(*SHOPS["flask"], HOME=str(tmp_path)) as url:
+        page = chromium.new_page()
+        page.route(f"{url}/app/**", lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"))
+        page.goto(f"{url}/app/pricing")
+        clicked = emitkit_inbox.wait_for(title="Button Clicked", timeout=PATIENCE)
+        emitkit_inbox.wait_for(title="Page View", timeout=PATIENCE)
+        page.close()
+    assert clicked["metadata"]["buttonId"] == "signup"
+    assert [call["user_id"] for call in emitkit_inbox.identifies] == ["user-123"]
+
+
 def test_a_visit(shop, url, emitkit_inbox):
     """From the browser to the feed: page views on navigation, sign-up, who it is, a beacon at unload, a new visitor."""
 
@@ -73,7 +87,8 @@ def test_a_visit(shop, url, emitkit_inbox):
     assert signed_up["metadata"]["sessionId"]
     assert "__emitkit" not in str(signed_up)
     (person,) = emitkit_inbox.identities.values()
-    assert {"user-123", "john@example.com", "johndoe"} <= set(map(str, person["aliases"]))
+    assert (person["userId"], person["aliases"]) == ("user-123", [])  # what a page claims is a trait
+    assert {"email": "john@example.com", "username": "johndoe"}.items() <= person["properties"].items()
 
     shop.click("#checkout")
     second = arrived(title="Page View", description="/app/checkout")

@@ -179,6 +179,17 @@ def test_outage():
     assert (ids(step), step.notice, step.is_news) == (["2"], "the server answers again, after 42 s", True)
 
 
+def test_a_long_outage():
+    """An outage of days, with and without `Retry-After`, is reported once and ends like any other."""
+    follower = Follower()
+    follower.receive(listed(1), 0.0)
+    assert follower.receive(refused(503, retry_after="9"), 0.0).is_news
+    steps = [follower.fail("refused", 60.0 * number) for number in range(3_000)]
+    assert not any(step.is_news for step in steps)
+    assert steps[-1].pause == LONGEST_PAUSE
+    assert "answers again" in follower.receive(listed(1, 2), 180_000.0).notice
+
+
 def test_one_failure_is_no_outage():
     """The server may have closed the connection while it was idle: nothing is reported."""
     follower = Follower()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, README, ROOT, Block, blocks, blocks_of, commands
+from tests.docs.pages import PAGES, README, ROOT, Block, blocks, blocks_of, commands, program
 from tests.programs import PATIENCE, environment, run, started
 
 BIN = Path(sys.executable).parent
@@ -26,8 +26,8 @@ COMMANDS = sorted(
 )
 
 
-def starting_with(program: str) -> list[str]:
-    return [command for command in COMMANDS if command.split()[0] == program]
+def starting_with(name: str) -> list[str]:
+    return [command for command in COMMANDS if command.split()[0] == name]
 
 
 def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -94,6 +94,35 @@ def test_spool(emitkit_inbox, tmp_path):
         assert shell(command, tmp_path).returncode == 0
 
 
+def test_spool_in_check(emitkit_inbox, tmp_path):
+    """`check` reads a spool, and says of it what the documentation says."""
+    (block,) = [block for block in blocks("reference/kinds.md", "console") if "check" in block.text]
+    (command,) = block.commands
+    documented = "/var/lib/shop/emitkit.db"
+    run("-c", f"{program('guides/processes.md')}\nlogging.error('it failed')", folder=tmp_path)
+    done = shell(command.replace(documented, "emitkit.db"), tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"ok +the spool \S*emitkit.db: 1 kind", done.stdout)
+    assert re.search(r"ok +the spool \S*emitkit.db: 12 kinds", block.text)
+
+
+def test_tail(emitkit_inbox, tmp_path):
+    """The errors that have arrived are shown."""
+    run(
+        "-c", "import logging, emitkit_logging as e; logging.root.addHandler(e.EmitKitHandler()); logging.error('down')"
+    )
+    done = shell(next(each for each in starting_with("emitkit-logging") if " tail" in each), tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "down" in done.stdout
+
+
+def test_completion(tmp_path):
+    """A script is printed."""
+    pytest.importorskip("shtab")
+    done = shell(next(each for each in starting_with("emitkit-logging") if " completion" in each), tmp_path)
+    assert (done.returncode, "complete" in done.stdout) == (0, True)
+
+
 def log() -> str:
     """Return the log whose kinds the documentation shows."""
     traceback = (
@@ -131,7 +160,7 @@ def test_faults(tmp_path, emitkit_inbox):
 
 def test_every_command_is_run():
     """Each `emitkit-logging` command of the documentation is one that a test above runs."""
-    known = ("check --send", "spool emitkit.db", "kinds ", "inbox")
+    known = ("check --s", "spool emitkit.db", "kinds ", "inbox", "tail ", "completion ")
     known += ("relay --redis redis://127.0.0.1:6379/0",)  # tests/relay/test_docs.py
     assert [each for each in starting_with("emitkit-logging") if not each.partition(" ")[2].startswith(known)] == []
 

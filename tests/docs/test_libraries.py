@@ -1,6 +1,10 @@
-"""The stories of logging libraries and of code that stays as it is: structlog, loguru, legacy."""
+"""The stories of logging libraries and of code that stays as it is: structlog, loguru, legacy, uncaught."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -65,6 +69,21 @@ def test_legacy_with_a_module(emitkit_inbox, tmp_path):
     done = run("with_emitkit.py", "nightly.py", folder=tmp_path)
     assert done.stderr.startswith("3 invoices\nthe night's work failed\nTraceback")
     assert seen(emitkit_inbox) == [("alerts", "the night's work failed", None)]
+
+
+def test_uncaught(emitkit_inbox, tmp_path):
+    """A script that crashes under cron, in a bare environment, is an alert; it ends as before."""
+    (tmp_path / "nightly.py").write_text(files("guides/uncaught.md")["nightly.py"], "utf-8")
+    bare = {name: os.environ[name] for name in ("EMITKIT_API_KEY", "EMITKIT_BASE_URL")}
+    done = subprocess.run(
+        [sys.executable, "nightly.py"], cwd=tmp_path, env=bare, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.endswith("No such file or directory: '/srv/shop/orders.csv'\n")
+    (alert,) = emitkit_inbox.events
+    assert (alert["channelName"], alert["metadata"]["exception"]["type"]) == ("alerts", "FileNotFoundError")
+    assert alert["metadata"]["log"]["level"] == "CRITICAL"
 
 
 def test_legacy_with_a_file(emitkit_inbox, tmp_path):

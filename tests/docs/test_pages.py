@@ -100,11 +100,12 @@ def test_options_of_the_endpoint():
         assert (listed[name], options[name]) == ("none", ())
 
 
-@pytest.mark.parametrize("command", ["check", "spool", "kinds", "inbox", "demo"])
+@pytest.mark.parametrize("command", ["check", "tail", "spool", "kinds", "inbox", "demo", "completion"])
 def test_options_of_the_command_line(command, capsys):
     """The section of each command names each of its options."""
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    options = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) - {"--help"}
+    listed = capsys.readouterr().out.partition("\noptions:\n")[2].partition("\n\n")[0]
+    options = set(re.findall(r"^  (?:-\w, )?(--[a-z][a-z-]*)", listed, re.MULTILINE)) - {"--help"}
     section = text("reference/cli.md").partition(f"\n## {command}\n")[2].partition("\n## ")[0]
     assert options == set(re.findall(r"--[a-z][a-z-]*", section))

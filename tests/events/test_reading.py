@@ -260,3 +260,19 @@ def test_repeated_traceback(where, is_of_the_same):
     is_left_out = is_of_the_same and where != "deep"
     assert json.dumps(made.metadata).count("Traceback (most") == (1 if is_left_out else 2)
     assert where != "nested" or made.metadata["data"]["id"] == 7
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "title"),
+    [
+        ("%s", (TimeoutError(),), "TimeoutError"),
+        ("failed: %s", (TimeoutError(),), "failed: TimeoutError"),
+        ("%s of %d: %s", ("a", 2, OSError()), "a of 2: OSError"),
+        ("failed: %r", (TimeoutError(),), "failed: TimeoutError()"),
+        ("failed: %s", (ValueError("x"),), "failed: x"),
+        ("failed: %s", (json.JSONDecodeError("x", "", 0),), "failed: x: line 1 column 1 (char 0)"),
+    ],
+)
+def test_exception_without_text_as_an_argument(message, args, title):
+    """An exception that has no text is named by its type in the message, too."""
+    assert event(message, *args, level=logging.ERROR).title == title

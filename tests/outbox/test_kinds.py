@@ -186,3 +186,17 @@ def test_generalised_twice():
     assert renamed.of(key("a b")) == key("a b")
     other = PLAIN._replace(kind=("shop", "a b", "", ""))
     assert renamed.of(other) == other
+
+
+@pytest.mark.parametrize("now", [1_000.1, 0.1, 123_456.789, 7.3])
+def test_place_is_there_when_it_is_said_to_be(now):
+    """A kind has a place at `place_at`, however the sum of two floats is rounded."""
+    clock = Clock()
+    clock.now = now
+    kinds = memory(clock)
+    for _ in range(3):
+        while kinds.take_place(key()):
+            pass
+        clock.now += kinds.place_at(key()) - clock.now
+        clock.now = max(clock.now, kinds.place_at(key()))
+        assert kinds.take_place(key())

@@ -330,9 +330,54 @@ class Memory(Traffic):
     SIZE = 2_000
 
 
+class Generalising(RuleBasedStateMachine):
+    """Names in texts are kinds, five at most; from the sixth on they are one, which is not new and pushes as one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.harness = Harness(size=2_000, rate_limit=30)
+        self.logged = 0
+        self.names: set[str] = set()
+        self.pushes: list[float] = []
+        self.delivered = 0
+
+    @rule(names=st.lists(st.sampled_from("abcdefghijkl"), min_size=1, max_size=20))
+    def log(self, names: list[str]) -> None:
+        self.logged += len(names)
+        self.names.update(names)
+        self.harness.put_texts(*(f"user {name * 3} cannot log in" for name in names))
+
+    @rule()
+    def send(self) -> None:
+        if isinstance(step := self.harness.outbox.next(), ApiRequest):
+            self.note(json.loads(step.body))
+            self.harness.outbox.settle(ApiResponse(Verdict.ACCEPTED))
+
+    @rule(seconds=st.sampled_from(SECONDS))
+    def pass_time(self, seconds: float) -> None:
+        self.harness.clock.now += seconds
+
+    def note(self, body: dict[str, Any]) -> None:
+        now, is_one = self.harness.clock.now, len(self.names) > 5
+        self.delivered += body["metadata"].get("occurrences", 1)
+        if body["notify"]:
+            lately = [at for at in self.pushes if now - at < 300.0]
+            assert len(lately) < (1 if is_one else 5)
+            self.pushes.append(now)
+
+    def teardown(self) -> None:
+        """In the end all are delivered, and there is one kind where there were more than five names."""
+        for body in self.harness.send_all():
+            self.note(body)
+        assert self.delivered == self.logged == self.harness.outbox.stats().delivered
+        assert self.harness.outbox.stats().kinds == (1 if len(self.names) > 5 else len(self.names))
+
+
 TestTraffic = Traffic.TestCase
 TestTraffic.settings = settings(max_examples=60, stateful_step_count=50)
 TestMemory = Memory.TestCase
 TestMemory.settings = settings(max_examples=60, stateful_step_count=50)
+TestGeneralising = Generalising.TestCase
+TestGeneralising.settings = settings(max_examples=60, stateful_step_count=40)
 TestStore = Store.TestCase
 TestStore.settings = settings(max_examples=150, stateful_step_count=50)

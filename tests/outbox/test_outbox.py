@@ -425,3 +425,14 @@ def test_kinds_in_stats():
     stats = harness.outbox.stats()
     assert (stats.kinds, stats.storming) == (2, {"a": 1_200})
     assert str(stats).endswith("2 kinds of alerts known; storming: a ×1,200")
+
+
+def test_each_record_of_a_storm_is_counted_once():
+    """Whether the record or only its event says of which kind it is, a storm has each of its records once."""
+    harness = Harness()
+    for number in range(40):
+        more = {} if number % 2 else {"identities": (identity(f"u{number}"),)}
+        harness.put("a", "a", priority=logging.ERROR, **more)
+    while isinstance(harness.outbox.next(), ApiRequest):
+        harness.outbox.settle(ACCEPTED)
+    assert harness.outbox.stats().storming == {"a": 80}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 
 import pytest
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._outbox.observer import Changes
-from tests.outbox.support import ACCEPTED, Harness, identity, name_of, spent, titles
+from tests.outbox.support import ACCEPTED, Clock, Harness, identity, name_of, spent, titles
 
 
 def test_nothing_folds_while_the_budget_lasts():
@@ -312,6 +313,35 @@ def test_untrusted_push():
     harness.put("a", priority=UNTRUSTED_PRIORITY, notify=True)
     harness.put("b", priority=UNTRUSTED_PRIORITY)
     assert [body["notify"] for body in harness.send_all()] == [True, False]
+
+
+def test_untrusted_share_is_handed_on():
+    """Another outbox that goes on with the budget goes on with the share; damaged states are no share."""
+    clock = Clock()
+    first = Harness(rate_limit=20, clock=clock)
+    first.put(*(f"b{number}" for number in range(50)), priority=UNTRUSTED_PRIORITY)
+    first.send_all()
+    state = json.loads(json.dumps(first.outbox.budget()))
+    assert len(state["untrusted_starts"]) == 9
+    second = Harness(rate_limit=20, clock=clock)
+    second.outbox.begin_at(0, state)
+    second.put("b", priority=UNTRUSTED_PRIORITY)
+    assert second.wait() > 50
+    second.put("own")
+    assert second.send() == "own"
+    for damaged in (5, ["x"], [None], [math.inf], [clock.now + 1e6], {}):
+        other = Harness(rate_limit=20, clock=clock)
+        other.outbox.begin_at(0, {"untrusted_starts": damaged})
+        other.put("b", priority=UNTRUSTED_PRIORITY)
+        assert other.send() == "b"
+
+
+def test_untrusted_share_without_a_limit():
+    """Where there is no limit, nothing is handed on that would grow."""
+    harness = Harness(rate_limit=0, size=1_000)
+    harness.put(*(f"b{number}" for number in range(200)), priority=UNTRUSTED_PRIORITY)
+    harness.send_all()
+    assert "untrusted_starts" not in harness.outbox.budget()
 
 
 def test_untrusted_leave_the_last_requests():

@@ -91,7 +91,7 @@ def test_category(collected, action, category, expected):
 
 
 def test_identify(collected):
-    """An identify has its aliases, and an event identifies the user of its context."""
+    """An identify has traits and no aliases, and an event identifies the user of its context."""
     traits = {"email": "ada@example.com", "name": "Ada", "username": "ada", "plan": "pro"}
     context = {**CONTEXT, "user": {"userId": "u-1", "email": "ada@example.com", "traits": traits}}
     identify, tracked = collected(
@@ -100,7 +100,7 @@ def test_identify(collected):
     assert identify.only_identifies
     for made in (identify, tracked):
         (person,) = made.identities
-        assert (person.user_id, person.aliases) == ("u-1", ("ada@example.com", "ada"))
+        assert (person.user_id, person.aliases) == ("u-1", ())
         assert dict(person.properties) == traits
     assert tracked.user_id == "u-1"
 

@@ -57,7 +57,7 @@ def serving(inbox: Inbox, arguments: tuple[str, ...]) -> Iterator[str]:
         printed = ""
         for line in process.stdout:
             printed += line
-            if "running on" in line or "Booting worker" in line:
+            if any(each in line for each in ("running on", "Running on", "Booting worker", "Listening on")):
                 break
         else:
             pytest.fail(printed)

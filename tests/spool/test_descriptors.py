@@ -17,18 +17,18 @@ from tests.spool.test_forks import needs_proc, opened
 CLOSES_ALL = """
 import pathlib
 log.info("x", extra={"event": "x", "number": 0})
-assert handler.flush(10)
+check(handler.flush(10))
 os.closerange(3, 2**16)
 files = [open(f"{os.environ['SPOOL']}-{number}.own", "wb+") for number in range(200)]
 for number in range(1, 50):
     log.info("x", extra={"event": "x", "number": number})
-assert handler.flush(20)
+check(handler.flush(20))
 handler.close()
-assert all(pathlib.Path(file.name).read_bytes() == b"" for file in files)
+check(all(pathlib.Path(file.name).read_bytes() == b"" for file in files))
 for file in files:
     file.write(b"own")
     file.close()
-assert all(pathlib.Path(file.name).read_bytes() == b"own" for file in files)
+check(all(pathlib.Path(file.name).read_bytes() == b"own" for file in files))
 say(handler.stats.delivered)
 """
 
@@ -84,7 +84,7 @@ def test_closed_handlers_go_away(account, server, logger, path):
 
 INHERITS = """
 log.info("x", extra={"event": "x", "number": 1})
-assert handler.flush(10)
+check(handler.flush(10))
 def spool_files():
     found = []
     for number in os.listdir("/proc/self/fd"):

@@ -28,7 +28,7 @@ for thread in threads:
     thread.join()
 handler.close()
 stats = handler.stats
-assert stats.accepted == stats.delivered + stats.pending + sum(stats.dropped.values())
+check(stats.accepted == stats.delivered + stats.pending + sum(stats.dropped.values()))
 say(f"{stats.accepted} {sum(stats.dropped.values())}")
 """
 

@@ -277,12 +277,12 @@ def test_replaced_while_in_use(account, handler, logger, path, caplog, make):
     logger.addHandler(made := handler(spool=path, rate_limit=0, shutdown_timeout=1.0))
     logger.info("x", extra={**EVENT, "number": 1})
     assert made.flush(20)
-    made.before_fork()
+    made._before_fork()
     for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).unlink()
     make(path)
-    made.after_fork()
+    made._after_fork()
     logger.info("x", extra={**EVENT, "number": 2})
     made.flush(1)
     str(made.stats)

@@ -120,9 +120,9 @@ def test_database_that_was_set_aside(account, handler, logger, path):
         logger.error("it failed")
     until(lambda: len(account.events) == 5)  # two wait for a place of their kind
     until(lambda: known(path, Knowledge.KIND) == 1)
-    made.before_fork()  # the file is closed
+    made._before_fork()  # the file is closed
     path.write_bytes(os.urandom(50_000))
-    made.after_fork()
+    made._after_fork()
     logger.error("something else failed")
     until(lambda: len(account.events) == 6)
     until(lambda: known(path, Knowledge.KIND) == known(path, Knowledge.TEMPLATE) == 2)

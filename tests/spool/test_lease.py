@@ -100,7 +100,7 @@ def test_stopped_in_the_middle_of_a_commit(account, server, handler, logger, pat
     code = """
 import signal
 log.info("x", extra={"event": "x", "number": 1})
-assert handler.flush(10)
+check(handler.flush(10))
 from emitkit_logging._spool import tables
 def stand_still(*_):
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -120,8 +120,8 @@ time.sleep(60)
 FULL = """
 for number in range(1_500):
     log.info("x", extra={"event": "x", "number": number, "text": "x" * 100})
-assert os.statvfs(os.path.dirname(os.environ["SPOOL"])).f_bavail == 0
-assert handler.flush(30)
+check(os.statvfs(os.path.dirname(os.environ["SPOOL"])).f_bavail == 0)
+check(handler.flush(30))
 say(handler.stats.delivered)
 """
 
@@ -227,7 +227,7 @@ def test_lost_lease_writes_nothing(path):
     with contextlib.closing(Spool(path, **options)) as first, contextlib.closing(Spool(path, **options)) as second:
         assert first.append(golden.committed()[0])
         assert first.acquire(0.0)
-        ((records, _),) = first.read()
+        ((records, _, _),) = first.read()
         changes = Changes()
         changes.came(1, records[0])
         changes.ended(1)
@@ -235,7 +235,7 @@ def test_lost_lease_writes_nothing(path):
         with pytest.raises(LeaseLost):
             first.commit(changes, 1, {})
         assert first.counts() == (0, {})
-        ((records, _),) = second.read()
+        ((records, _, _),) = second.read()
         assert len(records) == 1
         changes = Changes()
         changes.came(1, records[0])

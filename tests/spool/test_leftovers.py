@@ -122,15 +122,15 @@ def test_process_that_is_there(account, server, path, leave, handler, pause):
 CHILD = """
 import signal
 log.info("x", extra={"event": "x", "number": 1})
-assert handler.flush(10)
+check(handler.flush(10))
 child = os.fork()
 if child == 0:
     log.info("x", extra={"event": "x", "number": 2})
-    assert handler.flush(10)
+    check(handler.flush(10))
     say("child")
     time.sleep(30)
 log.info("x", extra={"event": "x", "number": 3})
-assert handler.flush(10)
+check(handler.flush(10))
 time.sleep(0.5)
 say(os.getpid())
 signal.pause()

@@ -72,9 +72,9 @@ def test_trouble_later(account, handler, logger, path, caplog):
     logger.addHandler(made := handler(spool=path, rate_limit=0))
     logger.info("x", extra={**EVENT, "number": 0})
     assert made.flush(10)
-    made.before_fork()  # the file is closed
+    made._before_fork()  # the file is closed
     path.write_bytes(os.urandom(50_000))
-    made.after_fork()
+    made._after_fork()
     for number in range(1, 6):
         logger.info("x", extra={**EVENT, "number": number})
     until(lambda: len(account.numbers()) == 6)

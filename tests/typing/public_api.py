@@ -89,8 +89,29 @@ def wrong_options() -> None:
     """Type checkers find an option that does not exist and a value of the wrong type."""
     EmitKitHandler(chanel_name="general")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     EmitKitHandler(level=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    EmitKitHandler(display_as="toast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    EmitKitFormatter(display_as="toast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     EventFilter(events=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Inbox(generation="future")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@event_context(job="export")
+def export(rows: int) -> str:
+    """Keep the type of a function that is decorated."""
+    return str(rows)
+
+
+@event_context(job="export")
+async def export_slowly(rows: int) -> str:
+    """Keep the type of a coroutine that is decorated."""
+    return str(rows)
+
+
+async def exports() -> None:
+    """Call both, one of them wrongly."""
+    assert_type(export(5), str)
+    assert_type(await export_slowly(5), str)
+    export("five")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def delivery(made: EmitKitHandler) -> bool:
@@ -102,6 +123,8 @@ def delivery(made: EmitKitHandler) -> bool:
     made.identify("user-123", {"plan": "pro"}, aliases=["ada@example.com"])
     made.identify(123)
     assert_type(made.flush(), bool)
+    assert_type(made.base_url, str)
+    assert_type(made.enabled, bool)
     made.close()
     counts(made.stats)
     return made.flush(timeout=2.5)

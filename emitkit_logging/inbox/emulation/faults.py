@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+__tracebackhide__ = True  # the report of a test that asks for an unknown fault shows the test
+
 DROP_REQUEST, DROP_RESPONSE, HTML, HANG, STATUS = "drop-request", "drop-response", "html", "hang", "status"
 
 _LINE = re.compile(

@@ -1,0 +1,224 @@
+"""How alerts wait: the first of a kind goes before all else, the next by themselves or in the fold of their kind.
+
+Pure. The rules are those of the design's section *Kinds, repeats, pushes*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.event import Event
+from emitkit_logging._events.faults import is_fault
+from emitkit_logging._events.kinds import FoldKey, RenamedKinds
+from emitkit_logging._outbox.factory import EventFactory
+from emitkit_logging._outbox.folding import Fold
+from emitkit_logging._outbox.folds import Folds
+from emitkit_logging._outbox.kinds import KindMemory
+from emitkit_logging._outbox.observer import BacklogObserver
+from emitkit_logging._outbox.queues import FirstOfKind, Queues, key_of_event
+from emitkit_logging._outbox.reports import Report, Reports
+
+
+class Examined(NamedTuple):
+    """A record whose event had to be made when it was to be folded, since the event names users or could not be made.
+
+    Attributes:
+        priority: of the record.
+        place: where the record came in.
+        event: its event, or `None` where it could not be made.
+        reported_at: where the first report of the same exception waited, which left the backlog (no event was made);
+            `None` for all other records.
+    """
+
+    priority: int
+    place: int
+    event: Event | None
+    reported_at: int | None = None
+
+
+class Admission:
+    """Decides of alerts that came in how they wait.
+
+    Args:
+        factory: makes events.
+        kinds: what is remembered of the kinds of alerts.
+        queues: where alerts come in, and where they wait by themselves.
+        folds: where they wait together.
+        observer: receives the reports of where each record is.
+        clock: returns seconds of a monotonic clock.
+
+    Attributes:
+        reports: which exceptions the alerts of late have reported.
+    """
+
+    def __init__(
+        self,
+        factory: EventFactory,
+        kinds: KindMemory,
+        queues: Queues,
+        folds: Folds,
+        observer: BacklogObserver,
+        clock: Callable[[], float],
+    ) -> None:
+        self._factory = factory
+        self._kinds = kinds
+        self._queues = queues
+        self._folds = folds
+        self._observer = observer
+        self.reports = Reports(clock)
+        # not counted yet: records of each kind, and what the folds that grew had before
+        self._admitted: dict[FoldKey, int] = {}
+        self._joined: dict[Fold, int] = {}
+
+    def admit(self, most: float = math.inf, *, most_behind_first: float = math.inf) -> list[Examined]:
+        """Decide of alerts that came in, the oldest first, whether each is new, goes by itself or joins a fold.
+
+        The first of a kind is new. The next go by themselves as long as the kind has places (design, *Kinds, repeats,
+        pushes*), all others join the kind's fold, which waits for a place.
+
+        Args:
+            most: how many alerts are looked at, at most.
+            most_behind_first: how many more are looked at behind the first alert of a kind, so that it can be sent.
+
+        Returns:
+            What `fold` returns.
+        """
+        examined: list[Examined] = []
+        arrivals, by_key, key_of, join = (
+            self._queues.arrivals,
+            self._folds.by_key,
+            self._factory.fold_key,
+            self._folds.join,
+        )
+        records, counts = self._admitted, self._joined
+        left = int(min(len(arrivals), most))
+        while left:
+            left -= 1
+            place, captured = arrivals.popleft()
+            try:
+                key = key_of(captured)
+            except BaseException as error:  # from an application's own formatter; making the event raises it again
+                if not is_fault(error):
+                    raise
+                key = None
+            if key is None:
+                key = self._admit_event(place, captured, examined)
+                if key is None:
+                    continue
+            elif captured.exception is not None and (first := self.reports.find(captured, key)) is not None:
+                self._add_report(first, place, captured, captured.user_id, examined)
+                key = first.key
+            elif (fold := by_key.get(key)) is not None:
+                counts.setdefault(fold, fold.count)
+                join(fold, place, captured, captured.user_id)
+                if captured.exception is not None:
+                    self.reports.add(captured, key, fold.place, waits=False)
+                continue
+            elif self._admit_single(key, place, captured):
+                left = int(min(left, most_behind_first))
+            if by_key.get(key) not in counts:  # else it is counted with what its fold grew by
+                records[key] = records.get(key, 0) + 1
+        self._count_admitted()
+        return examined
+
+    def _count_admitted(self) -> None:
+        for key, count in self._admitted.items():
+            self._kinds.count(key, count)
+            if (changed := self._folds.by_key.get(key)) is not None:
+                self._observer.changed(changed)
+        for fold, before in self._joined.items():
+            self._kinds.count(fold.key, fold.count - before)
+            self._observer.changed(fold)
+        self._admitted.clear()
+        self._joined.clear()
+
+    def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> bool:
+        """Admit an alert of whose kind no fold waited when its kind was looked up; return whether it is the first."""
+        self.follow_templates()
+        if (fold := self._folds.by_key.get(key)) is not None:
+            self._folds.join(fold, place, captured, captured.user_id)
+            self.reports.add(captured, key, fold.place, waits=False)
+            return False
+        self.reports.add(captured, key, place, waits=True)
+        if self._is_first(key):
+            self._put_first(key, place, captured)
+            return True
+        if self._kinds.take_place(key):
+            self._queues.singles.put(key.level, place, captured)
+        else:
+            fold = self._folds.add(key, place)
+            self._folds.join(fold, place, captured, captured.user_id)
+            self._folds.hold(fold)
+        return False
+
+    def follow_templates(self) -> None:
+        """Let what waits, and what is remembered, go on as of the kinds that its kinds have become a part of."""
+        merged = self._factory.plain_kinds.pop_merged()
+        if not merged:
+            return
+        self._count_admitted()
+        renamed = RenamedKinds(merged)
+        self._kinds.rename(renamed)
+        self._folds.rename(renamed)
+        self.reports.rename(renamed)
+        self._queues.rename(renamed)
+
+    def _is_first(self, key: FoldKey) -> bool:
+        return key not in self._queues.first_keys and not self._kinds.is_known(key)
+
+    def _put_first(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
+        self._kinds.take_place(key)
+        self._queues.first_keys.add(key)
+        self._queues.firsts.put(key.level, place, FirstOfKind(captured, key))
+
+    def _admit_event(self, place: int, captured: CapturedRecord, examined: list[Examined]) -> FoldKey | None:
+        """Admit an alert whose kind only its event says; return the kind, or `None` where it waits no more."""
+        event = self._factory.event(captured)
+        if event is None or event.only_identifies:
+            examined.append(Examined(captured.priority, place, event))
+            return None
+        key = key_of_event(event)
+        first = None if event.fold_key is None else self.reports.find(captured, key)
+        if first is not None:
+            self._add_report(first, place, captured, event.user_id, examined)
+            if event.identities:
+                examined.append(Examined(event.level, place, event))
+            return first.key
+        if event.fold_key is None and not self._is_first(key):
+            self._queues.unfoldable.put(event.level, place, event)
+        elif event.fold_key is not None and (fold := self._folds.by_key.get(key)) is not None:
+            self._folds.join(fold, place, captured, event.user_id)
+            self.reports.add(captured, key, fold.place, waits=False)
+        else:
+            self._admit_single(key, place, captured)
+        if event.identities and key in self._folds.by_key:
+            examined.append(Examined(event.level, place, event))
+        return key
+
+    # Several reports of one exception
+
+    def _add_report(
+        self, first: Report, place: int, captured: CapturedRecord, user_id: object, examined: list[Examined]
+    ) -> None:
+        """Add a later report of an exception to the fold of the first, or to where the first is by now."""
+        fold = self._folds.by_key.get(first.key) or self._fold_waiting(first)
+        if fold is None:
+            examined.append(Examined(captured.priority, place, None, first.place))
+            return
+        self._folds.join(fold, place, captured, fold.user_id if user_id is None else user_id)
+        self._observer.changed(fold)
+
+    def _fold_waiting(self, first: Report) -> Fold | None:
+        """Make a fold of a report that waits by itself; return `None` where it does not."""
+        new = self._queues.firsts.remove(first.key.level, first.place)
+        captured = self._queues.singles.remove(first.key.level, first.place) if new is None else new.captured
+        if captured is None:
+            return None
+        self._queues.first_keys.discard(first.key)
+        fold = self._folds.add(first.key, first.place)
+        fold.is_new = new is not None
+        self._folds.join(fold, first.place, captured, captured.user_id)
+        return fold
