@@ -250,6 +250,11 @@ class Fold:
         self.count += 1
         self.samples[-1] = captured
 
+    def keep_samples(self, most: int) -> None:
+        """Forget samples, except for the first `most`."""
+        del self.samples[most:]
+        self._signatures = list(map(_signature, self.samples[: MOST_SAMPLES - 1]))
+
     def _add_sample(self, captured: CapturedRecord) -> int:
         samples, signatures = self.samples, self._signatures
         if len(samples) < MOST_SAMPLES:
