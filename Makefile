@@ -8,9 +8,11 @@ WORKERS ?= 3
 AGAIN = --last-failed --last-failed-no-failures none
 # all that users may install besides the handler; what developers need is in requirements/
 EXTRAS = demo,completion
-SDIST_TESTS = tests/test_package.py tests/test_imports.py tests/docs/test_pages.py tests/events tests/context
+# of each kind of files that a source distribution must have, one
+SDIST_TESTS = tests/test_package.py tests/test_distribution.py tests/docs/test_pages.py tests/events/test_reference.py \
+	tests/spool/test_golden.py tests/inbox/http/test_official.py tests/examples/test_demo.py tests/cli/test_main.py
 
-.PHONY: demo test lint types suite chaos cover lowest wheel sdist api browser sdk broker ends stories docs bench clean
+.PHONY: demo test lint types suite chaos fuzz cover lowest wheel sdist api browser sdk relay fleet broker ends stories docs bench clean
 
 demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -32,7 +34,13 @@ suite: $(VENV)/.test ## the tests alone; TESTS chooses some of them
 	$(BIN)/pytest -n $(WORKERS) $(TESTS) || $(BIN)/pytest $(AGAIN)
 
 chaos: $(VENV)/.test ## more and longer rounds of what may go wrong with a spool; takes minutes
-	CHAOS=1 $(BIN)/pytest -n $(WORKERS) tests/spool/test_chaos.py tests/spool/test_disk.py tests/spool/test_schema.py
+	CHAOS=1 $(BIN)/pytest -n $(WORKERS) tests/spool/test_chaos.py tests/spool/test_disk.py tests/spool/test_schema.py \
+		tests/relay/test_chaos.py
+
+FUZZ_SECONDS ?= 100
+
+fuzz: $(VENV)/.test ## feed parsers and endpoints with anything, for FUZZ_SECONDS each
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -n 0 tests/fuzz
 
 cover: $(VENV)/.test
 	$(BIN)/coverage erase
@@ -86,6 +94,12 @@ $(VENV)/sdk/installed: tests/sdk/client/package.json tests/sdk/client/main.js | 
 	cp -R tests/sdk/client $(VENV)/sdk
 	cd $(VENV)/sdk && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	touch $@
+
+relay: $(VENV)/.test ## the relay of a fleet with a real Redis, whose server must be installed
+	EMITKIT_TEST_RELAY=1 $(BIN)/pytest -n $(WORKERS) tests/relay || EMITKIT_TEST_RELAY=1 $(BIN)/pytest $(AGAIN) tests/relay
+
+fleet: $(VENV)/.test ## Redis, two relays, eight applications and a killed leader on this machine; needs redis-server
+	$(BIN)/python examples/fleet.py
 
 broker: $(VENV)/.broker ## Celery and RQ with Redis, whose server must be installed
 	$(BIN)/pytest tests/broker

@@ -27,6 +27,7 @@ from emitkit_logging._worker.worker import Worker
 from emitkit_logging.formatter import EmitKitFormatter
 
 if TYPE_CHECKING:
+    from emitkit_logging._relay.connection import Address
     from emitkit_logging._worker.client import Client
 
 _ABOUT_PLACES = frozenset(("page", "device", "utm", "server"))
@@ -49,6 +50,7 @@ class Settings:
     spool: Path | None
     spool_size: int
     spool_ttl: float
+    relay: Address | None
     debug: bool
 
 
@@ -136,7 +138,9 @@ class Formatting:
 
 
 def make_worker(settings: Settings, formatting: Formatting) -> Worker:
-    """Return a worker that has not started: with the spool where one is configured and can be used, else in memory."""
+    """Return a worker that has not started: for a relay or with a spool where one is configured, else in memory."""
+    if settings.relay is not None:
+        return _edge_worker(settings, settings.relay, formatting)
 
     def make_outbox(observer: BacklogObserver = NOBODY) -> Outbox:
         budget = RateBudget(rate_limit=settings.rate_limit, alert_reserve=settings.alert_reserve, clock=monotonic)
@@ -153,6 +157,31 @@ def make_worker(settings: Settings, formatting: Formatting) -> Worker:
 
     store = _spool_store(settings, make_outbox, formatting) or MemoryStore(make_outbox())
     return Worker(store, _client(settings), size=settings.queue_size, debug=settings.debug)
+
+
+def relay_address(url: str, timeout: float) -> Address:
+    """Return the address of a fleet's Redis; its options are checked.
+
+    Args:
+        url: as `relay` has it.
+        timeout: seconds for a connection, and for an answer, unless the URL says otherwise.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    from emitkit_logging._relay.connection import address_of  # noqa: PLC0415 - redis-py is for those who want a relay
+
+    return address_of("relay", url, timeout)
+
+
+def _edge_worker(settings: Settings, address: Address, formatting: Formatting) -> Worker:
+    from emitkit_logging._relay.edge_store import make_edge_store  # noqa: PLC0415 - redis-py, as above
+    from emitkit_logging._relay.transport import make_transport  # noqa: PLC0415
+
+    users = KnownUsers(ttl=settings.alias_ttl, size=settings.alias_cache_size, clock=monotonic)
+    store = make_edge_store(address, formatting, size=settings.queue_size, users=users, clock=monotonic)
+    transport = make_transport(address, formatting, debug=settings.debug)
+    return Worker(store, transport, size=settings.queue_size, debug=False)  # the transport says more
 
 
 def _client(settings: Settings) -> Client:

@@ -7,6 +7,7 @@ never contains the API key.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 import os
@@ -29,6 +30,7 @@ _FLAGS = {
     **dict.fromkeys(("0", "false", "no", "off"), False),
     **dict.fromkeys(("1", "true", "yes", "on"), True),
 }
+_RELAY_SCHEMES = ("redis://", "rediss://", "unix://")
 LONGEST_SOURCE = 50
 """Characters that the open-source server's database stores. The API's own limit is higher."""
 
@@ -232,3 +234,34 @@ def spool(value: object) -> Path | None:
     if not isinstance(name, str) or not name.strip() or "\x00" in name:
         raise ValueError("spool: must be the path of a file")
     return Path(name).expanduser().absolute()
+
+
+def relay(value: object, *, spool: object = None) -> str | None:
+    """Return the address of the Redis server of a fleet; its options are read where redis-py is.
+
+    No message contains the address, which may have a password.
+
+    Args:
+        value: the option's value.
+        spool: the value of the option `spool`.
+
+    Raises:
+        ValueError: if it is no such address, or there is a spool as well.
+        ImportError: if the package that it needs is not installed.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"relay: must be an address such as 'redis://host:6379/0', not {type(value).__name__}")
+    if spool is not None:
+        raise ValueError(
+            "relay: cannot be used with spool; with a relay, Redis is the place where records survive the process"
+        )
+    url = value.strip()
+    if not url.startswith(_RELAY_SCHEMES) or any(ord(char) <= 32 for char in url):
+        raise ValueError("relay: must be an address such as 'redis://host:6379/0', 'rediss://host' or 'unix:///path'")
+    try:
+        importlib.import_module("redis")
+    except ImportError as error:
+        raise ImportError("relay: needs the package redis; pip install 'emitkit-logging[relay]'") from error
+    return url

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from emitkit_logging import _log, _servers, _uncaught
 from emitkit_logging import _options as options
-from emitkit_logging._assembly import Formatting, Settings, make_worker
+from emitkit_logging._assembly import Formatting, Settings, make_worker, relay_address
 from emitkit_logging._context.capture import capture, capture_minimal
 from emitkit_logging._context.redacted import redacted
 from emitkit_logging._context.values import static
@@ -42,7 +42,7 @@ class EmitKitHandler(logging.Handler):
     `plain_level` up. Nothing that happens while logging raises into the application or waits for the network.
 
     Args:
-        api_key: the project's key; the environment's `EMITKIT_API_KEY` when absent.
+        api_key: the project's key; the environment's `EMITKIT_API_KEY` when absent. Not read with `relay`.
         level: records below it are ignored, as of any handler.
         base_url: the server; else `EMITKIT_BASE_URL`, else `https://api.emitkit.com`.
         allow_http: whether plain http may be used to another machine; else `EMITKIT_ALLOW_HTTP` (1, true, yes, on),
@@ -71,6 +71,8 @@ class EmitKitHandler(logging.Handler):
             it; processes of one machine may share it.
         spool_size: bytes that may wait in it.
         spool_ttl: seconds for which anything may wait in it.
+        relay: address of a Redis server through which the processes of a fleet send, such as `redis://host:6379/0`;
+            the key is then that of `emitkit-logging relay`, and none is needed here.
         redact: key names, besides the built-in list, whose values never leave the process.
         context: an event context for every record of this handler, under what a request, a block or the record says.
             `server.host` is the machine's name unless it says otherwise.
@@ -110,6 +112,7 @@ class EmitKitHandler(logging.Handler):
         spool: str | os.PathLike[str] | None = None,
         spool_size: int = 64 * 1024 * 1024,
         spool_ttl: float = 7 * 86_400.0,
+        relay: str | None = None,
         redact: Iterable[str] | None = None,
         context: Mapping[str, Any] | None = None,
         debug: bool = False,
@@ -117,7 +120,8 @@ class EmitKitHandler(logging.Handler):
     ) -> None:
         """Make the handler; the options are described above."""
         self._enabled = options.enabled(enabled)
-        key = _readable_key(api_key, is_required=self._enabled)
+        relay = options.relay(relay, spool=spool)
+        key = _readable_key(api_key, is_required=self._enabled) if relay is None else ""
         self._settings = Settings(
             base_url=options.base_url(base_url, allow_http=options.allow_http(allow_http)),
             api_key=key,
@@ -131,6 +135,7 @@ class EmitKitHandler(logging.Handler):
             spool=options.spool(spool),
             spool_size=options.count("spool_size", spool_size, least=1),
             spool_ttl=options.number("spool_ttl", spool_ttl, above=True),
+            relay=None if relay is None else relay_address(relay, options.number("timeout", timeout, above=True)),
             debug=options.flag("debug", debug),
         )
         self._shutdown_timeout = options.number("shutdown_timeout", shutdown_timeout)

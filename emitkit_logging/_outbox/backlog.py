@@ -138,6 +138,25 @@ class Backlog:
                 if is_known:  # and it is not the event alone that says what a record folds by
                     repeated[same.name] = same
 
+    def take_fold(self, fold: Fold) -> None:
+        """Take records that were folded elsewhere; alerts that came in before have been admitted.
+
+        Args:
+            fold: it has its place; all that waits came in before.
+        """
+        waiting = self._folds.by_key.get(fold.key)
+        if waiting is not None:
+            self._folds.merge(waiting, fold)
+        else:
+            self._folds.resume(fold)
+            if fold.priority >= ALERT:
+                fold.is_new = self._is_first(fold.key)
+                if not self._kinds.take_place(fold.key) and not fold.is_new:
+                    self._folds.hold(fold)
+        if fold.priority >= ALERT:
+            self._kinds.count(fold.key, fold.count)
+        self._observer.changed(fold if waiting is None else waiting)
+
     # Alerts: new kinds and repeats
 
     def admit(self, most: float = math.inf, *, most_behind_first: float = math.inf) -> list[Examined]:

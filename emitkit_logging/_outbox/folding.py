@@ -250,6 +250,11 @@ class Fold:
         self.count += 1
         self.samples[-1] = captured
 
+    def keep_samples(self, most: int) -> None:
+        """Forget samples, except for the first `most`."""
+        del self.samples[most:]
+        self._signatures = list(map(_signature, self.samples[: MOST_SAMPLES - 1]))
+
     def _add_sample(self, captured: CapturedRecord) -> int:
         samples, signatures = self.samples, self._signatures
         if len(samples) < MOST_SAMPLES:
@@ -337,7 +342,7 @@ class Fold:
 
     def _is_one_exception(self) -> bool:
         """Whether all records report one occurrence of an exception, so that its title needs no count."""
-        reports = {each.exception.report if each.exception is not None else "" for each in self.samples}
+        reports = {each.report for each in self.samples}
         return self.count == len(self.samples) and len(reports) == 1 and "" not in reports
 
 

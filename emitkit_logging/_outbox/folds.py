@@ -72,6 +72,12 @@ class Folds:
         self.samples += fold.add(captured, user_id)
         self._observer.joined(place, fold.place)
 
+    def merge(self, fold: Fold, other: Fold) -> None:
+        """Add the records of another fold to one that waits; that it has changed is reported by the caller."""
+        is_new, is_held = fold.is_new, fold.is_held
+        self.samples += fold.absorb(other)
+        fold.is_new, fold.is_held = is_new, is_held
+
     def rename(self, renamed: RenamedKinds) -> None:
         """Let folds whose kinds are one now become one, the oldest of them."""
         self.repeated.clear()

@@ -121,6 +121,22 @@ class Outbox:
         if self.held > self._size:
             self._shrink(self._size - self._deliveries.events, arrived)
 
+    def take_fold(self, fold: Fold) -> None:
+        """Take records that were folded elsewhere.
+
+        Args:
+            fold: it gets its place here.
+        """
+        if self.closed:
+            self._losses.dropped["shutdown"] += fold.count
+            return
+        if fold.priority >= ALERT:
+            self._read_examined(self._backlog.admit())
+        fold.place = self._places.add()
+        self._backlog.take_fold(fold)
+        if self.held > self._size:
+            self._shrink(self._size - self._deliveries.events, len(fold.samples))
+
     def halve(self) -> bool:
         """Hold half as much of what waits: fold it, digest it, drop the least important.
 
@@ -450,6 +466,16 @@ class Outbox:
     def is_settled(self, age: int) -> bool:
         """Whether nothing that came in up to the place `age` still waits."""
         return self._backlog.is_after(age) and all(delivery.age > age for delivery in self._deliveries)
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether what comes in now has to wait for the budget, or folds."""
+        return self._scarcity.is_scarce or self._budget.is_spent(alert=False)
+
+    @property
+    def capacity(self) -> float:
+        """How many requests a whole window has for records that are no new alerts."""
+        return self._budget.capacity(alert=False)
 
     @property
     def is_empty(self) -> bool:

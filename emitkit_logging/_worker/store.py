@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
@@ -45,14 +45,17 @@ class Store(Protocol):
     def take(self, most: int | None = None) -> None:
         """Let the outbox take what was accepted, about `most` records of it."""
 
-    def next(self) -> ApiRequest | float:
-        """Return the request to start now, or the seconds until there may be one."""
+    def next(self) -> Any:
+        """Return the request to start now, or the seconds (a number) until there may be one.
+
+        A request is what the worker's transport sends: an `ApiRequest`, or what another store's own transport takes.
+        """
 
     def wake_level(self) -> float:
         """Return the level from which on a new record may be sendable before the time that `next` returned."""
 
-    def settle(self, response: ApiResponse) -> None:
-        """Take the response to the request that `next` returned."""
+    def settle(self, response: Any) -> None:
+        """Take the transport's response to the request that `next` returned."""
 
     def notices(self) -> list[str]:
         """Return what the log should say since the last call."""

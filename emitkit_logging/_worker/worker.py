@@ -16,8 +16,7 @@ from logging.handlers import QueueListener
 from typing import Any, Protocol
 
 from emitkit_logging import _log
-from emitkit_logging._api.requests import ApiRequest
-from emitkit_logging._api.responses import ApiResponse, unanswered
+from emitkit_logging._api.responses import unanswered
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._outbox.losses import Undelivered
@@ -39,10 +38,10 @@ _LONGEST_SLEEP = 3_600.0
 
 
 class Transport(Protocol):
-    """Sends requests: `Client`, or a test's substitute."""
+    """Sends what a store's `next` returns: `Client`, what writes to Redis, or a test's substitute."""
 
-    def send(self, request: ApiRequest) -> ApiResponse:
-        """Send a request and return the response."""
+    def send(self, request: Any) -> Any:
+        """Send a request and return the response, as the store's `settle` takes it."""
 
     def close(self) -> None:
         """Release the connection."""
@@ -395,7 +394,7 @@ class Worker(QueueListener):
             return STALL
         try:
             step = self._next()
-            if not isinstance(step, ApiRequest):
+            if isinstance(step, int | float):
                 self.on_pause()
                 return step
             self._send(step)
@@ -406,28 +405,28 @@ class Worker(QueueListener):
             self._sending.release()
         return 0.0
 
-    def _next(self) -> ApiRequest | float:
+    def _next(self) -> Any:
         with self._locked():
             step = self._decide()
-            is_request = isinstance(step, ApiRequest)
-            self._progress.next_at = 0.0 if isinstance(step, ApiRequest) else monotonic() + step
+            is_pause = isinstance(step, int | float)
+            self._progress.next_at = monotonic() + step if is_pause else 0.0
             notices = self._store.notices()
-            self._progress.step(is_pause=not is_request)
+            self._progress.step(is_pause=is_pause)
         for text in notices:
             _log.warn("%s", text)
         return step
 
-    def _decide(self) -> ApiRequest | float:
+    def _decide(self) -> Any:
         self.wake_level = NEVER
         step = self._store.next()
-        if not isinstance(step, ApiRequest):
+        if isinstance(step, int | float):
             # first the level, then one more look: what is accepted later wakes the thread by itself
             self.wake_level = self._store.wake_level()
             self._store.take()
             step = self._store.next()
         return step
 
-    def _send(self, request: ApiRequest) -> None:
+    def _send(self, request: Any) -> None:
         try:
             with own_calls.inside():
                 response = self._client.send(request)

@@ -89,6 +89,37 @@ def _kinds(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         parser.exit(1, f"{parser.prog}: {error}\n")
 
 
+def _relay(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from emitkit_logging import _options as checks  # noqa: PLC0415
+
+    try:
+        timeout = checks.number("--timeout", options.timeout, above=True)
+        url = checks.relay(options.redis)
+        if url is None:
+            raise ValueError("--redis: missing; pass it, or set EMITKIT_REDIS_URL")  # noqa: TRY301
+
+        from emitkit_logging._relay.connection import address_of  # noqa: PLC0415
+        from emitkit_logging.cli import relay  # noqa: PLC0415
+
+        address = address_of("--redis", url, timeout, options.prefix)
+        if options.status:
+            return relay.status(address, as_json=options.json)
+        settings = relay.RelaySettings(
+            base_url=checks.base_url(None, allow_http=checks.allow_http(options.allow_http or None)),
+            api_key=checks.api_key(None, required=True),
+            rate_limit=None
+            if options.rate_limit is None
+            else checks.count("--rate-limit", options.rate_limit, least=0),
+            alert_reserve=checks.number("--alert-reserve", options.alert_reserve, most=1.0),
+            notify_interval=checks.number("--notify-interval", options.notify_interval),
+            size=checks.count("--size", options.size, least=1),
+            timeout=timeout,
+        )
+        return relay.run(address, settings)
+    except (ImportError, ValueError, TypeError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
 def _inbox(_: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     from emitkit_logging.inbox import arguments  # noqa: PLC0415
 
@@ -121,6 +152,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.ArgumentParser, argparse.Namespace], 
     "tail": _tail,
     "spool": _spool,
     "kinds": _kinds,
+    "relay": _relay,
     "inbox": _inbox,
     "demo": _demo,
     "completion": _completion,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,27 @@ exit status:
   1  a file cannot be read
 """
 
+_RELAY = """\
+Send what applications with the option relay have written into Redis, with the
+key in EMITKIT_API_KEY and to the address in EMITKIT_BASE_URL. Any number of
+relays may run; one leads, the others stand by. It needs the extra relay.
+"""
+
+_RELAY_EXAMPLES = """\
+examples:
+  emitkit-logging relay --redis redis://redis.internal:6379/0
+  emitkit-logging relay --redis rediss://relay:password@redis.internal/0
+  emitkit-logging relay --redis redis://redis.internal --status
+  emitkit-logging relay --status --json | jq .waiting
+
+environment:
+  EMITKIT_REDIS_URL  the address of Redis, where --redis is not given
+
+exit status:
+  0  ended by SIGTERM or Ctrl-C; with --status: a relay leads
+  1  with --status: no relay leads, or Redis does not answer
+"""
+
 _DEMO = """\
 Run uvicorn and gunicorn, let them log to a local EmitKit, and check what
 arrives. It needs no account and no key.
@@ -162,6 +184,7 @@ def make_parser(file_completion: object = None) -> argparse.ArgumentParser:
 
     spool_of_check = _add_check(add("check", "check the API key and the address", _CHECK, _CHECK_EXAMPLES))
     _add_tail(add("tail", "follow the events in the terminal", _TAIL, _TAIL_EXAMPLES))
+    _add_relay(add("relay", "send what a fleet has written into Redis", _RELAY, _RELAY_EXAMPLES))
     files = [
         spool_of_check,
         _add_spool(add("spool", "show or deliver what waits in a spool", _SPOOL, _SPOOL_EXAMPLES)),
@@ -176,6 +199,49 @@ def make_parser(file_completion: object = None) -> argparse.ArgumentParser:
         for action in files:
             action.complete = file_completion  # type: ignore[attr-defined]
     return parser
+
+
+def _add_relay(relay: argparse.ArgumentParser) -> None:
+    relay.add_argument(
+        "--redis",
+        metavar="URL",
+        default=os.environ.get("EMITKIT_REDIS_URL"),
+        help="redis://, rediss:// or unix://, with user, password and options as redis-py reads them",
+    )
+    relay.add_argument("--prefix", metavar="NAME", help="the first part of the names of all keys (default: emitkit)")
+    relay.add_argument(
+        "--rate-limit", type=int, metavar="REQUESTS", help="requests a minute; 0: no limit (default: learned)"
+    )
+    relay.add_argument(
+        "--alert-reserve",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of each rate-limit window for alerts of a new kind (default: %(default)s)",
+    )
+    relay.add_argument(
+        "--notify-interval",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="seconds in which repeats of one kind of alert push once (default: %(default)g)",
+    )
+    relay.add_argument(
+        "--size",
+        type=int,
+        default=100_000,
+        metavar="ENTRIES",
+        help="entries that Redis may hold; beyond it what waits folds, then the least important is dropped, counted "
+        "(default: %(default)s)",
+    )
+    relay.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="seconds for a request (default: %(default)g)"
+    )
+    relay.add_argument(
+        "--allow-http", action="store_true", help="allow plain http to other machines: the key is sent unencrypted"
+    )
+    relay.add_argument("--status", action="store_true", help="show the state instead of relaying")
+    relay.add_argument("--json", action="store_true", help="with --status: print one JSON object")
 
 
 def _help(description: str, examples: str) -> dict[str, Any]:

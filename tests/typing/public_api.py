@@ -77,6 +77,7 @@ def handler() -> EmitKitHandler:
         spool=Path("emitkit.db"),
         spool_size=64 * 1024 * 1024,
         spool_ttl=604_800.0,
+        relay=None,
         redact=("password", "iban"),
         context={"server": {"release": "1.4"}},
         debug=False,
