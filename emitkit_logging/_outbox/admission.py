@@ -166,6 +166,12 @@ class Admission:
         self.reports.rename(renamed)
         self._queues.rename(renamed)
 
+    def admit_fold(self, fold: Fold) -> None:
+        """Decide whether alerts that were folded elsewhere are new, or wait for a place of their kind."""
+        fold.is_new = self._is_first(fold.key)
+        if not self._kinds.take_place(fold.key) and not fold.is_new:
+            self._folds.hold(fold)
+
     def _is_first(self, key: FoldKey) -> bool:
         return key not in self._queues.first_keys and not self._kinds.is_known(key)
 
