@@ -8,9 +8,11 @@ WORKERS ?= 3
 AGAIN = --last-failed --last-failed-no-failures none
 # all that users may install besides the handler; what developers need is in requirements/
 EXTRAS = demo,completion
-SDIST_TESTS = tests/test_package.py tests/test_imports.py tests/docs/test_pages.py tests/events tests/context
+# of each kind of files that a source distribution must have, one
+SDIST_TESTS = tests/test_package.py tests/test_distribution.py tests/docs/test_pages.py tests/events/test_reference.py \
+	tests/spool/test_golden.py tests/inbox/http/test_official.py tests/examples/test_demo.py tests/cli/test_main.py
 
-.PHONY: demo test lint types suite chaos cover lowest wheel sdist api browser sdk relay fleet broker ends stories docs bench clean
+.PHONY: demo test lint types suite chaos fuzz cover lowest wheel sdist api browser sdk relay fleet broker ends stories docs bench clean
 
 demo: $(VENV)/.demo ## uvicorn and gunicorn log to a local EmitKit: no account, no key
 	$(BIN)/emitkit-logging demo
@@ -34,6 +36,11 @@ suite: $(VENV)/.test ## the tests alone; TESTS chooses some of them
 chaos: $(VENV)/.test ## more and longer rounds of what may go wrong with a spool; takes minutes
 	CHAOS=1 $(BIN)/pytest -n $(WORKERS) tests/spool/test_chaos.py tests/spool/test_disk.py tests/spool/test_schema.py \
 		tests/relay/test_chaos.py
+
+FUZZ_SECONDS ?= 100
+
+fuzz: $(VENV)/.test ## feed parsers and endpoints with anything, for FUZZ_SECONDS each
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -n 0 tests/fuzz
 
 cover: $(VENV)/.test
 	$(BIN)/coverage erase

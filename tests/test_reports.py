@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
+import traceback
 
 import pytest
 
 from emitkit_logging import EmitKitHandler
+from emitkit_logging._outbox import reports
 
 from .server import Reply, Server
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Reports may be far apart on a busy machine; `flush` waits for no more of them."""
+    monkeypatch.setattr(reports, "GRACE", 60.0)
 
 
 @pytest.fixture
@@ -58,6 +67,26 @@ def test_several_loggers(server, log):
     assert log.emitkit.stats.delivered == 4
 
 
+@pytest.mark.parametrize("form", ["format_exc", "rendered", "dict", "exc_text"])
+def test_text_of_a_traceback(server, log, form):
+    """A report that has only the text of the traceback is one of the exception that is handled at the time."""
+    try:
+        raise ValueError("no such order")
+    except ValueError as error:
+        text = traceback.format_exc()
+        record = logging.LogRecord(log["a"].name, logging.ERROR, "a.py", 7, "failed", (), None)
+        if form == "exc_text":
+            record.exc_text = text
+        else:
+            line = {"event": "failed", "exception": text}
+            record.msg = {"format_exc": f"failed\n{text}", "rendered": json.dumps(line), "dict": line}[form]
+        log["a"].handle(record)
+        log["b"].error("Internal Server Error", exc_info=error)
+        log["c"].error("another text\nTraceback (most recent call last):\nKeyError: 'x'")
+    assert log.emitkit.flush(10)
+    assert sorted(alerts(server)) == [("another text", 1), ("failed", 2)]
+
+
 def test_after_it_was_sent(server, log):
     """A report that comes when the alert has been sent makes no other one, and is counted as delivered."""
     error = raised(ValueError("x"))
@@ -70,8 +99,9 @@ def test_after_it_was_sent(server, log):
     assert (stats.accepted, stats.delivered, stats.pending) == (2, 2, 0)
 
 
-def test_while_it_is_sent(server, log):
+def test_while_it_is_sent(server, log, monkeypatch):
     """A report that comes while the alert is on its way shares its fate."""
+    monkeypatch.setattr(reports, "GRACE", 0.01)
     server.script = lambda _: Reply(503, {"success": False, "error": "down"})
     error = raised(ValueError("x"))
     log["a"].error("first", exc_info=error)

@@ -7,7 +7,6 @@ by its value of that moment. Everything else is done later, in the background th
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -21,6 +20,7 @@ from emitkit_logging._events.captured import (
     Marker,
     RestoredRecord,
     exception_of,
+    handled_by,
     message_of,
     raised_by,
     text_of_object,
@@ -48,6 +48,7 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
         and not (attributes["args"] or attributes["exc_info"] or attributes["exc_text"])
         and type(message := attributes["msg"]) is str
         and len(message) <= LONGEST_TEXT
+        and tracebacks.HEADER not in message
     ):
         for value in islice(attributes.values(), _STANDARD_COUNT, None):
             kind = type(value)
@@ -100,10 +101,10 @@ def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, conver
             attributes[key] = Converted(REDACTED) if is_secret(key) else _snapshot(value, converter)
     captured.context = of_record(record)
     captured.exception = exception_of(record)
-    if captured.exception is not None and captured.level >= logging.ERROR:
-        error, _ = raised_by(record)
+    if captured.level >= logging.ERROR:
+        error = raised_by(record)[0] or handled_by(record)
         if error is not None:
-            captured.exception = replace(captured.exception, report=report_of(error, record.name, converter))
+            captured.report = report_of(error, record.name, converter)
     attributes["exc_info"] = None
     if extras.is_dict(record.msg):
         attributes["msg"] = _captured_dict(record.msg, converter)

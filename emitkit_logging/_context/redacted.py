@@ -11,11 +11,12 @@ from typing import Any
 
 from emitkit_logging._events import extras
 from emitkit_logging._events.captured import CapturedException, CapturedRecord
-from emitkit_logging._events.converter import LONGEST_KEY, LONGEST_TRACE, Converted, JsonConverter
+from emitkit_logging._events.converter import LONGEST_KEY, LONGEST_TRACE, Converted, JsonConverter, untaken
 from emitkit_logging._events.redaction import REDACTED, Redactor
 
 _TEXTS = ("msg", "exc_text", "stack_info")
-_REPEATED = ("name", "levelname", "threadName", "processName")
+_REPEATED = ("name", "levelname", "threadName", "processName", "pathname", "filename", "module", "funcName")
+_RENDERED = ("message", "asctime")  # by the formatter of another handler
 _SEQUENCES = (list, tuple, set, frozenset)
 _names: dict[str, None] = {}
 _shared = Redactor()
@@ -46,6 +47,7 @@ def redacted(captured: CapturedRecord, converter: JsonConverter) -> CapturedReco
     result.is_scalar = captured.is_scalar and not any(type(value) is Converted for value in result.attributes.values())
     result.make_usable()
     result.is_trusted = captured.is_trusted
+    result.report = captured.report
     if captured.context is not None:
         result.context = _value(dict(captured.context), converter)
     if captured.exception is not None:
@@ -59,21 +61,28 @@ def redacted(captured: CapturedRecord, converter: JsonConverter) -> CapturedReco
 
 def _attributes(attributes: Mapping[str, Any], converter: JsonConverter) -> dict[str, Any]:
     redactor = converter.redactor
-    result = dict(attributes)
+    result = {key: value for key, value in attributes.items() if key not in _RENDERED}
     for key in _REPEATED:
         if type(result.get(key)) is str:
             result[key] = redactor.mask_repeated(result[key])
     for key, value in attributes.items():
+        if key in _RENDERED:
+            continue
         if key in _TEXTS:
             result[key] = _value(value, converter)
         elif key not in extras.STANDARD:
-            result[key] = Converted(REDACTED) if redactor.is_secret(key) else _value(value, converter)
+            kept = Converted(REDACTED) if redactor.is_secret(key) else _value(value, converter)
+            masked = redactor.mask_repeated(key)
+            if masked != key:
+                del result[key]
+                masked = untaken(masked, result)
+            result[masked] = kept
     return result
 
 
 def _exception(exception: CapturedException, converter: JsonConverter) -> CapturedException:
     trace = converter.ending(exception.stacktrace, LONGEST_TRACE)
-    return CapturedException(converter.text(exception.type), converter.text(exception.message), trace, exception.report)
+    return CapturedException(converter.text(exception.type), converter.text(exception.message), trace)
 
 
 def _value(value: Any, converter: JsonConverter) -> Any:
@@ -86,7 +95,10 @@ def _value(value: Any, converter: JsonConverter) -> Any:
     if kind in _SEQUENCES:
         is_secret_pair = converter.redactor.is_secret_pair
         return kind(
-            [type(item)((item[0], REDACTED)) if is_secret_pair(item) else _value(item, converter) for item in value]
+            [
+                type(item)((_value(item[0], converter), REDACTED)) if is_secret_pair(item) else _value(item, converter)
+                for item in value
+            ]
         )
     return value  # a number, or what the codec converts
 

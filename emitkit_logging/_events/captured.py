@@ -53,14 +53,11 @@ class CapturedException:
         type: the qualified name of its class.
         message: its text.
         trace: the traceback, or the text of one.
-        report: names this occurrence of the exception: records of several loggers that report the same exception object
-            have the same; empty: unknown.
     """
 
     type: str
     message: str
     trace: traceback.TracebackException | str
-    report: str = ""
 
     @property
     def stacktrace(self) -> str:
@@ -112,6 +109,8 @@ class CapturedRecord:
         exception: the record's exception, or `None`.
         text: the message with its arguments, or `None` where `attributes["msg"]` is the whole message.
         unused_args: the arguments that did not fit into the message, or `None`.
+        report: names the occurrence of the exception that an alert reports: records of several loggers that report the
+            same exception object have the same; empty: none, or unknown.
         is_scalar: whether `attributes` has JSON scalars only and no other field is set.
         is_trusted: whether the application itself logged it, and not, for example, a browser.
         origin: set and read by the store that the record comes from, and by nothing else.
@@ -121,6 +120,7 @@ class CapturedRecord:
     exception: CapturedException | None = None
     text: str | None = None
     unused_args: Converted | None = None
+    report = ""
     is_scalar = True
     is_trusted = True
     origin: object = None
@@ -261,7 +261,7 @@ def exception_of(record: logging.LogRecord) -> CapturedException | None:
 
 
 def raised_by(record: logging.LogRecord) -> tuple[BaseException | None, Any]:
-    """Return the exception object that a record reports, and its traceback; `None` where it has none."""
+    """Return the exception object that a record has, and its traceback; `None` where it has none."""
     message = record.msg
     nested = message if extras.is_dict(message) else {}
     for given in (record.exc_info, dict.get(nested, "exc_info"), message):
@@ -269,6 +269,21 @@ def raised_by(record: logging.LogRecord) -> tuple[BaseException | None, Any]:
         if error is not None:
             return error, trace
     return None, None
+
+
+def handled_by(record: logging.LogRecord) -> BaseException | None:
+    """Return the exception that is being handled now, if a record has its traceback as text alone; else `None`.
+
+    structlog's processors, and `traceback.format_exc()`, leave the text alone.
+    """
+    error = sys.exc_info()[1]
+    if error is None:
+        return None
+    message = record.msg
+    texts = (record.exc_text, dict.get(message, "exception") if extras.is_dict(message) else message)
+    name = type(error).__name__
+    is_told = any(type(text) is str and tracebacks.HEADER in text and name in text for text in texts)
+    return error if is_told else None
 
 
 def _raised(given: Any) -> tuple[BaseException | None, Any]:

@@ -108,13 +108,13 @@ class Admission:
                 key = self._admit_event(place, captured, examined)
                 if key is None:
                     continue
-            elif captured.exception is not None and (first := self.reports.find(captured, key)) is not None:
+            elif captured.report and (first := self.reports.find(captured, key)) is not None:
                 self._add_report(first, place, captured, captured.user_id, examined)
                 key = first.key
             elif (fold := by_key.get(key)) is not None:
                 counts.setdefault(fold, fold.count)
                 join(fold, place, captured, captured.user_id)
-                if captured.exception is not None:
+                if captured.report:
                     self.reports.add(captured, key, fold.place, waits=False)
                 continue
             elif self._admit_single(key, place, captured):

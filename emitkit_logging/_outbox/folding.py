@@ -342,7 +342,7 @@ class Fold:
 
     def _is_one_exception(self) -> bool:
         """Whether all records report one occurrence of an exception, so that its title needs no count."""
-        reports = {each.exception.report if each.exception is not None else "" for each in self.samples}
+        reports = {each.report for each in self.samples}
         return self.count == len(self.samples) and len(reports) == 1 and "" not in reports
 
 

@@ -58,10 +58,9 @@ class Reports:
             captured: the alert's record.
             key: what it folds by.
         """
-        exception = captured.exception
-        if exception is None or not exception.report or len(key.kind) == 1 or key.kind[0] == FINGERPRINT:
+        if not captured.report or len(key.kind) == 1 or key.kind[0] == FINGERPRINT:
             return None
-        first = self._firsts.get(exception.report)
+        first = self._firsts.get(captured.report)
         if first is None or first.key.channel != key.channel or abs(captured.created - first.created) > LONGEST:
             return None
         return first
@@ -75,12 +74,11 @@ class Reports:
             place: where it waits.
             waits: whether it waits for more reports. Not so in a fold, which others would hold back again and again.
         """
-        exception = captured.exception
-        if exception is None or not exception.report or exception.report in self._firsts:
+        if not captured.report or captured.report in self._firsts:
             return
         while len(self._firsts) >= MOST_REPORTS:
             del self._firsts[next(iter(self._firsts))]
-        self._firsts[exception.report] = Report(key, place, captured.created)
+        self._firsts[captured.report] = Report(key, place, captured.created)
         if not waits:
             return
         now = self._clock()

@@ -13,7 +13,8 @@ than an object:
 2  what the application added, an object by name
 3  the other fields, an object; left out where all have their default:
    ``context``, the event context at the time of the call (default: none);
-   ``exception``, with ``type``, ``message``, ``stacktrace`` and ``report``, which names the occurrence (default: none);
+   ``exception``, with ``type``, ``message`` and ``stacktrace`` (default: none);
+   ``report``, which names the occurrence of that exception (default: empty);
    ``text``, the message with its arguments (default: ``msg`` is the whole message);
    ``unused_args``, the arguments that did not fit into the message (default: none);
    ``is_trusted``, false for a record of a browser (default: true)
@@ -186,12 +187,12 @@ def _fields(captured: CapturedRecord, converter: JsonConverter) -> dict[str, Any
     if (exception := captured.exception) is not None:
         stacktrace = exception.stacktrace
         fields["exception"] = {"type": exception.type, "message": exception.message, "stacktrace": stacktrace}
-        if exception.report:
-            fields["exception"]["report"] = exception.report
     if captured.text is not None:
         fields["text"] = captured.text
     if captured.unused_args is not None:
         fields["unused_args"] = _value(captured.unused_args.value, converter)
+    if captured.report:
+        fields["report"] = captured.report
     if not captured.is_trusted:
         fields["is_trusted"] = False
     return fields
@@ -368,12 +369,14 @@ def _set_fields(captured: CapturedRecord, fields: dict[str, Any]) -> None:
     if (context := fields.get("context")) is not None:
         captured.context = _read_each(context)
     if (exception := fields.get("exception")) is not None:
-        parts = (_text(exception.get(name, "")) for name in ("type", "message", "stacktrace", "report"))
+        parts = (_text(exception.get(name, "")) for name in ("type", "message", "stacktrace"))
         captured.exception = CapturedException(*parts)
     if (text := fields.get("text")) is not None:
         captured.text = _text(text)
     if "unused_args" in fields:
         captured.unused_args = Converted(_read(fields["unused_args"]))
+    if (report := fields.get("report")) is not None:
+        captured.report = _text(report)
     captured.is_trusted = fields.get("is_trusted", True) is True
 
 

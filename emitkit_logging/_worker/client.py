@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.util import Timeout
 
+from emitkit_logging._api.hosts import is_loopback
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, HttpResponse, json_object, read, unanswered
 from emitkit_logging._events.redaction import Redactor
@@ -58,7 +59,8 @@ class Client:
         # certificates in the environment as it always does. urllib3, which requests itself uses, then sends.
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
         settings = requests.Session().merge_environment_settings(base_url, {}, None, None, None)
-        self._settings: tuple[Any, Any, Any] = (settings["proxies"], settings["verify"], settings["cert"])
+        proxies = {} if _is_plain_and_local(base_url) else settings["proxies"]
+        self._settings: tuple[Any, Any, Any] = (proxies, settings["verify"], settings["cert"])
         self._base_url = base_url
         self._limit = Timeout(total=timeout)  # urllib3 copies it for each request
         self._pool: Any = None
@@ -157,6 +159,12 @@ def masked(response: HttpResponse, redactor: Redactor) -> HttpResponse:
     else:
         text = redactor.mask(body.decode("utf-8", "replace"))
     return HttpResponse(response.status, headers, text.encode("utf-8", "replace"))
+
+
+def _is_plain_and_local(url: str) -> bool:
+    """Whether requests go to this machine unencrypted: a proxy elsewhere would read the key, and not reach it."""
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme == "http" and is_loopback(parts.hostname or "")
 
 
 def _masked_values(value: object, redactor: Redactor) -> object:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, README, ROOT, Block, blocks, blocks_of, commands, program
+from tests.docs.pages import PAGES, README, ROOT, Block, blocks, blocks_of, commands
 from tests.programs import PATIENCE, environment, run, started
 
 BIN = Path(sys.executable).parent
@@ -92,18 +92,6 @@ def test_spool(emitkit_inbox, tmp_path):
     (console,) = blocks("guides/processes.md", "console")
     for command in console.commands:
         assert shell(command, tmp_path).returncode == 0
-
-
-def test_spool_in_check(emitkit_inbox, tmp_path):
-    """`check` reads a spool, and says of it what the documentation says."""
-    (block,) = [block for block in blocks("reference/kinds.md", "console") if "check" in block.text]
-    (command,) = block.commands
-    documented = "/var/lib/shop/emitkit.db"
-    run("-c", f"{program('guides/processes.md')}\nlogging.error('it failed')", folder=tmp_path)
-    done = shell(command.replace(documented, "emitkit.db"), tmp_path)
-    assert done.returncode == 0, done.stdout
-    assert re.search(r"ok +the spool \S*emitkit.db: 1 kind", done.stdout)
-    assert re.search(r"ok +the spool \S*emitkit.db: 12 kinds", block.text)
 
 
 def test_tail(emitkit_inbox, tmp_path):

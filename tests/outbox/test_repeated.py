@@ -59,10 +59,10 @@ def states(waiting: Backlog) -> list[dict]:
     return found
 
 
-@given(RECORDS, RECORDS, st.lists(st.sampled_from(["user_id", "event", "plan"]), max_size=1))
-def test_same_result(first, second, redact):
+@given(RECORDS, RECORDS)
+def test_same_result(first, second):
     """Whether records join a fold when they come in or later, it says the same, and each is accounted for."""
-    formatter = EmitKitFormatter(redact=redact)
+    formatter = EmitKitFormatter()
     early, early_changes = backlog(formatter)
     late, _ = backlog(formatter)
     ours = list(starmap(lambda n, record: made(n, record, formatter), enumerate(first + second * 2)))

@@ -74,7 +74,7 @@ def log_all(logger: logging.Logger) -> None:
         logger.error({"event": text, "value": text, "password": MARK})
         with event_context(note=text, page={"url": text}):
             logger.error("in a context")
-        record = logger.makeRecord(logger.name, 40, text, 1, "from elsewhere", (), None)
+        record = logger.makeRecord(logger.name, 40, "app.py", 1, "from elsewhere", (), None)
         record.exc_text = f"Traceback (most recent call last):\nValueError: {text}\n{text}"
         record.stack_info = text
         record.threadName = record.processName = text
@@ -160,7 +160,8 @@ def test_servers_that_say_secrets(logger, server, status, caplog, capfd):
 def test_kinds(tmp_path):
     """The names of kinds, which a command prints for an existing log."""
     log = tmp_path / "app.log"
-    log.write_text("".join(f"2026-01-01 00:00:00,000 ERROR app: {text}\n" for text in SECRETS if "\n" not in text))
+    lines = [text for text in SECRETS if "\n" not in text and not text.startswith("--")]
+    log.write_text("".join(f"2026-01-01 00:00:00,000 ERROR app: {text}\n" for text in lines))
     for options in ([], ["--json"]):
         command = [sys.executable, "-m", "emitkit_logging", "kinds", str(log), *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

@@ -75,7 +75,7 @@ def test_what_is_known_is_bounded(account, handler, logger, path):
         logger.error(f"{word} is broken {'x' * 200}", extra={"fingerprint": word})
         logger.error(f"the {word} is broken {'x' * 200}")
     assert made.flush(30)
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database:
         (size,) = database.execute("SELECT total(length(name) + length(value)) FROM known").fetchone()
     assert 0 < size <= 500_000 / 32
 
@@ -85,7 +85,7 @@ def test_secrets_are_not_known(account, handler, logger, path):
     logger.addHandler(made := handler(spool=path, rate_limit=0))
     logger.error("the password of https://ada:Tr0ub4dor@db.example.com/ is wrong, emitkit_abcdefghijklmnop too")
     assert made.flush(10)
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database:
         known = json.dumps(database.execute("SELECT name, value FROM known").fetchall())
     assert "is wrong" in known
     assert "Tr0ub4dor" not in known
