@@ -166,8 +166,13 @@ class Admission:
         self.reports.rename(renamed)
         self._queues.rename(renamed)
 
-    def is_first(self, key: FoldKey) -> bool:
-        """Whether an alert of this kind is the first of it: none waits as such, and no request for it has started."""
+    def admit_fold(self, fold: Fold) -> None:
+        """Decide whether alerts that were folded elsewhere are new, or wait for a place of their kind."""
+        fold.is_new = self._is_first(fold.key)
+        if not self._kinds.take_place(fold.key) and not fold.is_new:
+            self._folds.hold(fold)
+
+    def _is_first(self, key: FoldKey) -> bool:
         return key not in self._queues.first_keys and not self._kinds.is_known(key)
 
     def _put_first(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:

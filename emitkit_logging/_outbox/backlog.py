@@ -150,9 +150,7 @@ class Backlog:
         else:
             self._folds.resume(fold)
             if fold.priority >= ALERT:
-                fold.is_new = self._admission.is_first(fold.key)
-                if not self._kinds.take_place(fold.key) and not fold.is_new:
-                    self._folds.hold(fold)
+                self._admission.admit_fold(fold)
         if fold.priority >= ALERT:
             self._kinds.count(fold.key, fold.count)
         self._observer.changed(fold if waiting is None else waiting)

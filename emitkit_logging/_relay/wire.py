@@ -72,6 +72,8 @@ class ShapedRecord(CapturedRecord):
         ValueError: if it cannot be read.
     """
 
+    is_scalar = False  # `Backlog` would compare it by attributes that it does not have
+
     def __init__(self, line: bytes) -> None:
         header, separator, _ = line.partition(_BODY)
         try:

@@ -1,21 +1,14 @@
-"""Fixtures of the tests of the relay: each test has a Redis server of its own."""
+"""Fixtures of the tests of the relay: each test has a Redis server of its own.
+
+Where none is installed, they are skipped; `make relay` requires it.
+"""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 
 from tests.relay import fleet
 from tests.spool.processes import Account
-
-
-def pytest_collection_modifyitems(items):
-    """Tests of this folder that need Redis are skipped where it is not installed; `make relay` requires it."""
-    if fleet.PROGRAM is None and not os.environ.get("EMITKIT_TEST_RELAY"):
-        for item in items:
-            if "redis_server" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.skip(reason="redis-server is not installed"))
 
 
 @pytest.fixture

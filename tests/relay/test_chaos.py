@@ -27,7 +27,7 @@ for number in range(start, start + 100_000):
         while not handler.flush(60):
             pass
         say(number)
-    time.sleep(0.002)
+    time.sleep(0.03)
 """
 
 
@@ -120,6 +120,6 @@ def test_chaos(account, client, redis_server, relay):
         raise AssertionError([waits, streams, [each.lines[-20:] for each in relays]]) from None
     arrived = account.numbers()
     acknowledged = set().union(*(each.acknowledged for each in ended))
-    assert len(acknowledged) > 100
+    assert len(acknowledged) > 50
     assert not acknowledged - set(arrived)
     assert set(arrived.values()) == {1}
