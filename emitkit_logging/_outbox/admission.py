@@ -143,7 +143,7 @@ class Admission:
             self.reports.add(captured, key, fold.place, waits=False)
             return False
         self.reports.add(captured, key, place, waits=True)
-        if self.is_first(key):
+        if self._is_first(key):
             self._put_first(key, place, captured)
             return True
         if self._kinds.take_place(key):
@@ -193,7 +193,7 @@ class Admission:
             if event.identities:
                 examined.append(Examined(event.level, place, event))
             return first.key
-        if event.fold_key is None and not self.is_first(key):
+        if event.fold_key is None and not self._is_first(key):
             self._queues.unfoldable.put(event.level, place, event)
         elif event.fold_key is not None and (fold := self._folds.by_key.get(key)) is not None:
             self._folds.join(fold, place, captured, event.user_id)
