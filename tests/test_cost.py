@@ -127,9 +127,7 @@ def test_value(closed_in, logger, name):
     assert best(lambda: logger.error("x", extra={"value": value, "event": "e"})) < BOUND
 
 
-@pytest.mark.parametrize(
-    "name", ["dict of texts", "list", "urls", "one text", "many quotes", "surrogates", "exception"]
-)
+@pytest.mark.parametrize("name", ["dict of texts", "one text"])
 @pytest.mark.parametrize(
     "where",
     ["message", "argument", "properties", "tags", "user", "identify", "page", "context", "around", "extra", "fields"],
