@@ -143,7 +143,7 @@ class Admission:
             self.reports.add(captured, key, fold.place, waits=False)
             return False
         self.reports.add(captured, key, place, waits=True)
-        if self._is_first(key):
+        if self.is_first(key):
             self._put_first(key, place, captured)
             return True
         if self._kinds.take_place(key):
@@ -166,7 +166,8 @@ class Admission:
         self.reports.rename(renamed)
         self._queues.rename(renamed)
 
-    def _is_first(self, key: FoldKey) -> bool:
+    def is_first(self, key: FoldKey) -> bool:
+        """Whether an alert of this kind is the first of it: none waits as such, and no request for it has started."""
         return key not in self._queues.first_keys and not self._kinds.is_known(key)
 
     def _put_first(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
@@ -187,7 +188,7 @@ class Admission:
             if event.identities:
                 examined.append(Examined(event.level, place, event))
             return first.key
-        if event.fold_key is None and not self._is_first(key):
+        if event.fold_key is None and not self.is_first(key):
             self._queues.unfoldable.put(event.level, place, event)
         elif event.fold_key is not None and (fold := self._folds.by_key.get(key)) is not None:
             self._folds.join(fold, place, captured, event.user_id)

@@ -150,7 +150,7 @@ class Backlog:
         else:
             self._folds.resume(fold)
             if fold.priority >= ALERT:
-                fold.is_new = self._is_first(fold.key)
+                fold.is_new = self._admission.is_first(fold.key)
                 if not self._kinds.take_place(fold.key) and not fold.is_new:
                     self._folds.hold(fold)
         if fold.priority >= ALERT:
