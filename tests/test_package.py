@@ -42,7 +42,6 @@ OPTIONS = {
     "spool": None,
     "spool_size": 64 * 1024 * 1024,
     "spool_ttl": 7 * 86_400.0,
-    "relay": None,
     "redact": None,
     "context": None,
     "debug": False,
