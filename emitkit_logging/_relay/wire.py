@@ -96,8 +96,10 @@ class ShapedRecord(CapturedRecord):
             attributes["user_id"] = user_id
         if isinstance(amount, str):
             attributes["amount"], attributes["currency"] = _decimal(amount), currency
-        if raised is not None or report is not None:
-            self.exception = CapturedException(str(raised or ""), str(message or ""), "", str(report or ""))
+        if raised is not None:
+            self.exception = CapturedException(str(raised), str(message or ""), "")
+        if report is not None:
+            self.report = str(report)
         super().__init__(attributes)
 
     @property
@@ -147,7 +149,7 @@ def write_record(event: Event, captured: CapturedRecord) -> bytes:
         event.user_id,
         *raised,
         *_money(event, captured),
-        (captured.exception.report or None) if captured.exception is not None else None,
+        captured.report or None,
     ]
     while header[-1] is None:
         header.pop()
