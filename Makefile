@@ -7,7 +7,7 @@ WORKERS ?= 3
 # A test that failed while others kept the machine busy is run once more, alone. What fails twice fails.
 AGAIN = --last-failed --last-failed-no-failures none
 # all that users may install besides the handler; what developers need is in requirements/
-EXTRAS = demo,completion
+EXTRAS = demo,relay,completion
 # of each kind of files that a source distribution must have, one
 SDIST_TESTS = tests/test_package.py tests/test_distribution.py tests/docs/test_pages.py tests/events/test_reference.py \
 	tests/spool/test_golden.py tests/inbox/http/test_official.py tests/examples/test_demo.py tests/cli/test_main.py

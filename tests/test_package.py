@@ -38,6 +38,7 @@ OPTIONS = {
     "alert_reserve": 0.1,
     "notify_interval": 300.0,
     "capture_uncaught": False,
+    "relay": None,
     "spool": None,
     "spool_size": 64 * 1024 * 1024,
     "spool_ttl": 7 * 86_400.0,

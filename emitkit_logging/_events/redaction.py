@@ -21,6 +21,7 @@ _LONGEST_REMEMBERED = 256
 _MOST_REMEMBERED = 1_024
 _PARAMETER = re.compile(r"(?<![^?&#;])([^?&#;=]+)=([^&#;]+)")
 _PAIR_SIGNS = re.compile(r"""=|:| is | was |>|%3[DdAa]|--[a-zA-Z]|"\s*,|'\s*,""")
+_MOST_PASSES = 4
 _ESCAPE = re.compile(r"\\([nrt])")
 _ESCAPE_MARK = "\x1f"  # white space to regular expressions, and in no ordinary text
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
@@ -68,10 +69,19 @@ class Redactor:
         To mask a masked text again changes nothing. A short text without a sign of a secret costs about a microsecond.
         """
         if "\\" not in text or _ESCAPE.search(text) is None or _ESCAPE_MARK in text:
-            return self._mask(text)
+            return self._settled(text)
         # `\n` as two characters, as a repr or JSON has it, separates words as the end of a line does
-        masked = self._mask(_ESCAPE.sub(lambda found: f"{_ESCAPED[found[1]]}{_ESCAPE_MARK}", text))
+        masked = self._settled(_ESCAPE.sub(lambda found: f"{_ESCAPED[found[1]]}{_ESCAPE_MARK}", text))
         return _MARKED.sub(lambda found: f"\\{_LETTERS[found[1]]}", masked).replace(_ESCAPE_MARK, "")
+
+    def _settled(self, text: str) -> str:
+        """Mask a text until that changes nothing: what one rule masks may have hidden a secret from another."""
+        for _ in range(_MOST_PASSES):
+            masked = self._mask(text)
+            if masked == text:
+                break
+            text = masked
+        return text
 
     def _mask(self, text: str) -> str:
         for literal in self._literals:

@@ -14,7 +14,7 @@ import pytest
 from emitkit_logging import cli
 from emitkit_logging.cli.arguments import make_parser
 
-COMMANDS = ("check", "tail", "spool", "kinds", "inbox", "demo", "completion")
+COMMANDS = ("check", "tail", "spool", "kinds", "relay", "inbox", "demo", "completion")
 EXAMPLE = re.compile(r"emitkit-logging ([^|>)]*?)(?:\s{3,}.*|\s*[|>)].*)?$")
 """A line of examples: before the command there may be variables, after it a pipe or what it does."""
 

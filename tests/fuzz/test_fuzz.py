@@ -82,6 +82,8 @@ def test_redaction():
     @LIMITS
     @given(SECRET_TEXTS, st.sampled_from(SECRETS), SECRET_TEXTS)
     @example("", SECRETS[0], "\\n")
+    @example("-----BEGIN PRIVATE KEY----------END Y-----http://c@", SECRETS[0], "")
+    @example("://passwd=?9&:@", SECRETS[0], "")
     def run(before: str, secret: str, after: str) -> None:
         began = time.thread_time()
         once = redactor.mask(f"{before} {secret} {after}")

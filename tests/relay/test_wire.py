@@ -138,3 +138,12 @@ def test_fold_of_folds_is_an_event():
     assert event.metadata["occurrences"] == 6
     assert event.user_id is None
     assert json.loads(event.encode())["metadata"]["samples"]
+
+
+def test_report():
+    """What names the occurrence of an exception crosses, also where the record has the text of its traceback alone."""
+    captured = CapturedRecord(dict(EMPTY.attributes))
+    captured.report = "0123456789abcdef"
+    event = EmitKitFormatter().summary("alerts", 40, "failed", "", {})
+    assert wire.ShapedRecord(wire.write_record(event, captured)).report == captured.report
+    assert wire.ShapedRecord(wire.write_record(event, EMPTY)).report == ""
