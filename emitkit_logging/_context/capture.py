@@ -25,7 +25,7 @@ from emitkit_logging._events.captured import (
     raised_by,
     text_of_object,
 )
-from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter
+from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter, first_entries
 from emitkit_logging._events.minimal import minimal, readable
 from emitkit_logging._events.redaction import REDACTED
 
@@ -33,6 +33,9 @@ _new = CapturedRecord.__new__
 _LogRecord = logging.LogRecord
 _STANDARD_COUNT = extras.STANDARD_COUNT
 _SMALL = frozenset((int, float, bool, type(None)))
+
+MOST_ENTRIES = 1_000
+"""Entries of a dict that is the message, or of `extra`, that are looked at."""
 
 
 def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedRecord:
@@ -115,8 +118,11 @@ def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, conver
 
 
 def _captured_dict(message: Any, converter: JsonConverter) -> dict[str, object]:
+    some = dict(first_entries(dict.items(message), MOST_ENTRIES))
+    # whatever is left out, the message is not, and structlog puts it at the end
+    some |= {key: dict.__getitem__(message, key) for key in ("event", "message") if dict.__contains__(message, key)}
     # an exception in it is captured as such; its frames are not worth a conversion
-    entries = [(extras.key_text(key), value) for key, value in list(dict.items(message))]
+    entries = [(extras.key_text(key), value) for key, value in some.items()]
     return {key: converter.snapshot(value) for key, value in entries if not extras.is_exc_info(key, value)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import enum
 import logging
 import math
@@ -15,6 +16,7 @@ from typing import Any
 
 from emitkit_logging._api.text import clean
 from emitkit_logging._events import extras, tracebacks
+from emitkit_logging._events.asking import asking, is_asked
 from emitkit_logging._events.converter import Converted, qualified_name
 
 _EARLIEST = -62_135_596_800.0  # the years 1 to 9999, which `datetime` can express
@@ -172,7 +174,8 @@ class CapturedRecord:
 def level_of(value: object) -> int:
     """Return a level's number from what a record has as one: `NOTSET` if it is no number."""
     try:
-        number = int(value)  # type: ignore[call-overload]
+        # all digits of a Decimal such as 1E+999999 would take half a minute
+        number = int(float(value) if issubclass(type(value), decimal.Decimal) else value)  # type: ignore[arg-type, call-overload]
     except Exception:  # text, NaN, or an object that raises
         return logging.NOTSET
     return max(-_HIGHEST_LEVEL, min(int(number), _HIGHEST_LEVEL))
@@ -208,7 +211,8 @@ def message_of(record: logging.LogRecord) -> tuple[str, object]:
     if extras.is_dict(message):
         return _text_of(message), None
     try:
-        text = record.getMessage()
+        with asking([message, *(record.args if type(record.args) is tuple else ())]):
+            text = record.getMessage()
     except Exception:  # `%` raises whatever the arguments raise
         return text_of_object(message), record.args
     text = text_of_object(text)
@@ -298,14 +302,22 @@ def _raised(given: Any) -> tuple[BaseException | None, Any]:
     return None, None
 
 
+_RAISES = "<exception str() failed>"
+"""What `traceback` says of an exception whose text raises."""
+
+
 def _captured_exception(error: BaseException, trace: Any) -> CapturedException:
-    name, text = qualified_name(type(error)), text_of_object(error)
-    try:
-        found = traceback.TracebackException(type(error), error, trace, lookup_lines=False)
-        _shorten(found)
-        return CapturedException(name, text, found)
-    except Exception:  # an exception whose own parts raise still has its name
-        return CapturedException(name, text, "")
+    name = qualified_name(type(error))
+    if is_asked(error):
+        return CapturedException(name, "", "")
+    with asking([error]):
+        try:
+            found = traceback.TracebackException(type(error), error, trace, lookup_lines=False)
+            _shorten(found)
+            text = clean(str(found)[:_LONGEST_READ])
+            return CapturedException(name, f"<{name}>" if text == _RAISES else text, found)
+        except Exception:  # an exception whose own parts raise still has its name
+            return CapturedException(name, text_of_object(error), "")
 
 
 def _shorten(trace: traceback.TracebackException) -> None:
@@ -327,6 +339,7 @@ def _text_of(message: object) -> str:
 def text_of_object(value: object) -> str:
     """Return the text of any object; one whose text raises is named by its type instead."""
     try:
-        return clean(str.__str__(str(value))[:_LONGEST_READ])
+        with asking([value]):
+            return clean(str.__str__(str(value))[:_LONGEST_READ])
     except Exception:
         return f"<{qualified_name(type(value))}>"

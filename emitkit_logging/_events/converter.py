@@ -24,6 +24,7 @@ from urllib.parse import ParseResult, SplitResult
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import MORE, clean, cut
+from emitkit_logging._events.asking import asking, is_asked
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.numeric import json_decimal, json_integer, json_number
 from emitkit_logging._events.objects import fields_of, http_fields
@@ -220,7 +221,10 @@ class _Walk:
         if issubclass(kind, datetime.datetime | datetime.date | datetime.time):
             return self._converter.text(str(value.isoformat()))
         if issubclass(kind, BaseException):
-            text = str(value)
+            if is_asked(value):
+                return kind.__name__
+            with asking([value]):
+                text = str(value)
             if len(text) > LONGEST_TEXT:
                 return self._converter.part(
                     f"{kind.__name__}: {str.__str__(text[: LONGEST_TEXT + _MARGIN])}", f"{len(text)} characters"
@@ -388,7 +392,7 @@ class _Snapshot(_Walk):
 
 def _pairs(mapping: Mapping[Any, Any], most: int) -> tuple[list[tuple[object, object]], int]:
     if isinstance(mapping, dict):
-        return _first(dict.items(mapping), most), dict.__len__(mapping)
+        return first_entries(dict.items(mapping), most), dict.__len__(mapping)
     if isinstance(mapping, collections.ChainMap):  # which makes a whole dict to iterate or to count
         size = sum(map(len, mapping.maps))
         keys = dict.fromkeys(islice(chain.from_iterable(reversed(mapping.maps)), most))
@@ -396,7 +400,7 @@ def _pairs(mapping: Mapping[Any, Any], most: int) -> tuple[list[tuple[object, ob
     return [(key, mapping[key]) for key in islice(mapping, most)], len(mapping)
 
 
-def _first(values: Iterable[Any], most: int) -> list[Any]:
+def first_entries(values: Iterable[Any], most: int) -> list[Any]:
     """Return the first entries of a dict's items or of a set, which other threads may change meanwhile."""
     for _ in range(_TRIES):
         with contextlib.suppress(RuntimeError):  # it was changed between two of them
@@ -408,7 +412,7 @@ def _entries(values: Iterable[object], most: int) -> tuple[list[object], int]:
     if type(values) in (list, tuple):
         return list(values[:most]), len(values)  # type: ignore[index, arg-type]
     if type(values) in _SEQUENCES:
-        return _first(values, most), len(values)  # type: ignore[arg-type]
+        return first_entries(values, most), len(values)  # type: ignore[arg-type]
     return list(islice(values, most)), len(values)  # type: ignore[arg-type]
 
 
