@@ -8,6 +8,8 @@ MORE = "…"
 """Marks what was shortened: at the end of a text, as a list's last entry, as a dict's last key."""
 
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^A-Z]+|[A-Z]+")
 
 
@@ -22,7 +24,9 @@ def clean(text: str) -> str:
 
 def replace_lone_surrogates(text: str) -> str:
     """Return `text` with U+FFFD for each lone surrogate, as JavaScript writes it in UTF-8."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if _PAIR.search(text) is not None:
+        text = _PAIR.sub(lambda found: found[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def shorten(text: str, limit: int) -> str:

@@ -10,6 +10,7 @@ import logging
 from itertools import islice
 from typing import Any
 
+from emitkit_logging._api.text import MORE
 from emitkit_logging._context.reports import report_of
 from emitkit_logging._context.scopes import current, is_in_context, of_record
 from emitkit_logging._events import extras, tracebacks
@@ -25,7 +26,7 @@ from emitkit_logging._events.captured import (
     raised_by,
     text_of_object,
 )
-from emitkit_logging._events.converter import LONGEST_TEXT, Converted, JsonConverter, first_entries
+from emitkit_logging._events.converter import LONGEST_KEY, LONGEST_TEXT, Bounds, Converted, JsonConverter, first_entries, untaken
 from emitkit_logging._events.minimal import minimal, readable
 from emitkit_logging._events.redaction import REDACTED
 
@@ -35,7 +36,10 @@ _STANDARD_COUNT = extras.STANDARD_COUNT
 _SMALL = frozenset((int, float, bool, type(None)))
 
 MOST_ENTRIES = 1_000
-"""Entries of a dict that is the message, or of `extra`, that are looked at."""
+"""Entries of a record, and of a dict that is its message, that are looked at, besides those whose keys are read."""
+
+_MOST_CHARACTERS = 16_000
+"""Characters kept of all values together whose keys are read. All others together have the bound of one value."""
 
 
 def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedRecord:
@@ -50,13 +54,15 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
         type(record) is _LogRecord
         and not (attributes["args"] or attributes["exc_info"] or attributes["exc_text"])
         and type(message := attributes["msg"]) is str
-        and len(message) <= LONGEST_TEXT
+        and len(attributes) <= MOST_ENTRIES
+        and (size := len(message)) <= LONGEST_TEXT
         and tracebacks.HEADER not in message
     ):
         for value in islice(attributes.values(), _STANDARD_COUNT, None):
             kind = type(value)
             if kind is str:
-                if len(value) > LONGEST_TEXT:
+                size += len(value)
+                if size > LONGEST_TEXT:
                     break
             elif kind not in _SMALL:
                 break
@@ -69,7 +75,7 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
                 captured.is_scalar = False
             return captured
     captured = _new(CapturedRecord)
-    captured.attributes = attributes.copy()
+    captured.attributes = _some(attributes)
     return _capture_closely(captured, record, converter)
 
 
@@ -95,13 +101,17 @@ def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, conver
     captured.is_scalar = False
     captured.is_trusted = attributes.pop(UNTRUSTED_KEY, None) is not Marker.UNTRUSTED
     is_secret = converter.redactor.is_secret
+    bounds = _RecordBounds()
     for key, value in list(attributes.items()):
-        if type(key) is not str:
+        if type(key) is str and key in extras.STANDARD:
+            continue
+        name = _name(key, converter)
+        within = bounds.of(name)
+        if name is not key or within is None:
             del attributes[key]
-            name = extras.key_text(key)
-            attributes.setdefault(name, Converted(REDACTED) if is_secret(name) else _snapshot(value, converter))
-        elif key not in extras.STANDARD:
-            attributes[key] = Converted(REDACTED) if is_secret(key) else _snapshot(value, converter)
+        if within is not None and (name is key or name not in attributes):
+            attributes[name] = Converted(REDACTED) if is_secret(name) else converter.snapshot(value, within)
+    bounds.mark(attributes)
     captured.context = of_record(record)
     captured.exception = exception_of(record)
     if captured.level >= logging.ERROR:
@@ -117,17 +127,55 @@ def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, conver
     return captured
 
 
+def _some(entries: Any) -> dict[Any, Any]:
+    """Return a dict's first entries, and whatever is left out, those whose keys are read: structlog has them last."""
+    if dict.__len__(entries) <= MOST_ENTRIES:
+        return dict.copy(entries)
+    some = dict(first_entries(dict.items(entries), MOST_ENTRIES))
+    return some | {key: dict.__getitem__(entries, key) for key in extras.KNOWN if dict.__contains__(entries, key)}
+
+
 def _captured_dict(message: Any, converter: JsonConverter) -> dict[str, object]:
-    some = dict(first_entries(dict.items(message), MOST_ENTRIES))
-    # whatever is left out, the message is not, and structlog puts it at the end
-    some |= {key: dict.__getitem__(message, key) for key in ("event", "message") if dict.__contains__(message, key)}
+    bounds, result = _RecordBounds(), dict[str, object]()
     # an exception in it is captured as such; its frames are not worth a conversion
-    entries = [(extras.key_text(key), value) for key, value in some.items()]
-    return {key: converter.snapshot(value) for key, value in entries if not extras.is_exc_info(key, value)}
+    for key, value in _some(message).items():
+        name = _name(key, converter)
+        if not extras.is_exc_info(name, value) and (within := bounds.of(name)) is not None:
+            result[name] = converter.snapshot(value, within)
+    bounds.mark(result)
+    return result
 
 
-def _snapshot(value: object, converter: JsonConverter) -> object:
-    return converter.text(value) if type(value) is str and len(value) > LONGEST_TEXT else converter.snapshot(value)
+def _name(key: object, converter: JsonConverter) -> str:
+    if type(key) is str and len(key) <= LONGEST_KEY:
+        return key
+    text = extras.key_text(key)
+    return text if len(text) <= LONGEST_KEY else converter.key(text)
+
+
+class _RecordBounds:
+    """What is kept of the entries of one record together: those whose keys are read do not suffer from the others."""
+
+    def __init__(self) -> None:
+        self._known = Bounds(characters=_MOST_CHARACTERS)
+        self._others = Bounds()
+        self._left_out = 0
+
+    def of(self, key: str) -> Bounds | None:
+        """Return the bounds of the next value, or `None` if it is left out."""
+        if key in extras.KNOWN:
+            return self._known
+        if self._others.characters <= 0 or self._others.entries <= 0:
+            self._left_out += 1
+            return None
+        self._others.characters -= len(key)
+        self._others.entries -= 1
+        return self._others
+
+    def mark(self, entries: dict[str, Any]) -> None:
+        """Say how many entries were left out."""
+        if self._left_out:
+            entries[untaken(MORE, entries)] = f"{self._left_out} more"
 
 
 def _is_whole(record: logging.LogRecord) -> bool:
@@ -152,6 +200,8 @@ def _capture_message(captured: CapturedRecord, record: logging.LogRecord, conver
 
 def _without_traceback(captured: CapturedRecord, text: str) -> str:
     """Take a traceback out of a message that is too long to be kept: its end says most."""
+    if len(text) > tracebacks.LONGEST_READ:
+        text = text[: LONGEST_TEXT * 2] + text[LONGEST_TEXT * 2 - tracebacks.LONGEST_READ :]
     found = tracebacks.find(text)
     if found is None:
         return text

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from emitkit_logging._api.text import cut
 from emitkit_logging._events import extras
 from emitkit_logging._events.captured import CapturedException, CapturedRecord
 from emitkit_logging._events.converter import LONGEST_KEY, LONGEST_TRACE, Converted, JsonConverter, untaken
 from emitkit_logging._events.redaction import REDACTED, Redactor
 
 _TEXTS = ("msg", "exc_text", "stack_info")
-_REPEATED = ("name", "levelname", "threadName", "processName", "pathname", "filename", "module", "funcName")
 _RENDERED = ("message", "asctime")  # by the formatter of another handler
+_LONGEST_NAME = 1_000
+_NUMBERS = frozenset((int, float, bool, type(None)))
 _SEQUENCES = (list, tuple, set, frozenset)
 _names: dict[str, None] = {}
 _shared = Redactor()
@@ -62,22 +64,28 @@ def redacted(captured: CapturedRecord, converter: JsonConverter) -> CapturedReco
 def _attributes(attributes: Mapping[str, Any], converter: JsonConverter) -> dict[str, Any]:
     redactor = converter.redactor
     result = {key: value for key, value in attributes.items() if key not in _RENDERED}
-    for key in _REPEATED:
-        if type(result.get(key)) is str:
-            result[key] = redactor.mask_repeated(result[key])
     for key, value in attributes.items():
         if key in _RENDERED:
             continue
         if key in _TEXTS:
             result[key] = _value(value, converter)
-        elif key not in extras.STANDARD:
+        elif key in extras.STANDARD:
+            result[key] = _standard(value, converter)
+        else:
             kept = Converted(REDACTED) if redactor.is_secret(key) else _value(value, converter)
-            masked = redactor.mask_repeated(key)
+            masked = redactor.mask_repeated(key) if len(key) <= LONGEST_KEY else converter.key(key)
             if masked != key:
                 del result[key]
                 masked = untaken(masked, result)
             result[masked] = kept
     return result
+
+
+def _standard(value: Any, converter: JsonConverter) -> Any:
+    """Return a value of logging's own; a record made of a dict may have anything there."""
+    if type(value) is str:
+        return converter.redactor.mask_repeated(cut(value, _LONGEST_NAME))
+    return value if type(value) in _NUMBERS or value == () else _value(converter.snapshot(value), converter)
 
 
 def _exception(exception: CapturedException, converter: JsonConverter) -> CapturedException:

@@ -34,6 +34,14 @@ _LONGEST_TAIL = 20_000
 _LONGEST_READ = 1_000_000
 """Characters of a text that are looked at; far more than are kept."""
 
+_LONGEST_CLEANED = 20_000
+"""Characters of a text that is cleaned here; a longer one is cleaned when it has been cut."""
+
+_MOST_NOTES = 20
+_LONGEST_NOTE = 2_000
+_MOST_ARGUMENTS = 1_000
+"""Arguments of a message among which exceptions are looked for."""
+
 _MOST_CAUSES = 100
 """Causes of an exception that are kept, and causes of those."""
 
@@ -211,14 +219,15 @@ def message_of(record: logging.LogRecord) -> tuple[str, object]:
     if extras.is_dict(message):
         return _text_of(message), None
     try:
-        with asking([message, *(record.args if type(record.args) is tuple else ())]):
+        with asking([message, *(record.args[:_MOST_ARGUMENTS] if type(record.args) is tuple else ())]):
             text = record.getMessage()
     except Exception:  # `%` raises whatever the arguments raise
         return text_of_object(message), record.args
     text = text_of_object(text)
     if not text.strip() and issubclass(type(message), BaseException):
         return qualified_name(type(message)), None
-    named = _with_named_exceptions(record.args) if type(record.args) is tuple else None
+    is_short = type(record.args) is tuple and len(record.args) <= _MOST_ARGUMENTS
+    named = _with_named_exceptions(record.args) if is_short else None  # type: ignore[arg-type]
     if named is not None and type(message) is str and text_of_object(message % record.args) == text:
         return text_of_object(message % named), None
     return text, None
@@ -259,7 +268,7 @@ def exception_of(record: logging.LogRecord) -> CapturedException | None:
     nested = message if extras.is_dict(message) else {}
     for text in (record.exc_text, dict.get(nested, "exception")):
         if extras.is_text(text) and str.strip(text):
-            parsed = tracebacks.parse(str.__str__(text))
+            parsed = tracebacks.parse(str.__str__(text)[-tracebacks.LONGEST_READ :])
             return CapturedException(parsed.type, parsed.message, parsed.text)
     return None
 
@@ -314,15 +323,18 @@ def _captured_exception(error: BaseException, trace: Any) -> CapturedException:
         try:
             found = traceback.TracebackException(type(error), error, trace, lookup_lines=False)
             _shorten(found)
-            text = clean(str(found)[:_LONGEST_READ])
+            text = _cleaned(str(found))
             return CapturedException(name, f"<{name}>" if text == _RAISES else text, found)
         except Exception:  # an exception whose own parts raise still has its name
             return CapturedException(name, text_of_object(error), "")
 
 
 def _shorten(trace: traceback.TracebackException) -> None:
-    """Forget the causes that are so far from an exception that its text would be too long with them."""
+    """Forget what would make the text of an exception too long: far causes, and the ends of many or long notes."""
     for _ in range(_MOST_CAUSES):
+        notes = getattr(trace, "__notes__", None)
+        if type(notes) is list:
+            trace.__notes__ = [note[:_LONGEST_NOTE] if type(note) is str else note for note in notes[:_MOST_NOTES]]  # type: ignore[attr-defined]
         following = trace.__cause__ or trace.__context__
         if following is None:
             return
@@ -340,6 +352,10 @@ def text_of_object(value: object) -> str:
     """Return the text of any object; one whose text raises is named by its type instead."""
     try:
         with asking([value]):
-            return clean(str.__str__(str(value))[:_LONGEST_READ])
+            return _cleaned(str.__str__(str(value)))
     except Exception:
         return f"<{qualified_name(type(value))}>"
+
+
+def _cleaned(text: str) -> str:
+    return text[:_LONGEST_READ] if len(text) > _LONGEST_CLEANED else clean(text)

@@ -60,7 +60,23 @@ _UNCHANGING = frozenset(
 _SHALLOW = 4
 _FEW = 6
 _TRIES = 3
+_SHORTEST_CUT = 20  # the mark of a text that is left out would be longer than a shorter one
 _SEQUENCES = (list, tuple, set, frozenset)
+
+
+class Bounds:
+    """What is still kept of one value, or of several values together.
+
+    Args:
+        entries: of all containers.
+        characters: of all texts, give or take one text.
+    """
+
+    __slots__ = ("characters", "entries")
+
+    def __init__(self, entries: int = MOST_NODES, characters: int = MOST_CHARACTERS) -> None:
+        self.entries = entries
+        self.characters = characters
 
 
 class Converted:
@@ -129,19 +145,26 @@ class JsonConverter:
             return self.text(value)  # type: ignore[arg-type]
         if kind is int:
             return json_integer(value)  # type: ignore[arg-type]
-        walked: Json = _Walk(self, self._redactor).visit(value, 0)
+        walked: Json = _Walk(self, self._redactor, Bounds()).visit(value, 0)
         return walked
 
-    def snapshot(self, value: object) -> object:
+    def snapshot(self, value: object, bounds: Bounds | None = None) -> object:
         """Return what `value` is now, safe from later changes.
 
         Builtin scalars and containers stay what they are, and what derives from them becomes one, so that a check
         of its type has the same result as before; all else is converted and wrapped as `Converted`.
+
+        Args:
+            value: any value.
+            bounds: what may be kept of it, and of the values after it; those of one value when absent.
         """
+        bounds = bounds or Bounds()
+        entries, characters = bounds.entries, bounds.characters
         try:
-            return _copy(value, 0)
+            return _copy(value, 0, bounds)
         except _Foreign:
-            return _Snapshot(self, self._redactor).visit(value, 0)
+            bounds.entries, bounds.characters = entries, characters
+            return _Snapshot(self, self._redactor, bounds).visit(value, 0)
 
     def items(self, mapping: Mapping[Any, Any]) -> dict[str, Json]:
         """Return a mapping as a JSON object whose keys are texts, made different by a suffix where they are equal."""
@@ -161,28 +184,33 @@ class _Foreign(Exception):  # noqa: N818 - control flow: the value is not made o
     pass
 
 
-def _copy(value: object, depth: int) -> object:
-    if is_unchanging(value):
-        return value
+def _copy(value: object, depth: int, bounds: Bounds) -> object:
     kind = type(value)
+    if is_unchanging(value):
+        if kind is str or kind is bytes:
+            bounds.characters -= len(value)  # type: ignore[arg-type]
+            if bounds.characters < 0:
+                raise _Foreign
+        return value
     if depth >= _SHALLOW:
         raise _Foreign
-    if kind is dict and len(value) <= _FEW:  # type: ignore[arg-type]
+    if (kind is dict or kind in _SEQUENCES) and len(value) <= min(_FEW, bounds.entries):  # type: ignore[arg-type]
+        bounds.entries -= len(value)  # type: ignore[arg-type]
         # list() of an exact dict is one step for the interpreter: other threads cannot change it half-way
-        return {_copy(key, _SHALLOW): _copy(item, depth + 1) for key, item in list(value.items())}  # type: ignore[attr-defined]
-    if kind in _SEQUENCES and len(value) <= _FEW:  # type: ignore[arg-type]
-        return kind([_copy(item, depth + 1) for item in list(value)])  # type: ignore[call-overload]
+        if kind is dict:
+            pairs = list(value.items())  # type: ignore[attr-defined]
+            return {_copy(key, _SHALLOW, bounds): _copy(item, depth + 1, bounds) for key, item in pairs}
+        return kind([_copy(item, depth + 1, bounds) for item in list(value)])  # type: ignore[call-overload]
     raise _Foreign
 
 
 class _Walk:
     """One conversion. It counts the entries that it keeps, and knows the containers that it is inside of."""
 
-    def __init__(self, converter: JsonConverter, redactor: Redactor) -> None:
+    def __init__(self, converter: JsonConverter, redactor: Redactor, bounds: Bounds) -> None:
         self._converter = converter
         self._redactor = redactor
-        self._left = MOST_NODES
-        self._characters = MOST_CHARACTERS
+        self._bounds = bounds
         self._inside: set[int] = set()
 
     def visit(self, value: object, depth: int) -> Any:
@@ -245,9 +273,9 @@ class _Walk:
         return self._object(value, kind, depth)
 
     def _within_bounds(self, text: str) -> str:
-        if self._characters <= 0:
+        if self._bounds.characters <= 0 and len(text) > _SHORTEST_CUT:
             return f"{MORE} [{len(text)} characters]"
-        self._characters -= min(len(text), LONGEST_TEXT)
+        self._bounds.characters -= min(len(text), LONGEST_TEXT)
         return text
 
     def _fields(self, value: Any) -> dict[str, Any] | None:
@@ -269,15 +297,15 @@ class _Walk:
     ) -> Any:
         if id(value) in self._inside:
             return "<cycle>"
-        if depth >= DEEPEST or (self._left <= 0 and len(value)):
+        if depth >= DEEPEST or (self._bounds.entries <= 0 and len(value)):
             return f"{MORE} [{_named(type(value))[1:-1]}]"
         self._inside.add(id(value))
         try:
-            most = max(1, min(MOST_ITEMS, self._left))
+            most = max(1, min(MOST_ITEMS, self._bounds.entries))
             entries, size = read(value, most)
             kept = len(entries)
             # reserved before going deeper, the mark included: what was converted already has the same size again
-            self._left -= kept
+            self._bounds.entries -= kept
             if kept < size:
                 entries = entries[: kept - 1]
             return build(entries, size - len(entries), depth)
@@ -309,13 +337,16 @@ class _Walk:
         if type(key) is str:
             return key
         try:
-            if type(key) in (tuple, frozenset):
+            if type(key) in (tuple, frozenset) and _is_small(key, 0):
                 return str.__str__(str(key))
         except Exception:  # keys of foreign objects: named instead
             return _named(type(key))
         return str(_Walk.visit(self, key, DEEPEST))
 
     def _bytes(self, value: memoryview) -> str:
+        if self._bounds.characters <= 0:
+            return f"{MORE} [{value.nbytes} bytes]"
+        self._bounds.characters -= min(value.nbytes, LONGEST_TEXT)
         kept = value[: LONGEST_TEXT + _MARGIN].tobytes()
         is_whole = value.nbytes <= LONGEST_TEXT
         try:
@@ -330,9 +361,9 @@ class _Walk:
 class _Snapshot(_Walk):
     """A conversion that keeps builtin types, and wraps what it converts."""
 
-    def __init__(self, converter: JsonConverter, redactor: Redactor) -> None:
-        super().__init__(converter, redactor)
-        self._foreign = _Walk(converter, redactor)
+    def __init__(self, converter: JsonConverter, redactor: Redactor, bounds: Bounds) -> None:
+        super().__init__(converter, redactor, bounds)
+        self._foreign = _Walk(converter, redactor, bounds)
         self._foreign._inside = self._inside
 
     def visit(self, value: object, depth: int) -> Any:
@@ -346,6 +377,9 @@ class _Snapshot(_Walk):
         if issubclass(kind, str):
             text = self._within_bounds(str.__str__(value))
             return self._converter.text(text) if len(text) > LONGEST_TEXT else text
+        if kind is bytes:
+            self._bounds.characters -= min(len(value), LONGEST_TEXT)
+            return value if self._bounds.characters > 0 and is_unchanging(value) else self._converted(value, depth)
         if is_unchanging(value) or kind is Converted:
             return value
         if issubclass(kind, int):
@@ -369,11 +403,7 @@ class _Snapshot(_Walk):
         return self._converted(value, depth)
 
     def _converted(self, value: object, depth: int) -> Converted:
-        self._foreign._left = self._left
-        try:
-            return Converted(self._foreign.visit(value, depth))
-        finally:
-            self._left = self._foreign._left
+        return Converted(self._foreign.visit(value, depth))
 
     def _dict(self, pairs: Sequence[tuple[object, object]], more: int, depth: int) -> dict[Any, Any]:
         result = {
@@ -432,6 +462,13 @@ def untaken(name: str, taken: Mapping[Any, object]) -> str:
     while f"{name}_{number}" in taken:
         number += 1
     return f"{name}_{number}"
+
+
+def _is_small(key: object, depth: int) -> bool:
+    """Whether a key made of containers has few parts, so that its text is short."""
+    if type(key) in (tuple, frozenset):
+        return depth < _SHALLOW and len(key) <= _FEW and all(_is_small(part, depth + 1) for part in key)  # type: ignore[arg-type, attr-defined]
+    return not issubclass(type(key), str | bytes | int) or is_unchanging(key)
 
 
 def _named(kind: type) -> str:

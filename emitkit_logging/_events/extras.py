@@ -143,6 +143,9 @@ _TYPES: Mapping[str, Callable[[object], bool]] = {
     "occurred_at": is_moment,
 }
 
+KNOWN = frozenset((*STANDARD, *_TYPES, "extra"))
+"""The keys that are read, of logging itself and of the table."""
+
 
 def get(found: Mapping[str, Any], key: str) -> Any:
     """Return the value of a key of the table when it has the right type and is no empty string, else `None`."""

@@ -35,7 +35,7 @@ def minimal(attributes: Mapping[str, Any], message: str, error: BaseException) -
         {
             **_BARE,
             **{key: _text(attributes.get(key)) for key in _TEXTS},
-            "msg": clean(str.__str__(message))[:LONGEST_TEXT],
+            "msg": clean(str.__str__(message)[:LONGEST_TEXT]),
             "levelno": level,
             "levelname": _text(attributes.get("levelname")) or logging.getLevelName(level),
             "lineno": line if type(line) is int and 0 <= line < 2**31 else 0,

@@ -54,7 +54,7 @@ changed change reset updated created rotated limit limits budget usage used left
 seconds secs minutes strength score field fields attempt attempts retries version algorithm alg method provider
 scheme backend service server host manager store cache issuer scope scopes format prefix suffix source kind level
 mode check rate index position error errors failures middleware handler class module function validator generator
-verification
+verification country
 """
 _DESCRIBING = frozenset(_LAST_WORDS.split())
 # A run-together form (dbpassword) is distinguished from an unrelated word only if the secret's name is long enough.

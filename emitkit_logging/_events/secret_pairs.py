@@ -41,7 +41,7 @@ _SCHEME = re.compile(
     re.IGNORECASE,
 )
 _REST_OF_LINE = re.compile(r"[^\r\n]*")
-_WORD = re.compile(r"[A-Za-z]+[.,;:!?]?(?= {1,2}[\w(<\"'])")
+_WORD = re.compile(r"(?:[A-Za-z]+[.,;:!?]?|\d{1,2})(?= {1,2}[\w(<\"'])")
 _QUOTES = ("'", '"')
 _NOUNS = frozenset(("key", "keys", "number", "card"))
 _HEADERS = frozenset(
@@ -94,8 +94,8 @@ class PairMasker:
         before = bare[-len(key) - 1 : -len(key)]
         separator = found[0].rstrip()
         if (separator == ">" and before != "<") or (
-            separator == "," and not (head[-1:] in _QUOTES and before in _QUOTES)
-        ):
+            separator == "," and not (head[-1:] in _QUOTES and before in _QUOTES and bare[-len(key) - 2 : -len(key) - 1] != ".")
+        ):  # "user"."password", "user"."email" are names of columns
             return None
         secrecy = self._in_text(key)
         if secrecy is Secrecy.NONE and key.lower() in _NOUNS:
@@ -150,7 +150,9 @@ def _span(text: str, start: int, key: str, secrecy: Secrecy, before: str, separa
         if is_header:
             return (begin, end) if "cookie" in key.lower() else _after_scheme(text, begin, end)
         value = text[begin:end]
-        is_plain = is_comma and value.isalpha()  # a list of names: ("password", "email")
+        # a list of names: ("password", "email"), or of columns: ("id", "password", "last_login", "is_active")
+        is_listed = text.startswith(",", end + len(opening[1]))
+        is_plain = is_comma and (value.isalpha() or (is_listed and value.replace("_", "").isalpha()))
         return (begin, end) if not is_plain and _is_secret(value, key, secrecy) else None
     if before in ("?", "&", ";") and separator == "=":
         return _found(_QUERY_VALUE, text, start)

@@ -26,8 +26,12 @@ _NUMBER = re.compile(r"[-+]?[\d.,:/]+(?:[munµ]?s|sec|min|%|[kKmMgG]i?[bB]?|h|d|
 _DIGITS = re.compile(r"\d{6,}")
 _CODE = re.compile(r"(?:self|cls|settings|config|conf|os|env|request|args|options|kwargs|app|ctx|Secret\w*)[.(\[].*")
 _NAME = re.compile(r"[A-Za-z_]+(?:[.-][A-Za-z_]+)*")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]+=[^=\s].*")
+_CALL = re.compile(r"[A-Za-z_][\w.]*\(.*")
+_DIRECTORY = re.compile(r"(?:/[A-Za-z]?[a-z_.-]+\d{0,3})+/?")
 _PATH = re.compile(r"(?:~|\.{1,2})?/[\w./-]*")
 _LONG_WORD = re.compile(r"[A-Za-z]{20,}")
+_DIRECTORY_NAMES = ("pwd", "oldpwd")  # what a shell calls the directory that it is in
 _NUMERIC_NAMES = ("otp", "totp", "pin", "token")
 
 
@@ -46,7 +50,8 @@ def is_secret_value(value: str, key: str, secrecy: Secrecy, *, is_prose: bool) -
     if value.lower() == key.lower():  # `connect(password=password)` in a line of code
         return False
     if secrecy is Secrecy.CERTAIN:
-        return not is_prose
+        is_directory = key.lower() in _DIRECTORY_NAMES and _DIRECTORY.fullmatch(value) is not None
+        return not (is_prose or is_directory)
     return _looks_secret(value, key)
 
 
@@ -56,6 +61,8 @@ def _looks_secret(value: str, key: str) -> bool:
         return is_number_secret and (
             _DIGITS.fullmatch(value) is not None or (value.isdigit() and len(value) > 3 and "token" not in key.lower())
         )
+    if _ASSIGNMENT.fullmatch(value) or _CALL.fullmatch(value):  # `auth: user=u`, `signature: f(x)`
+        return False
     if _NAME.fullmatch(value) or _PATH.fullmatch(value):
         return _LONG_WORD.fullmatch(value) is not None
     return True

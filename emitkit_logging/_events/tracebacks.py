@@ -13,6 +13,9 @@ HEADER = "Traceback (most recent call last):"
 LONGEST = 60_000
 """Characters kept of the text of a traceback, from its end."""
 
+LONGEST_READ = 200_000
+"""Characters of a text that are searched for a traceback."""
+
 _GROUP = "  + Exception Group "
 _STACK = "Stack (most recent call last):"
 _NAME = re.compile(r"[^\W\d][\w.]*(?:\.<locals>\.[\w.]+)*")
