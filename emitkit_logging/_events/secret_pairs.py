@@ -32,7 +32,10 @@ _OPENING = re.compile(rf"[bBuUrRfF]{{0,2}}({_QUOTE})")
 _BODIES = {'"': re.compile(r'(?:[^"\\]|\\.|"")*', re.DOTALL), "'": re.compile(r"(?:[^'\\]|\\.|'')*", re.DOTALL)}
 _BARE = re.compile(r"""(?:[^\s&,;)\]}"'<>\\]|\\(?![nrt"'])|[,;)\]}"'](?![\s,;)\]}"'>\\]|$|[\w.\-]{1,40}["']?[=:]))+""")
 _QUERY_VALUE = re.compile(r"""[^\s&#;"'<>]+""")
-_ELEMENT = re.compile(r"[^<]+")
+_ELEMENT = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)|[^<]+", re.DOTALL)
+_TAG = re.compile(r"<(?:[\w.-]+:)?([\w.-]+)(?:\s[^<>]*)?\Z")
+_FORM_PART = re.compile(r"""name="([^"\s]{1,80})"[^\S\n]*\n(?:[^\S\n]*\S[^\n]*\n)?[^\S\n]*\n""")
+_FORM_VALUE = re.compile(r".+?(?=\s*\n\s*--|\Z)", re.DOTALL)
 _CONTAINER = re.compile(rf"[\[({{]\s{{0,8}}(?=[bBuU]?{_QUOTE})")
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
 _SENTENCE = re.compile(rf"[\[({{]\s{{0,8}}{_QUOTE}[A-Z]?[a-z]+ [a-z]+ ")
@@ -67,7 +70,9 @@ class PairMasker:
     def mask(self, text: str) -> str:
         """Return `text` with the values behind secret names masked, in time proportional to its length."""
         masked = self._replaced(text, _SEPARATOR, self._span_after_separator)
-        if " is " in masked or " was " in masked:
+        if 'name="' in masked:
+            masked = self._replaced(masked, _FORM_PART, self._span_in_form)
+        if " is" in masked or " was" in masked:
             masked = self._replaced(masked, _STATEMENT, _span_after_statement)
         return self._replaced(masked, _OPTION, self._span_after_option) if "--" in masked else masked
 
@@ -88,12 +93,18 @@ class PairMasker:
         text, start = found.string, found.start()
         head = text[max(done, start - _LONGEST_KEY) : start].rstrip()
         bare = head.rstrip("\"'\\]")
-        key = _last_word(bare)
+        if bare.endswith(("%5D", "%5d")):  # ?user%5Bpassword%5D=
+            bare = bare[:-3]
+        separator = found[0].rstrip()
+        if separator == ">":
+            tag = _TAG.search(head)
+            is_secret = tag is not None and self._in_text(tag[1]) is not Secrecy.NONE
+            return _found(_ELEMENT, text, found.end()) if is_secret else None
+        key = _last_word(bare).removeprefix("5B").removeprefix("5b") if "%5" in head else _last_word(bare)
         if not key or key.isdigit():
             return None
         before = bare[-len(key) - 1 : -len(key)]
-        separator = found[0].rstrip()
-        if (separator == ">" and before != "<") or (
+        if (
             separator == "," and not (head[-1:] in _QUOTES and before in _QUOTES and bare[-len(key) - 2 : -len(key) - 1] != ".")
         ):  # "user"."password", "user"."email" are names of columns
             return None
@@ -104,6 +115,10 @@ class PairMasker:
         if secrecy is Secrecy.NONE or text.startswith(REDACTED, found.end()):
             return None
         return _span(text, found.end(), key, secrecy, before, separator)
+
+    def _span_in_form(self, found: re.Match[str], _: int) -> _Span:
+        is_secret = self._in_text(found[1]) is not Secrecy.NONE and not found.string.startswith(REDACTED, found.end())
+        return _found(_FORM_VALUE, found.string, found.end()) if is_secret else None
 
     def _span_after_option(self, found: re.Match[str], _: int) -> _Span:
         secrecy = self._in_text(found[1])
@@ -137,8 +152,6 @@ def _last_word(text: str) -> str:
 
 def _span(text: str, start: int, key: str, secrecy: Secrecy, before: str, separator: str) -> _Span:
     """Return where the secret begins and ends that stands at `start`, or `None` where none does."""
-    if separator == ">":
-        return _found(_ELEMENT, text, start)
     container = _CONTAINER.match(text, start)
     if container is not None:
         return _container_span(text, start)

@@ -68,7 +68,9 @@ schemes not missing required and or for in on to with from error the a an method
 format invalid expired challenge prefix string value bonds bond plants plant
 """
 _NOT_TOKENS = frozenset(_AFTER_BEARER.split())
-_CHALLENGE = re.compile(r"[a-z_]{2,30}=(?=[^=\s])", re.IGNORECASE)  # or another pair: token_type=bearer expires_in=60
+_CHALLENGE = re.compile(  # or another pair: token_type=bearer expires_in=60
+    r"(?:realm|error|error_description|scope|charset|resource_metadata)=|[a-z_]{2,30}=(?=[^=\s])", re.IGNORECASE
+)
 _ENCODED = re.compile(r"(?=.{0,200}(?:\d|[a-z][A-Z]|=$)).*", re.DOTALL)
 
 

@@ -55,6 +55,7 @@ SECRETS: tuple[str, ...] = (
     f"password: {MARK}",
     f"Password : {MARK}",
     f"the password is {MARK}",
+    f"Password is: {MARK}",
     f"DB_PASSWORD={MARK}",
     f"PGPASSWORD={MARK} psql",
     f"--password={MARK}",
@@ -74,6 +75,11 @@ SECRETS: tuple[str, ...] = (
     f"private_key={LONG}",
     f"password%3D{MARK}",
     f"<password>{MARK}</password>",
+    f"<wsse:Password Type='text'>{MARK}</wsse:Password>",
+    f"<password><![CDATA[{MARK}]]></password>",
+    f'Content-Disposition: form-data; name="password"\r\n\r\n{MARK}\r\n--b',
+    f"/x?user%5Bpassword%5D={MARK}",
+    f"DB_PASS={MARK}",
     f"AccountKey={LONG}==;EndpointSuffix=x",
     # shapes
     f"emitkit_{LONG}",
@@ -108,6 +114,10 @@ SECRET_KEYS = (
 """Keys whose values are withheld, whatever they are."""
 
 ORDINARY = (
+    'SELECT "auth_user"."id", "auth_user"."password", "auth_user"."last_login" FROM "auth_user"',
+    'INSERT INTO "auth_user" ("id", "password", "last_login", "is_active") VALUES (%s, %s, %s, %s)',
+    *("token_type=bearer expires_in=3600", 'WWW-Authenticate: Bearer realm="api"', "pwd=/home/app", "PWD: /srv/www"),
+    *("auth: user=jane result=ok", "signature: f(x: int) -> int", "api_keys: 3 active", "iban_country=DE"),
     *("author: Jane Doe", "tokenizer: bert-base", "monkey=banana", "passenger=Smith", "pinned: true", "spin=1"),
     *("signature_date=2026-01-01", "compass: north", "bypass=true", "keyboard: us", "turnkey=yes", "whiskey=1"),
     *("password is wrong", "password is too short", "password was reset", "password must have 8 characters"),
