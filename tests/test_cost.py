@@ -160,7 +160,7 @@ def test_exception(closed_in, logger, error):
 
 
 class NotedError(Exception):
-    __notes__: tuple[str, ...] | list[str] = ["password=hunter2 " * 1_000] * 10_000  # noqa: RUF012 - as `add_note` makes it
+    __notes__: tuple[str, ...] | list[str] = ["password=hunter2 " * 1_000] * 10_000  # as `add_note` makes it
 
 
 TRACEBACKS = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    x\nValueError: x\n\n' * 100_000

@@ -26,7 +26,15 @@ from emitkit_logging._events.captured import (
     raised_by,
     text_of_object,
 )
-from emitkit_logging._events.converter import LONGEST_KEY, LONGEST_TEXT, Bounds, Converted, JsonConverter, first_entries, untaken
+from emitkit_logging._events.converter import (
+    LONGEST_KEY,
+    LONGEST_TEXT,
+    Bounds,
+    Converted,
+    JsonConverter,
+    first_entries,
+    untaken,
+)
 from emitkit_logging._events.minimal import minimal, readable
 from emitkit_logging._events.redaction import REDACTED
 

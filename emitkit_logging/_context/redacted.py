@@ -102,10 +102,11 @@ def _value(value: Any, converter: JsonConverter) -> Any:
         return {_key(key, converter): _item(key, item, converter) for key, item in value.items()}
     if kind in _SEQUENCES:
         is_secret_pair = converter.redactor.is_secret_pair
+        items: Any = converter.redactor.without_options(value) if kind in (list, tuple) else value
         return kind(
             [
                 type(item)((_value(item[0], converter), REDACTED)) if is_secret_pair(item) else _value(item, converter)
-                for item in value
+                for item in items
             ]
         )
     return value  # a number, or what the codec converts

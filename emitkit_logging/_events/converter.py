@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
-from urllib.parse import ParseResult, SplitResult
+from urllib.parse import ParseResult, ParseResultBytes, SplitResult, SplitResultBytes
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import MORE, clean, cut
@@ -62,6 +62,7 @@ _FEW = 6
 _TRIES = 3
 _SHORTEST_CUT = 20  # the mark of a text that is left out would be longer than a shorter one
 _SEQUENCES = (list, tuple, set, frozenset)
+_ADDRESSES = (SplitResult, SplitResultBytes, ParseResult, ParseResultBytes)
 
 
 class Bounds:
@@ -200,7 +201,7 @@ def _copy(value: object, depth: int, bounds: Bounds) -> object:
         if kind is dict:
             pairs = list(value.items())  # type: ignore[attr-defined]
             return {_copy(key, _SHALLOW, bounds): _copy(item, depth + 1, bounds) for key, item in pairs}
-        return kind([_copy(item, depth + 1, bounds) for item in list(value)])  # type: ignore[call-overload]
+        return kind([_copy(item, depth + 1, bounds) for item in list(value)])  # type: ignore[arg-type, call-overload]
     raise _Foreign
 
 
@@ -242,8 +243,8 @@ class _Walk:
             return json_decimal(decimal.Decimal(value))
         if issubclass(kind, str):
             return self._converter.text(self._within_bounds(str.__str__(value)))
-        if issubclass(kind, SplitResult | ParseResult):
-            return self._converter.text(value.geturl())
+        if issubclass(kind, _ADDRESSES):
+            return self._visit(value.geturl(), depth)
         if issubclass(kind, bytes | bytearray | memoryview):
             return self._bytes(memoryview(value).cast("B"))
         if issubclass(kind, datetime.datetime | datetime.date | datetime.time):
@@ -287,6 +288,8 @@ class _Walk:
             item = value.item()
             if type(item) is not kind:
                 return self._visit(item, depth)
+        if kind.__name__.startswith("Secret"):  # as those of pydantic and Starlette, whose text is the secret for some
+            return REDACTED
         is_iterable = hasattr(kind, "__iter__") or hasattr(kind, "__next__")
         if is_iterable and not issubclass(kind, pathlib.PurePath | collections.UserString):
             return _named(kind)
@@ -323,7 +326,7 @@ class _Walk:
         return result
 
     def _sequence(self, values: Sequence[object], more: int, depth: int) -> Any:
-        result = [self._element(value, depth + 1) for value in values]
+        result = [self._element(value, depth + 1) for value in self._redactor.without_options(values)]
         if more:
             result.append(f"{MORE} {more} more")
         return result
@@ -394,9 +397,9 @@ class _Snapshot(_Walk):
             return datetime.datetime.combine(value.date(), value.timetz())
         if issubclass(kind, dict):
             return self._container(value, _pairs, self._dict, depth)
-        if issubclass(kind, tuple) and not issubclass(kind, SplitResult | ParseResult) and fields_of(value) is not None:
+        if issubclass(kind, tuple) and not issubclass(kind, _ADDRESSES) and fields_of(value) is not None:
             return self._converted(value, depth)
-        for builtin in () if issubclass(kind, SplitResult | ParseResult) else _SEQUENCES:
+        for builtin in () if issubclass(kind, _ADDRESSES) else _SEQUENCES:
             if issubclass(kind, builtin):
                 walked = self._container(value, _entries, self._sequence, depth)
                 return builtin(walked) if type(walked) is list else walked

@@ -7,7 +7,7 @@ the name before it is in `secret_pairs`, by its shape in `secret_shapes`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -115,6 +115,12 @@ class Redactor:
         if type(name) is bytes and len(name) <= 256:
             name = name.decode("latin-1")
         return type(name) is str and self.is_secret(name)
+
+    def without_options(self, values: Sequence[object]) -> Sequence[object]:
+        """Return the words of a command without the values of its secret options: `["--password", "…"]`."""
+        places = [at for at, value in enumerate(values[:-1]) if type(value) is str and value.startswith("--")]
+        secret = {at + 1 for at in places if self.is_secret(str(values[at]))} - set(places)
+        return [REDACTED if at in secret else value for at, value in enumerate(values)] if secret else values
 
     def mask_page(self, page: Mapping[str, Any]) -> dict[str, Any]:
         """Return a page (seed document, *Rich Metadata*) with the secrets in the queries of its addresses masked."""

@@ -104,8 +104,8 @@ class PairMasker:
         if not key or key.isdigit():
             return None
         before = bare[-len(key) - 1 : -len(key)]
-        if (
-            separator == "," and not (head[-1:] in _QUOTES and before in _QUOTES and bare[-len(key) - 2 : -len(key) - 1] != ".")
+        if separator == "," and not (
+            head[-1:] in _QUOTES and before in _QUOTES and bare[-len(key) - 2 : -len(key) - 1] != "."
         ):  # "user"."password", "user"."email" are names of columns
             return None
         secrecy = self._in_text(key)

@@ -175,7 +175,7 @@ def make_parser(file_completion: object = None) -> argparse.ArgumentParser:
     """
     from emitkit_logging.inbox import arguments as inbox  # noqa: PLC0415 - only the command line needs it
 
-    parser = argparse.ArgumentParser(prog=PROGRAM, **_help(_OVERVIEW, _OVERVIEW_EXAMPLES))
+    parser = inbox.ArgumentParser(prog=PROGRAM, **_help(_OVERVIEW, _OVERVIEW_EXAMPLES))
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

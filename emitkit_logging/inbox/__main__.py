@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from emitkit_logging.inbox.arguments import DESCRIPTION, EXAMPLES, add_arguments, run
+from emitkit_logging.inbox.arguments import DESCRIPTION, EXAMPLES, ArgumentParser, add_arguments, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the inbox until it is interrupted or terminated, and return the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="emitkit-logging inbox",
         description=DESCRIPTION,
         epilog=EXAMPLES,

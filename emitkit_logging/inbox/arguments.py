@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from emitkit_logging.inbox.config import GENERATION_NAMES, SCOPES
 
@@ -31,6 +32,15 @@ exit status:
      inbox is not installed
   2  a wrong option
 """
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser whose messages have no characters that control a terminal, although they repeat arguments."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End the process, after a message of one line."""
+        text = "".join(char if char.isprintable() else " " for char in (message or "").rstrip("\n"))
+        super().exit(status, f"{text}\n" if text else None)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.Action:

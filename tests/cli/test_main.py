@@ -146,3 +146,14 @@ def test_deprecated_program():
     done = run("-W", "always", "-m", "emitkit_logging.command", "--help")
     assert (done.returncode, done.stdout.split()[1]) == (0, "emitkit-logging")
     assert "DeprecationWarning" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["spool", "{}"], ["kinds", "{}"], ["check", "{}"], ["{}"]])
+def test_errors_control_no_terminal(capsys, arguments):
+    """An argument that an error repeats cannot control the terminal."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main([each.format("missing\x1b[31m\x9b\r\u202e") for each in arguments])
+    assert caught.value.code
+    printed = capsys.readouterr().err
+    assert "missing" in printed
+    assert all(char.isprintable() or char == "\n" for char in printed)

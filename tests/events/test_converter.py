@@ -10,13 +10,16 @@ import json
 import pathlib
 import time
 import uuid
+from urllib.parse import urlparse, urlsplit
 
 import numpy
 import pytest
 from hypothesis import given, strategies
 
 from emitkit_logging._api.text import clean, shorten, units
-from emitkit_logging._events.converter import LONGEST_TEXT, MOST_ITEMS, Converted, JsonConverter
+from emitkit_logging._context.redacted import redacted
+from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.converter import LONGEST_TEXT, MOST_ITEMS, Bounds, Converted, JsonConverter
 from emitkit_logging._events.event import MOST_BYTES, Event
 from emitkit_logging._events.redaction import Redactor
 
@@ -250,3 +253,46 @@ def test_encode(metadata, limit):
     assert "…" in encoded.decode()
     if "exception" in body["metadata"]:
         assert body["metadata"]["exception"]["stacktrace"].endswith("the end")
+
+
+class SecretText:
+    """As Starlette's `Secret`, which `str` shows."""
+
+    def __str__(self) -> str:
+        return "hunter2"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["mysql", "--password", "hunter2", "db"],
+        ("--api-key", "hunter2"),
+        {"command": ["x", ["--token", "hunter2"]]},
+        SecretText(),
+        [SecretText()],
+        urlsplit(b"https://u:hunter2@h/"),
+        urlparse("https://h/?token=hunter2"),
+    ],
+    ids=str,
+)
+def test_secrets_without_a_key(value):
+    """Secret options of a command, objects that are secrets by their type, and parts of addresses are masked."""
+    assert "hunter2" not in json.dumps(converter.value(value))
+    captured = CapturedRecord({"value": converter.snapshot(value)})
+    kept = redacted(captured, converter).attributes["value"]
+    assert "hunter2" not in repr(kept.value if type(kept) is Converted else kept)
+
+
+def test_options_that_are_no_secrets():
+    """Other words of a command stay."""
+    command = ["pg_dump", "--verbose", "--password", "--file", "a.sql", "--token-type", "--jobs", "4"]
+    assert converter.value(command) == command
+
+
+def test_bounds_are_shared():
+    """Values that share bounds are together no longer than one, and one that is read afterwards is marked."""
+    bounds = Bounds()
+    for _ in range(20):
+        kept = converter.snapshot({"a": ["x" * 7_000]}, bounds)
+    assert kept == {"a": ["… [7000 characters]"]}
+    assert converter.snapshot("short", bounds) == "short"

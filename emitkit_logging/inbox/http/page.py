@@ -17,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from emitkit_logging._api.hosts import is_loopback
+from emitkit_logging._api.text import replace_lone_surrogates
 from emitkit_logging.inbox.emulation.javascript import parse
 from emitkit_logging.inbox.emulation.refusals import Invalid, NotPending, NotWaiting
 from emitkit_logging.inbox.masking import mask_keys
@@ -313,7 +314,11 @@ async def _body(request: Request) -> dict[str, Any]:
         value = parse(await request.body())
     except Invalid:
         return {}
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    # neither the database nor a response takes half of a character
+    cleaned: dict[str, Any] = json.loads(replace_lone_surrogates(json.dumps(value, ensure_ascii=False)))
+    return cleaned
 
 
 def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> Response:

@@ -96,3 +96,13 @@ def test_what_cannot_be_canceled(fresh, clock):
     refusal(cancel(fresh, link["id"]), 409, "not_waiting")
     assert answer(fresh, expired["id"], "yes").status_code == 409
     assert answer(fresh, link["id"], "yes").status_code == 409
+
+
+def test_half_a_character(fresh):
+    """A lone surrogate in what the page sends is replaced: neither the database nor a response takes it."""
+    event = ask(fresh)
+    sent = call(fresh, "POST", "/_inbox/read", json={"event": "\ud800"})
+    assert sent.status_code == 204
+    row = answer(fresh, event["id"], "no", {"why": "\ud800", "size": "m"})
+    assert row.status_code == 200, row.text
+    assert row.json()["answer"]["values"]["why"] == "\ufffd"
