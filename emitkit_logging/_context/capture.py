@@ -166,7 +166,7 @@ class _RecordBounds:
 
     def __init__(self) -> None:
         self._known = Bounds(characters=_MOST_CHARACTERS)
-        self._others = Bounds()
+        self._others = Bounds(entries=MOST_ENTRIES)
         self._left_out = 0
 
     def of(self, key: str) -> Bounds | None:

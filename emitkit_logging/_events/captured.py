@@ -38,7 +38,7 @@ _LONGEST_CLEANED = 20_000
 """Characters of a text that is cleaned here; a longer one is cleaned when it has been cut."""
 
 _MOST_NOTES = 20
-_LONGEST_NOTE = 2_000
+_LONGEST_NOTE = 1_000
 _MOST_ARGUMENTS = 1_000
 """Arguments of a message among which exceptions are looked for."""
 

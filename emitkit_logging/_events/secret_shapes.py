@@ -123,7 +123,7 @@ _WEB = ("http", "https", "git+http", "git+https", "ws", "wss", "ftp", "ftps", "s
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _LONGEST_SCHEME = 16
 _USER_INFO = re.compile(
-    r"""://(?:([^\s/?#:@"'<>,;]+)@|([^\s/?#:"'<>]*):((?:(?!://)(?:[^\s"'<>]|["'](?![\s,:;}\])]|$)))*)@)"""
+    r"""://(?:([^\s/?#:@"'<>,;]+)@|([^\s/?#:"'<>]*):((?:[^\s"'<>:]|:(?!//)|["'](?![\s,:;}\])]|$))*)@)"""
 )
 _PORT = re.compile(r"\d{1,5}(?:[/?#,;)\]}\"'\s]|$)")
 _PASSWORD_IN_DSN = re.compile(r":[^\s:]*@(?=(?:tcp|unix)\()")
