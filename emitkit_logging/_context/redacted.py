@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from emitkit_logging._api.text import cut
 from emitkit_logging._events import extras
 from emitkit_logging._events.captured import CapturedException, CapturedRecord
 from emitkit_logging._events.converter import LONGEST_KEY, LONGEST_TRACE, Converted, JsonConverter, untaken
@@ -17,7 +16,6 @@ from emitkit_logging._events.redaction import REDACTED, Redactor
 
 _TEXTS = ("msg", "exc_text", "stack_info")
 _RENDERED = ("message", "asctime")  # by the formatter of another handler
-_LONGEST_NAME = 1_000
 _NUMBERS = frozenset((int, float, bool, type(None)))
 _SEQUENCES = (list, tuple, set, frozenset)
 _names: dict[str, None] = {}
@@ -84,7 +82,7 @@ def _attributes(attributes: Mapping[str, Any], converter: JsonConverter) -> dict
 def _standard(value: Any, converter: JsonConverter) -> Any:
     """Return a value of logging's own; a record made of a dict may have anything there."""
     if type(value) is str:
-        return converter.redactor.mask_repeated(cut(value, _LONGEST_NAME))
+        return converter.name(value)
     return value if type(value) in _NUMBERS or value == () else _value(converter.snapshot(value), converter)
 
 

@@ -48,6 +48,9 @@ MOST_CHARACTERS = 32_000
 LONGEST_KEY = 256
 """Characters kept of one key."""
 
+LONGEST_NAME = 512
+"""Characters kept of a name that logging gives a record, such as that of the logger or of the file."""
+
 DEEPEST = 16
 """Most containers inside one another; servers refuse metadata that is nested too deeply (API contract)."""
 
@@ -138,6 +141,12 @@ class JsonConverter:
     def key(self, text: str) -> str:
         """Return the name of a value cut to `LONGEST_KEY`, cleaned, and with secrets masked."""
         return cut(self.text(str.__str__(text)[: LONGEST_KEY + _MARGIN]), LONGEST_KEY)
+
+    def name(self, text: str) -> str:
+        """Return a name that logging gives a record, cut to `LONGEST_NAME`, cleaned, and with secrets masked."""
+        if len(text) <= LONGEST_KEY:
+            return self._redactor.mask_repeated(clean(text))
+        return cut(self.text(str.__str__(text)[: LONGEST_NAME + _MARGIN]), LONGEST_NAME)
 
     def value(self, value: object) -> Json:
         """Return `value` as JSON values, at most `MOST_NODES` of them."""

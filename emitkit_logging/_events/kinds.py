@@ -119,7 +119,8 @@ class PlainKinds:
         """
         exception = captured.exception
         raised = (self._mask(exception.type), exception.raised_at) if exception else ("", "")
-        return (self._mask(str(captured.attributes["name"])), self._mask(self._template(captured)), *raised)
+        name = str(captured.attributes["name"])[: 2 * LONGEST_MASKED]
+        return (self._mask(name)[:LONGEST_MASKED], self._mask(self._template(captured)), *raised)
 
     def pop_merged(self) -> list[MergedTemplate]:
         """Return which templates became part of others since the last call, in that order."""

@@ -23,14 +23,14 @@ _COMPARED = 500
 
 def circumstances(captured: CapturedRecord, converter: JsonConverter) -> dict[str, Json]:
     """Return where a record was logged, with its exception, stack, and arguments that did not fit the message."""
-    attributes, text = captured.attributes, converter.text
+    attributes, text, name = captured.attributes, converter.text, converter.name
     metadata: dict[str, Json] = {
         "log": {
-            "level": text(str(attributes["levelname"])),
-            "logger": text(str(attributes["name"])),
-            "file": text(str(attributes["pathname"])),
+            "level": name(str(attributes["levelname"])),
+            "logger": name(str(attributes["name"])),
+            "file": name(str(attributes["pathname"])),
             "line": converter.value(attributes["lineno"]),
-            "function": text(str(attributes["funcName"])),
+            "function": name(str(attributes["funcName"])),
         }
     }
     exception, stack = captured.exception, attributes["stack_info"]
