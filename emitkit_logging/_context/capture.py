@@ -32,9 +32,8 @@ from emitkit_logging._events.converter import (
     Bounds,
     Converted,
     JsonConverter,
-    first_entries,
-    untaken,
 )
+from emitkit_logging._events.entries import first_entries, untaken
 from emitkit_logging._events.minimal import minimal, readable
 from emitkit_logging._events.redaction import REDACTED
 

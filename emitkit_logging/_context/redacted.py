@@ -11,7 +11,8 @@ from typing import Any
 
 from emitkit_logging._events import extras
 from emitkit_logging._events.captured import CapturedException, CapturedRecord
-from emitkit_logging._events.converter import LONGEST_KEY, LONGEST_TRACE, Converted, JsonConverter, untaken
+from emitkit_logging._events.converter import LONGEST_KEY, LONGEST_TRACE, Converted, JsonConverter
+from emitkit_logging._events.entries import untaken
 from emitkit_logging._events.redaction import REDACTED, Redactor
 
 _TEXTS = ("msg", "exc_text", "stack_info")

@@ -10,21 +10,20 @@ from __future__ import annotations
 import base64
 import codecs
 import collections
-import contextlib
 import datetime
 import decimal
 import enum
 import numbers
 import pathlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import ParseResult, ParseResultBytes, SplitResult, SplitResultBytes
 
 from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.text import MORE, clean, cut
 from emitkit_logging._events.asking import asking, is_asked
+from emitkit_logging._events.entries import entries_of, ordered, pairs_of, untaken
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.numeric import json_decimal, json_integer, json_number
 from emitkit_logging._events.objects import fields_of, http_fields
@@ -62,7 +61,6 @@ _UNCHANGING = frozenset(
 # what is copied without counting stays below MOST_NODES
 _SHALLOW = 4
 _FEW = 6
-_TRIES = 3
 _SHORTEST_CUT = 20  # the mark of a text that is left out would be longer than a shorter one
 _SEQUENCES = (list, tuple, set, frozenset)
 _ADDRESSES = (SplitResult, SplitResultBytes, ParseResult, ParseResultBytes)
@@ -273,13 +271,13 @@ class _Walk:
         if kind is not dict and kind is not list:
             fields = self._fields(value)
             if fields is not None:
-                return self._container(value, lambda _, most: _pairs(fields, most), self._mapping, depth)
+                return self._container(value, lambda _, most: pairs_of(fields, most), self._mapping, depth)
         if issubclass(kind, Mapping):
-            return self._container(value, _pairs, self._mapping, depth)
+            return self._container(value, pairs_of, self._mapping, depth)
         if issubclass(kind, set | frozenset):
-            return self._container(value, _ordered, self._sequence, depth)
+            return self._container(value, ordered, self._sequence, depth)
         if issubclass(kind, Sequence) and not issubclass(kind, collections.UserString):
-            return self._container(value, _entries, self._sequence, depth)
+            return self._container(value, entries_of, self._sequence, depth)
         return self._object(value, kind, depth)
 
     def _within_bounds(self, text: str) -> str:
@@ -405,12 +403,12 @@ class _Snapshot(_Walk):
         if issubclass(kind, datetime.datetime):
             return datetime.datetime.combine(value.date(), value.timetz())
         if issubclass(kind, dict):
-            return self._container(value, _pairs, self._dict, depth)
+            return self._container(value, pairs_of, self._dict, depth)
         if issubclass(kind, tuple) and not issubclass(kind, _ADDRESSES) and fields_of(value) is not None:
             return self._converted(value, depth)
         for builtin in () if issubclass(kind, _ADDRESSES) else _SEQUENCES:
             if issubclass(kind, builtin):
-                walked = self._container(value, _entries, self._sequence, depth)
+                walked = self._container(value, entries_of, self._sequence, depth)
                 return builtin(walked) if type(walked) is list else walked
         return self._converted(value, depth)
 
@@ -430,50 +428,6 @@ class _Snapshot(_Walk):
         if type(key) is str and len(key) > LONGEST_KEY:
             return self._converter.key(self._within_bounds(key))
         return key
-
-
-def _pairs(mapping: Mapping[Any, Any], most: int) -> tuple[list[tuple[object, object]], int]:
-    if isinstance(mapping, dict):
-        return first_entries(dict.items(mapping), most), dict.__len__(mapping)
-    if isinstance(mapping, collections.ChainMap):  # which makes a whole dict to iterate or to count
-        size = sum(map(len, mapping.maps))
-        keys = dict.fromkeys(islice(chain.from_iterable(reversed(mapping.maps)), most))
-        return [(key, mapping[key]) for key in keys], len(keys) if size <= most else size
-    return [(key, mapping[key]) for key in islice(mapping, most)], len(mapping)
-
-
-def first_entries(values: Iterable[Any], most: int) -> list[Any]:
-    """Return the first entries of a dict's items or of a set, which other threads may change meanwhile."""
-    for _ in range(_TRIES):
-        with contextlib.suppress(RuntimeError):  # it was changed between two of them
-            return list(islice(values, most))
-    return list(values)[:most]  # one step for the interpreter, but as long as all of them take
-
-
-def _entries(values: Iterable[object], most: int) -> tuple[list[object], int]:
-    if type(values) in (list, tuple):
-        return list(values[:most]), len(values)  # type: ignore[index, arg-type]
-    if type(values) in _SEQUENCES:
-        return first_entries(values, most), len(values)  # type: ignore[arg-type]
-    return list(islice(values, most)), len(values)  # type: ignore[arg-type]
-
-
-def _ordered(values: set[Any] | frozenset[Any], most: int) -> tuple[list[object], int]:
-    some, size = _entries(values, most)
-    try:
-        return sorted(some), size  # type: ignore[type-var]
-    except TypeError:
-        return sorted(some, key=lambda value: (type(value).__name__, str(value))), size
-
-
-def untaken(name: str, taken: Mapping[Any, object]) -> str:
-    """Return `name`, or with a suffix where `taken` has it already."""
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"
 
 
 def _is_small(key: object, depth: int) -> bool:
