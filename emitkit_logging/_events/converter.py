@@ -16,6 +16,7 @@ import decimal
 import enum
 import numbers
 import pathlib
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
@@ -57,6 +58,7 @@ _UNCHANGING = frozenset(
     + (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
 )
 # what is copied without counting stays below MOST_NODES
+_CUT = re.compile(rf"{MORE} \[\d+ characters\]\Z")
 _SHALLOW = 4
 _FEW = 6
 _TRIES = 3
@@ -81,6 +83,11 @@ def is_unchanging(value: object) -> bool:
     if kind is str or kind is bytes:
         return len(value) <= LONGEST_TEXT  # type: ignore[arg-type]
     return kind in _UNCHANGING
+
+
+def is_cut(text: object) -> bool:
+    """Whether `text` is the beginning of a longer text, as `JsonConverter.text` returns it."""
+    return isinstance(text, str) and _CUT.search(text) is not None
 
 
 class JsonConverter:

@@ -109,6 +109,11 @@ class Event:
             body["title"] = shorten(self.title, longest)
             encoded = dump(body)
             if len(encoded) <= limit:
+                return encoded
+        for names in (["resume"], list(self.questions)):
+            body["metadata"] |= {name: _shrunk(body.pop(name), 80, 4) for name in names if name in body}
+            encoded = dump(body)
+            if len(encoded) <= limit:
                 break
         return encoded
 
