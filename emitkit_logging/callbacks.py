@@ -65,7 +65,7 @@ def _bytes(body: object) -> bytes:
         return body.encode("utf-8", "surrogatepass")
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
-    raise ValueError(  # noqa: TRY004 - as for all else that is wrong
+    raise ValueError(
         f"the body of the callback must be bytes or text, before anything has parsed it, not {type(body).__name__}"
     )
 
