@@ -53,11 +53,21 @@ def verify_callback(
     key = _key(os.environ.get(SECRET_VARIABLE, "") if secret is None else secret)
     message_id, timestamp, signatures = _signature_headers(headers)
     _check_time(timestamp, tolerance)
-    content = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
+    content = _bytes(body)
     expected = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + content, hashlib.sha256)
     if not _is_signed(expected, signatures):
         raise ValueError("the signature of the callback does not match this secret")
     return _parse(content)
+
+
+def _bytes(body: object) -> bytes:
+    if isinstance(body, str):
+        return body.encode("utf-8", "surrogatepass")
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise ValueError(
+        f"the body of the callback must be bytes or text, before anything has parsed it, not {type(body).__name__}"
+    )
 
 
 def _key(secret: str) -> bytes:
@@ -75,17 +85,20 @@ def _key(secret: str) -> bytes:
 
 def _signature_headers(headers: Headers) -> tuple[str, ...]:
     """Return the id, the time and the signatures."""
-    found = {_text(name).lower(): value for name, value in headers.items()}
-    missing = [name for name in _HEADERS if not _text(found.get(name))]
+    values: dict[str, list[str]] = {name: [] for name in _HEADERS}
+    for name, value in headers.items():
+        values.get(_text(name).lower(), []).append(_text(value))
+    found = {name: " ".join(texts).strip() for name, texts in values.items()}
+    missing = [name for name, text in found.items() if not text]
     if missing:
         raise ValueError(f"the callback has no header {', '.join(missing)}")
-    return tuple(_text(found[name]).strip() for name in _HEADERS)
+    return tuple(found.values())
 
 
 def _text(value: object) -> str:
-    """Return the value of a header; frameworks have texts, bytes or lists of them."""
+    """Return the value of a header; frameworks have texts, bytes or lists of them, which are joined by spaces."""
     if isinstance(value, list | tuple):
-        value = value[0] if value else ""
+        return " ".join(map(_text, value))
     if isinstance(value, bytes):
         return value.decode("latin-1")
     return value if isinstance(value, str) else ""
@@ -93,7 +106,7 @@ def _text(value: object) -> str:
 
 def _check_time(timestamp: str, tolerance: float) -> None:
     """Refuse a callback that was recorded and is sent again later."""
-    if not _SECONDS.fullmatch(timestamp) or abs(time.time() - int(timestamp)) > tolerance:
+    if not (_SECONDS.fullmatch(timestamp) and abs(time.time() - int(timestamp)) <= tolerance):
         raise ValueError(f"the time of the callback is more than {tolerance:g} s from now, or invalid")
 
 

@@ -43,6 +43,16 @@ def sign(body, secret=SECRET, at=None, message_id="msg_1"):
     return {"webhook-id": message_id, "webhook-timestamp": str(at), "webhook-signature": signature}
 
 
+class Headers:
+    """Headers of which one name may have several items, as werkzeug's and Starlette's."""
+
+    def __init__(self, items):
+        self._items = items
+
+    def items(self):
+        return self._items
+
+
 def test_the_example_of_the_specification():
     """The published example is genuine, as bytes and as text; with any other body it is not."""
     options = {"secret": SECRET, "tolerance": SINCE_EXAMPLE}
@@ -86,6 +96,19 @@ def test_one_of_several_signatures_is_enough():
             verify_callback(BODY, {**good, "webhook-signature": signatures}, secret=SECRET)
 
 
+@pytest.mark.parametrize("change", [list, tuple, lambda values: [value.encode() for value in values]])
+def test_signatures_in_several_headers(change):
+    """A header that was sent twice is a list in some frameworks, and in others two items of the same name."""
+    good, other = sign(BODY), sign(BODY, OTHER)
+    both = change([other["webhook-signature"], good["webhook-signature"]])
+    assert verify_callback(BODY, {**good, "webhook-signature": both}, secret=SECRET) == CALLBACK
+    items = [*good.items(), ("Webhook-Signature", other["webhook-signature"])]
+    for given_items in (items, items[::-1]):
+        assert verify_callback(BODY, Headers(given_items), secret=SECRET) == CALLBACK
+    with pytest.raises(ValueError, match="time"):
+        verify_callback(BODY, Headers([*items, ("webhook-timestamp", "1")]), secret=SECRET)
+
+
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 @pytest.mark.parametrize("value", [None, "", []])
 def test_a_missing_header(name, value):
@@ -103,6 +126,30 @@ def test_a_callback_that_is_too_old_or_too_new(off):
     with pytest.raises(ValueError, match="300 s"):
         verify_callback(BODY, headers, secret=SECRET)
     assert verify_callback(BODY, headers, secret=SECRET, tolerance=400) == CALLBACK
+
+
+@pytest.mark.parametrize("off", [-300, 300])
+def test_the_edge_of_the_tolerance(off, monkeypatch):
+    """A callback exactly as old or as new as the tolerance is accepted, and a second more is refused."""
+    now = 1_800_000_000
+    monkeypatch.setattr(time, "time", lambda: float(now))
+    assert verify_callback(BODY, sign(BODY, at=now + off), secret=SECRET) == CALLBACK
+    for tolerance in (299.0, 0, -1, float("nan")):
+        with pytest.raises(ValueError, match="time"):
+            verify_callback(BODY, sign(BODY, at=now + off), secret=SECRET, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("body", [bytearray(BODY), memoryview(BODY), BODY.decode()])
+def test_the_body_as_it_was_received(body):
+    """The body may be text or any bytes."""
+    assert verify_callback(body, sign(BODY), secret=SECRET) == CALLBACK
+
+
+@pytest.mark.parametrize("body", [CALLBACK, None, 5, [1]])
+def test_a_body_that_was_parsed(body):
+    """What a framework has parsed cannot be verified, and the error says what is needed."""
+    with pytest.raises(ValueError, match="must be bytes or text"):
+        verify_callback(body, sign(BODY), secret=SECRET)
 
 
 @pytest.mark.parametrize("timestamp", ["now", "1e9", "²", "-1", "1" * 5000, "1614265330.0"])

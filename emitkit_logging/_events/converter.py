@@ -15,6 +15,7 @@ import decimal
 import enum
 import numbers
 import pathlib
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -59,6 +60,7 @@ _UNCHANGING = frozenset(
     + (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
 )
 # what is copied without counting stays below MOST_NODES
+_CUT = re.compile(rf"{MORE} \[\d+ characters\]\Z")
 _SHALLOW = 4
 _FEW = 6
 _SHORTEST_CUT = 20  # the mark of a text that is left out would be longer than a shorter one
@@ -99,6 +101,11 @@ def is_unchanging(value: object) -> bool:
     if kind is str or kind is bytes:
         return len(value) <= LONGEST_TEXT  # type: ignore[arg-type]
     return kind in _UNCHANGING
+
+
+def is_cut(text: object) -> bool:
+    """Whether `text` is the beginning of a longer text, as `JsonConverter.text` returns it."""
+    return isinstance(text, str) and _CUT.search(text) is not None
 
 
 class JsonConverter:

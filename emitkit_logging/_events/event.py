@@ -100,13 +100,19 @@ class Event:
             encoded = dump(body)
             if len(encoded) <= limit:
                 return encoded
-        body["metadata"] = {
+        least: dict[str, Json] = {
             **{key: _shrunk(self.metadata[key], 200, 8) for key in _KEPT if key in self.metadata},
             MORE: "more than fits into an event",
         }
+        body["metadata"] = least
         for longest in (1_000, 300, 100):
             body["description"] = shorten(self.description or "", longest)
             body["title"] = shorten(self.title, longest)
+            encoded = dump(body)
+            if len(encoded) <= limit:
+                return encoded
+        for names in (["resume"], list(self.questions)):
+            least |= {name: _shrunk(body.pop(name), 80, 4) for name in names if name in body}
             encoded = dump(body)
             if len(encoded) <= limit:
                 break

@@ -11,7 +11,7 @@ from emitkit_logging._api.encoding import Json
 from emitkit_logging._api.limits import LONGEST_CHANNEL, LONGEST_IDEMPOTENCY_KEY
 from emitkit_logging._api.text import shorten
 from emitkit_logging._events import extras
-from emitkit_logging._events.converter import JsonConverter
+from emitkit_logging._events.converter import JsonConverter, is_cut
 from emitkit_logging._events.extras import Extras
 from emitkit_logging._events.merging import merge
 from emitkit_logging._events.readable import readable
@@ -139,10 +139,13 @@ class FieldReader:
     def questions(self, values: Extras) -> dict[str, Json]:
         """Take `actions`, `fields` and what belongs to them, by the API's names.
 
-        What the server would refuse stays among the values, and so becomes metadata: a part of a list alone, too.
+        What the server would refuse stays among the values, and so becomes metadata: a part of a list alone, too. So
+        does a `resume` that would be cut, because the application could not read it when it comes back.
         """
         found = {
-            name: self._converter.value(values.get(key)) for key, name in _QUESTIONS.items() if key in values.remaining
+            name: self._converter.value(values.get(key))
+            for key, name in _QUESTIONS.items()
+            if key in values.remaining and not (key == "resume" and is_cut(values.get(key)))
         }
         if not found:
             return {}

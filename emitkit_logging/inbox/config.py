@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import string
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,10 @@ GENERATION_NAMES = ("current", "self-hosted")
 
 SCOPES = ("events:write", "events:read", "identities:write")
 """What an API key may be allowed to do."""
+
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - what precedes a secret
+"""How a secret for callbacks begins (Standard Webhooks)."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,16 @@ def checked_keys(keys: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]
     if "" in keys:
         raise ValueError("keys must not have an empty key")
     return {key: checked_scopes(each) for key, each in keys.items()}
+
+
+def check_callback_secret(secret: str) -> None:
+    """Raise `ValueError`, without the secret, for one that is not `whsec_` and base64, as a receiver needs it."""
+    try:
+        is_valid = bool(base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True))
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"callback_secret must be {SECRET_PREFIX} and base64")
 
 
 def make_api_key() -> str:

@@ -96,6 +96,8 @@ class Inbox:
         config.check_generation(generation)
         config.check_limits(rate_limit, window, keep)
         config.check_prefix(prefix)
+        if callback_secret:
+            config.check_callback_secret(callback_secret)
         own_scopes, others = config.checked_scopes(scopes), config.checked_keys(keys or {})
         self._faults = Faults(faults)
         self._feed = _open_feed(keep, db)

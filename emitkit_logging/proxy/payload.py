@@ -93,7 +93,7 @@ def parse_payload(payload: object) -> list[Any]:
     version = payload.get("version", 1)
     if version == version2.VERSION:
         return [version2.as_version_1(event) for event in events]
-    if version != 1:
+    if version != 1 or version is True:
         raise PayloadError(f"the payload's version must be 1 or {version2.VERSION}, not {str(version)[:40]!r}")
     if len(events) > MAX_EVENTS:
         raise PayloadError(f"the payload has {len(events)} events, more than {MAX_EVENTS}", 413)

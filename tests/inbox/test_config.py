@@ -30,6 +30,9 @@ from emitkit_logging.inbox.emulation.generations import GENERATIONS
         ({"prefix": "api"}, "prefix"),
         ({"prefix": "/api/"}, "prefix"),
         ({"host": "[::2]"}, "loopback"),
+        ({"callback_secret": "whsec_"}, "callback_secret must be whsec_ and base64$"),
+        ({"callback_secret": "whsec_%%%"}, "callback_secret must be whsec_ and base64$"),
+        ({"callback_secret": "my secret"}, "callback_secret must be whsec_ and base64$"),
     ],
 )
 def test_refuses_wrong_options(options, message):

@@ -118,7 +118,45 @@ def test_an_invalid_event_leaves_the_others(accept, collector):
     assert [record.attributes["event"] for record in collector.records] == ["a", "b"]
 
 
-@pytest.mark.parametrize("version", [0, 3, "2", None, [2]])
+@pytest.mark.parametrize(
+    ("event", "is_logged"),
+    [
+        ({"type": "track", "name": "a"}, True),
+        ({**track(), "inputProvided": "no", "occurredAt": "now", "sessionId": {"a": 1}, "context": 5}, True),
+        ({**track(), "context": {"page": 5, "device": [], "utm": "x"}}, True),
+        ({**track(), "context": {"page": {"path": {}}, "device": {"screen": 5}}}, True),
+        ({"type": "pageView"}, True),
+        ({"type": "pageView", "properties": 5, "occurredAt": None}, True),
+        ({"type": "identify", "userId": "u", "traits": 5}, True),
+        ({"type": "track"}, False),
+        ({"type": "track", "name": 5}, False),
+        ({"type": "track", "name": ["a"]}, False),
+        ({"type": "identify"}, False),
+        ({"type": "identify", "userId": ""}, False),
+        ({"type": ["track"], "name": "a"}, False),
+        ({}, False),
+        (None, False),
+        ([], False),
+    ],
+)
+def test_missing_fields_and_other_types(event, is_logged, accept, collector):
+    """An event needs its type, and a name or a user; whatever else is wrong is left out of it. No page jams."""
+    assert accept(body(event, track("after"))) == 200
+    assert len(collector.records) == 1 + is_logged
+    assert [made.title for made in collector.events][-1] == "After"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json; charset=utf-8", "a/b", ""])
+def test_any_content_type(content_type, collector):
+    """A beacon may have any type; a 415 would jam the page."""
+    policy = EndpointPolicy(logger="test.version2")
+    request = browser_request(content_type=content_type)
+    assert policy.check(request) is None
+    assert policy.accept(request, body(track())).status == 200
+    assert len(collector.records) == 1
+
+
+@pytest.mark.parametrize("version", [0, 3, "1", "2", None, True, False, [2], {}, 2.5])
 def test_unknown_versions(accept, version):
     """A version that is neither 1 nor 2 is a 400."""
     assert accept(json.dumps({"version": version, "events": []}).encode()) == 400

@@ -8,6 +8,7 @@ from typing import Any
 from emitkit_logging._api.contract import SEND
 from emitkit_logging._api.limits import LONGEST_ANSWER
 from emitkit_logging._api.rules import Problem
+from emitkit_logging._api.text import units
 
 
 def answer_problems(event: Mapping[str, Any], action: object, values: Mapping[str, Any]) -> list[Problem]:
@@ -47,7 +48,7 @@ def _fits(field: Mapping[str, Any], value: Any) -> bool:
             return type(value) is list and all(type(each) is str and each in options for each in value)
         return type(value) is str and value in options
     if field["type"] == "text":
-        return type(value) is str and len(value) <= field.get("maxLength", LONGEST_ANSWER)
+        return type(value) is str and units(value) <= field.get("maxLength", LONGEST_ANSWER)
     if field["type"] == "boolean":
         return type(value) is bool
     least, most = field.get("min", value), field.get("max", value)

@@ -130,8 +130,11 @@ class Current(Generation):
         return _error(403, "Forbidden", request_id, message=f"This API key lacks the scope {scope}")
 
     def failing(self, status: int, request_id: str) -> EmulatedResponse:
-        """Return `status` with its code."""
-        return _error(status, phrase(status), request_id)
+        """Return `status` with its code; 401 as for a wrong key, and 429 with `Retry-After`."""
+        if status == 401:
+            return self.unauthorized(request_id)
+        response = _error(status, phrase(status), request_id)
+        return response.with_headers({"Retry-After": "1"}) if status == 429 else response
 
 
 def _error(status: int, error: str, request_id: str, **more: object) -> EmulatedResponse:

@@ -14,11 +14,14 @@ from emitkit_logging.inbox.emulation.refusals import Invalid
 MAX_DEPTH = 800
 """Levels of nesting that a body may have: below what Python's own JSON parser can take on any version."""
 
+_MOST_DIGITS = 309
+"""An integer with fewer digits is never beyond a float."""
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class NotFinite(Invalid):
-    """The body has a number that is beyond a float, such as 1e999."""
+    """The body has a number that is beyond a float: 1e999, or an integer of 400 digits."""
 
 
 def parse(body: bytes, *, exact_integers: bool = True) -> Any:
@@ -37,7 +40,7 @@ def parse(body: bytes, *, exact_integers: bool = True) -> Any:
             body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"),
             parse_constant=_refuse,
             parse_float=_finite,
-            parse_int=int if exact_integers else _rounded,
+            parse_int=_exact if exact_integers else _rounded,
         )
     except (ValueError, RecursionError):
         raise Invalid([problem((), "Invalid JSON")]) from None
@@ -56,6 +59,12 @@ def _finite(digits: str) -> float:
     if math.isinf(number):
         raise NotFinite([problem((), "Invalid input: expected number, received Infinity")])
     return number
+
+
+def _exact(digits: str) -> int:
+    if len(digits) >= _MOST_DIGITS:
+        _finite(digits)
+    return int(digits)
 
 
 def _rounded(digits: str) -> int:

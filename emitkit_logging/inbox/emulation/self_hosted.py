@@ -147,7 +147,9 @@ class SelfHosted(Generation):
         return json_response(500, {"success": False, "error": FAILED[operation], **message, "requestId": request_id})
 
     def failing(self, status: int, request_id: str) -> EmulatedResponse:
-        """Return `status` without a code."""
+        """Return `status` without a code; 401 as for a wrong key: its answer while its database is down."""
+        if status == 401:
+            return self.unauthorized(request_id)
         return json_response(status, {"success": False, "error": phrase(status), "requestId": request_id})
 
     def not_found(self, request_id: str) -> EmulatedResponse:  # noqa: ARG002

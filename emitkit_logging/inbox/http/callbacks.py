@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emitkit_logging._api.hosts import is_loopback
+from emitkit_logging.inbox.config import SECRET_PREFIX
 from emitkit_logging.inbox.emulation import javascript
 from emitkit_logging.inbox.store.event import iso
 from emitkit_logging.inbox.store.feed import Feed
@@ -31,13 +32,12 @@ PAUSES = (1.0, 5.0, 30.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 30_000.0)
 
 _REPORTED = ("answered", "expired")
 
-_PREFIX = "whsec_"
 _TIMEOUT = 10.0
 
 
 def make_secret() -> str:
     """Return a new secret, as Standard Webhooks writes it."""
-    return _PREFIX + base64.b64encode(secrets.token_bytes(24)).decode()
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(24)).decode()
 
 
 def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]:
@@ -49,7 +49,7 @@ def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]
         at: when it is sent (Unix seconds).
         body: its body.
     """
-    key = base64.b64decode(secret.removeprefix(_PREFIX))
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     content = f"{message_id}.{at}.".encode() + body
     signature = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
     return {"webhook-id": message_id, "webhook-timestamp": str(at), "webhook-signature": f"v1,{signature}"}

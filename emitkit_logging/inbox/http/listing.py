@@ -9,6 +9,7 @@ from typing import Any
 from emitkit_logging._api.limits import LONGEST_CHANNEL
 from emitkit_logging._api.moments import read_moment
 from emitkit_logging._api.rules import Problem
+from emitkit_logging._api.text import units
 from emitkit_logging.inbox.emulation.current import DEFAULT_PAGE, LARGEST_PAGE
 from emitkit_logging.inbox.emulation.refusals import Invalid
 from emitkit_logging.inbox.store.events import EventQuery
@@ -40,7 +41,7 @@ def read_listing(query: Mapping[str, str], number_of: Callable[[str], int | None
     problems: list[Problem] = []
     found: dict[str, Any] = {"channel": query.get("channel")}
     most = DEFAULT_PAGE
-    if "channel" in query and not 1 <= len(query["channel"]) <= LONGEST_CHANNEL:
+    if "channel" in query and not 1 <= units(query["channel"]) <= LONGEST_CHANNEL:
         problems.append({"path": ["channel"], "message": f"Must have 1 to {LONGEST_CHANNEL} characters"})
     for name, by_time, by_number in (("since", "since", "after"), ("before", "until", "before")):
         if name not in query:

@@ -232,7 +232,7 @@ def _request(outer: Request, tool: Tool, arguments: dict[str, Any]) -> Request:
         "method": method,
         "path": path,
         "path_params": dict.fromkeys(names, in_path),
-        "query_string": urlencode({name: str(value) for name, value in left.items()}).encode()
+        "query_string": urlencode({name: str(value) for name, value in left.items() if value is not None}).encode()
         if method == "GET"
         else b"",
         "headers": [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()],

@@ -35,6 +35,12 @@ def test_refuses_other_actions(action):
     assert [problem["path"] for problem in answer_problems(QUESTION, action, {})] == [["action"]]
 
 
+def test_lengths_are_in_utf_16_code_units():
+    """A field of ten characters takes five emoji, as the page of the server counts them."""
+    assert answer_problems(QUESTION, "yes", {"why": "🚨" * 5}) == []
+    assert [each["path"] for each in answer_problems(QUESTION, "yes", {"why": "🚨" * 6})] == [["values", "why"]]
+
+
 @given(JSON, st.sampled_from([field["id"] for field in FIELDS]))
 def test_no_json_breaks_the_check(value, name):
     """Whatever value a field has, it is accepted or named."""

@@ -38,6 +38,12 @@ def test_any_status_can_be_emulated(status, code):
     assert (response.status, json.loads(response.body)["code"]) == (status, code)
 
 
+def test_faults_have_the_headers_of_their_status():
+    """A fault of 401 is the answer to a wrong key, and one of 429 says how long to wait."""
+    assert CURRENT.failing(401, "r-1") == CURRENT.unauthorized("r-1")
+    assert CURRENT.failing(429, "r-1").headers == {"Retry-After": "1"}
+
+
 @pytest.mark.parametrize(("reset_in", "retry_after"), [(50.0, "50"), (49.2, "50"), (0.0, "1")])
 def test_retry_after_is_at_least_the_rest_of_the_window(reset_in, retry_after):
     """A client that waits as long as it is asked is not refused again, and waits at least a second."""

@@ -16,7 +16,8 @@ from ...api.test_contract import JSON
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"{'a': 1}", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": 1e999}', b"\xff", b"[" * 5000 + b"]" * 5000],
+    [b"", b"{", b"{'a': 1}", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": 1e999}', b"\xff", b"[" * 5000 + b"]" * 5000]
+    + [b"1" * 310, b"-" + b"1" * 310, b"1" * 5000],
 )
 def test_refuses_what_is_not_json(body):
     """NaN and infinities are not JSON, although Python reads and writes them; neither is extreme nesting."""
@@ -38,6 +39,7 @@ def test_depth_is_limited_alike_on_every_python(opening):
 def test_integers_beyond_2_to_the_53():
     """They stay exact, or lose their precision as in JavaScript; one beyond the range of a float is then refused."""
     assert javascript.parse(b"9007199254740993") == 2**53 + 1
+    assert javascript.parse(b"1" * 309) == int("1" * 309)
     assert javascript.parse(b"9007199254740993", exact_integers=False) == 2**53
     with pytest.raises(Invalid):
         javascript.parse(b"1" * 400, exact_integers=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 import threading
 import time
 from email.utils import parsedate_to_datetime
@@ -12,6 +13,7 @@ import pytest
 
 from emitkit_logging.inbox import Inbox
 from emitkit_logging.inbox.config import SCOPES
+from emitkit_logging.inbox.http.openapi import document
 from emitkit_logging.inbox.store.feed import Feed
 
 from .calls import call, refusal
@@ -72,6 +74,7 @@ def test_sizes(client):
     body = refusal(client.event(metadata={"text": "x" * 16_384}), 413, "payload_too_large")
     assert body["message"] == "Event exceeds the 16 KB storage limit"
     assert client.event(metadata={"text": "x" * 15_500}).status_code == 201
+    refusal(client.send(b'"' + b"x" * (limit - 1) + b'"', path="/v1/identify"), 413, "payload_too_large")
 
 
 def test_lone_surrogates_do_not_break_the_answer(client):
@@ -127,6 +130,38 @@ def test_the_key_in_its_own_header(client):
 
 
 @pytest.mark.parametrize(
+    ("authorization", "own", "status"),
+    [
+        ("Bearer KEY", "emitkit_wrong", 200),
+        ("Bearer emitkit_wrong", "KEY", 401),
+        ("bearer KEY", None, 200),
+        ("Basic KEY", "KEY", 200),
+        (None, "KEY", 200),
+    ],
+)
+def test_a_key_in_both_headers(client, authorization, own, status):
+    """A bearer token decides where there is one; a scheme that is not known leaves it to `X-API-Key`."""
+    key = client.inbox.api_key
+    given = {"Authorization": authorization, "X-API-Key": own}
+    headers = {name: value and value.replace("KEY", key) for name, value in given.items()}
+    assert client.session.get(f"{client.inbox.url}/v1/me", headers=headers, timeout=10).status_code == status
+
+
+def test_every_path_has_its_own_methods_only(client):
+    """Any method that the OpenAPI document does not have at a path is a 405 with those that it has; HEAD is none."""
+    paths = document(client.inbox.url, rate_limit=0)["paths"]
+    assert len(paths) == 8
+    for path, described in paths.items():
+        allowed = ", ".join(sorted(map(str.upper, described)))
+        for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - set(map(str.upper, described)):
+            if (method, path) == ("HEAD", "/openapi.json"):  # a file, of which HEAD gets the headers
+                continue
+            response = call(client, method, re.sub("{.*}", "x", path))
+            found = (response.status_code, response.headers.get("Allow"))
+            assert found == (405, allowed), (method, path)
+
+
+@pytest.mark.parametrize(
     "content_type",
     [None, "text/plain", "application/x-www-form-urlencoded", "application/json; charset=x", "é", "a/b/c"],
 )
@@ -142,7 +177,7 @@ def test_odd_bodies(client):
     """A byte order mark before the JSON does no harm; what JavaScript cannot read as a number is a 400."""
     assert client.send(codecs.BOM_UTF8 + b'{"channelName": "tests", "title": "BOM"}').json()["data"]["title"] == "BOM"
     start = b'{"channelName": "tests", "title": "T", "metadata": {"n": '
-    for number in (b"1e999", b"-1e999", b"NaN", b"Infinity"):
+    for number in (b"1e999", b"-1e999", b"1" * 400, b"NaN", b"Infinity"):
         refusal(client.send(start + number + b"}}"), 400, "validation_error")
     assert client.send(start + b'"\\u0000"}}').json()["data"]["metadata"] == {"n": "\0"}
     for body in (b"", b"null", b"[]", b'"x"', b"\xff", b"{" * 5000):

@@ -22,13 +22,18 @@ from .calls import answer, ask, call
 
 @pytest.fixture
 def application():
-    """A server for callbacks over https, with a certificate that nobody trusts; its first response is a 503."""
+    """A server for callbacks over https, with a certificate that nobody trusts; its first response is a 503.
+
+    At `/moved` its first response is a redirect.
+    """
     calls, statuses = [], [503]
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             calls.append((dict(self.headers), self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(statuses.pop() if statuses else 204)
+            status = statuses.pop() if statuses else 204
+            self.send_response(302 if status == 503 and self.path == "/moved" else status)
+            self.send_header("Location", "/elsewhere")
             self.end_headers()
 
         def log_message(self, *arguments):
@@ -99,6 +104,14 @@ def test_what_has_a_callback(fresh, application, clock):
     assert fresh.inbox.events[0]["callback"]["attempts"] == 0
 
 
+def test_a_redirect_is_not_followed(fresh, application):
+    """A redirect could lead to another machine: it is no success, and the callback is sent to its own URL again."""
+    url, calls = application
+    event = ask(fresh, callbackUrl=url.replace("/answers", "/moved"))
+    answer(fresh, event["id"], "yes")
+    assert wait_until(fresh.inbox, lambda callback: callback["deliveredAt"])["attempts"] == len(calls) == 2
+
+
 def test_attempts_go_on_for_about_16_hours():
     """The pauses between the attempts grow, and last about as long as the hosted service tries."""
     assert list(PAUSES) == sorted(PAUSES)
@@ -123,10 +136,12 @@ def test_the_signature_of_the_specification():
 )
 def test_a_callback_to_another_machine_is_not_sent(fresh, url):
     """Nothing that was logged leaves this machine, also where two parsers find two hosts in one URL."""
+    before = threading.enumerate()  # the thread of another test's inbox may not have ended yet
     event = ask(fresh, callbackUrl=url)
     answer(fresh, event["id"], "yes")
     assert fresh.inbox.events[0]["callback"]["attempts"] == 0
-    assert not [thread for thread in threading.enumerate() if thread.name == "emitkit-inbox-callbacks"]
+    started = [thread.name for thread in threading.enumerate() if thread not in before]
+    assert "emitkit-inbox-callbacks" not in started
 
 
 def test_a_callback_that_cannot_connect(fresh, monkeypatch):

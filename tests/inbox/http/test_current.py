@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emitkit_logging.inbox import Inbox
+from emitkit_logging.inbox.config import SCOPES
 
 from .calls import call, refusal
 
@@ -130,6 +131,45 @@ def test_scopes_of_a_key(connect):
         assert "events:read" in refusal(call(writer, "GET", "/v1/events"), 403, "forbidden")["message"]
         refusal(call(writer, "GET", "/v1/channels"), 403, "forbidden")
         assert [event["title"] for event in call(reader, "GET", "/v1/events").json()["data"]["events"]] == ["A title"]
+
+
+ENDPOINTS = {
+    ("POST", "/v1/events"): "events:write",
+    ("POST", "/v1/events/x/cancel"): "events:write",
+    ("GET", "/v1/events"): "events:read",
+    ("GET", "/v1/events/x"): "events:read",
+    ("GET", "/v1/channels"): "events:read",
+    ("POST", "/v1/identify"): "identities:write",
+    ("DELETE", "/v1/identities/x"): "identities:write",
+}
+
+
+def test_every_endpoint_asks_for_one_scope(connect):
+    """A key with one scope is refused at the endpoints of the others, before anything else is looked at."""
+    keys = {f"emitkit_{number}": [scope] for number, scope in enumerate(SCOPES)}
+    with Inbox(rate_limit=0, keys={**keys, "emitkit_none": []}) as inbox:
+        for key, scopes in {**keys, "emitkit_none": []}.items():
+            client = connect(inbox, key)
+            for (method, path), scope in ENDPOINTS.items():
+                is_refused = call(client, method, path, data=b"{").status_code == 403
+                assert is_refused == (scope not in scopes), (key, method, path)
+            assert call(client, "GET", "/v1/me").json()["data"]["scopes"] == scopes
+            ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+            assert call(client, "POST", "/mcp", json=ping).status_code == 200
+
+
+def test_the_last_page_has_no_cursor(fresh):
+    """A page that ends with the oldest event is the last one, also when it is full; 100 is the largest page."""
+    for number in range(3):
+        fresh.event(title=str(number))
+    for limit, has_next in ((1, True), (2, True), (3, False), (100, False)):
+        data = call(fresh, "GET", "/v1/events", params={"limit": limit}).json()["data"]
+        assert (len(data["events"]), data["nextCursor"] is not None) == (min(limit, 3), has_next)
+    oldest = fresh.inbox.events[0]["id"]
+    assert call(fresh, "GET", "/v1/events", params={"before": oldest}).json()["data"] == {
+        "events": [],
+        "nextCursor": None,
+    }
 
 
 def test_all_endpoints_share_the_limit(connect):

@@ -41,7 +41,7 @@ def test_limits(limit):
 
 def test_names_every_wrong_parameter():
     """All problems are listed at once."""
-    query = {"channel": "x" * 256, "since": "event_b", "before": "yesterday", "limit": "101"}
+    query = {"channel": "🚨" * 128, "since": "event_b", "before": "yesterday", "limit": "101"}
     with pytest.raises(Invalid) as caught:
         read_listing(query, NUMBERS.get)
     assert [problem["path"] for problem in caught.value.problems] == [["channel"], ["since"], ["before"], ["limit"]]

@@ -153,6 +153,14 @@ def test_what_is_no_message(client, body, code):
     assert (response.status_code, response.json()["error"]["code"]) == (400, code)
 
 
+def test_null_stands_for_no_argument(fresh):
+    """Agents write null for what they leave out of a query."""
+    tool(fresh, "createEvent", channelName="None", title="First")
+    tool(fresh, "createEvent", channelName="other", title="Second")
+    listed = tool(fresh, "listEvents", channel=None, since=None, before=None, limit=None)[0]
+    assert [each["title"] for each in listed["events"]] == ["Second", "First"]
+
+
 def test_unknown_methods(client):
     """A method that does not exist is an error of the protocol; a reply to nothing is accepted."""
     assert rpc(client, "resources/list")["code"] == -32601

@@ -57,6 +57,16 @@ def test_over_the_limit_is_401_as_for_a_wrong_key(clock, connect):
         assert client.event().status_code == 201
 
 
+def test_its_database_is_down(connect):
+    """A fault of 401 is the response to a wrong key to the byte, as the server's is while its database is down."""
+    with Inbox(generation="self-hosted", faults=["401 times 1"]) as inbox:
+        client = connect(inbox)
+        failing, wrong = client.event(), connect(inbox, "emitkit_wrong").event()
+        assert (failing.status_code, failing.content) == (wrong.status_code, wrong.content) == (401, UNAUTHORIZED)
+        assert failing.headers.keys() == wrong.headers.keys()
+        assert client.event().status_code == 201
+
+
 def test_idempotency_keys_are_ignored(self_hosted_client):
     """The same key creates two events."""
     first, second = (self_hosted_client.event("same", title="Twice") for _ in range(2))
@@ -78,6 +88,8 @@ def test_explicit_nulls_are_400(self_hosted_client):
     "body",
     [
         json.dumps({"channelName": "c", "title": "x" * 501}),
+        json.dumps({"channelName": "c" * 256, "title": "t"}),
+        json.dumps({"channelName": "c", "title": "t", "icon": "x" * 51}),
         json.dumps({"channelName": "c", "title": "t", "source": "x" * 51}),
         json.dumps({"channelName": "c", "title": "NUL \0"}),
         json.dumps({"channelName": "c", "title": "t", "metadata": {"n": float("nan")}}),
@@ -146,6 +158,16 @@ def test_a_trailing_slash_is_a_redirect(self_hosted_client):
     assert not [event for event in self_hosted_client.inbox.events if event["title"] == "Redirected"]
     missing = self_hosted_client.session.post(f"{self_hosted_client.inbox.url}/v1/me/", json={}, timeout=10)
     assert missing.status_code == 404
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/identify"), ("GET", "/v1/events"), ("HEAD", "/v1/events")])
+def test_any_method_with_a_trailing_slash(connect, prefix, method, path):
+    """The redirect is the same for each path and method, also without a key, and keeps the prefix."""
+    with Inbox(generation="self-hosted", prefix=prefix) as inbox:
+        client = connect(inbox, "emitkit_wrong")
+        response = call(client, method, f"{path}/", allow_redirects=False)
+        assert (response.status_code, response.headers["Location"]) == (308, f"{prefix}{path}")
 
 
 def test_odd_bodies(self_hosted_client):
