@@ -59,7 +59,9 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 OF_EVENTS: Mapping[str, frozenset[str]] = {
     "_log": frozenset({"faults", "redaction"}),
     "context": frozenset({"converter", "extras", "merging", "redaction"}),
-    "_context": frozenset({"captured", "converter", "extras", "merging", "minimal", "redaction", "tracebacks"}),
+    "_context": frozenset(
+        {"captured", "converter", "entries", "extras", "merging", "minimal", "redaction", "tracebacks"}
+    ),
 }
 """The modules of `_events` that the event context may import."""
 

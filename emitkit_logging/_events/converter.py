@@ -59,7 +59,6 @@ _UNCHANGING = frozenset(
     (int, float, bool, type(None), complex, uuid.UUID, decimal.Decimal)
     + (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
 )
-# what is copied without counting stays below MOST_NODES
 _CUT = re.compile(rf"{MORE} \[\d+ characters\]\Z")
 _SHALLOW = 4
 _FEW = 6
