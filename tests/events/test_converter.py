@@ -273,7 +273,7 @@ class SecretText:
         urlsplit(b"https://u:hunter2@h/"),
         urlparse("https://h/?token=hunter2"),
     ],
-    ids=str,
+    ids=range(7),
 )
 def test_secrets_without_a_key(value):
     """Secret options of a command, objects that are secrets by their type, and parts of addresses are masked."""
