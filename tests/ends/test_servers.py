@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -116,6 +117,8 @@ def run(case: str, number: signal.Signals, folder: Path, delay: float) -> Ended:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # a shell starts what runs in the background with SIGINT ignored, and Python leaves that as it is
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         try:
             request(f"http://127.0.0.1:{port}/")
