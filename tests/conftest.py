@@ -18,6 +18,15 @@ settings.register_profile("untimed", deadline=None)  # how long an example takes
 settings.load_profile("untimed")
 
 
+@pytest.fixture(autouse=True)
+def enabled_loggers() -> Iterator[None]:
+    """Enable the loggers again that a test's configuration of logging has disabled."""
+    yield
+    for each in list(logging.root.manager.loggerDict.values()):
+        if isinstance(each, logging.Logger):
+            each.disabled = False
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as server:
