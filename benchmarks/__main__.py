@@ -39,7 +39,7 @@ TARGETS = {
     "new kind": ("outbreak: a new kind in a storm, seconds", 0.05, True),
     "new kind p99": ("outbreak: the same, p99", 1.0, True),
     "storm pushes": ("outbreak: pushes of a storm", 1.0, True),
-    "drain": ("scarcity: records/s folded", 150_000.0, False),
+    "folded events": ("folding: events/s by name", 150_000.0, False),
 }
 
 

@@ -17,22 +17,12 @@ from typing import Any
 import requests
 
 from benchmarks import sink
-from emitkit_logging import EmitKitFormatter, EmitKitHandler
-from emitkit_logging._api.requests import ApiRequest
-from emitkit_logging._api.responses import ApiResponse, Verdict
-from emitkit_logging._assembly import Formatting
-from emitkit_logging._context.capture import capture
-from emitkit_logging._events.captured import CapturedRecord
-from emitkit_logging._outbox.budget import RateBudget
-from emitkit_logging._outbox.identifies import KnownUsers
-from emitkit_logging._outbox.kinds import KindMemory
-from emitkit_logging._outbox.outbox import Outbox
+from emitkit_logging import EmitKitHandler
 
 RECORDS = 1_000_000
 THREADS = 4
 ALERTS = 5
 NAMES = 50
-DRAINED = 20_000
 LONG = 30.0
 KEY = "emitkit_0123456789abcdef"
 
@@ -95,39 +85,6 @@ def storm() -> dict[str, float]:
     return {"alert": latest, "storm memory": most - before, "refused": float(stats.requests - len(events))}
 
 
-def drain() -> float:
-    """Return how many records a second the outbox folds while nothing can be sent."""
-    formatter, clock = EmitKitFormatter(), time.monotonic
-    outbox = Outbox(
-        size=10_000,
-        budget=RateBudget(rate_limit=1, alert_reserve=0.0, clock=clock),
-        users=KnownUsers(ttl=3_600.0, size=100, clock=clock),
-        kinds=KindMemory(notify_interval=300.0, clock=clock),
-        factory=Formatting(EmitKitFormatter()),
-        clock=clock,
-    )
-    logger = logging.getLogger("benchmark.scarcity")
-
-    def captured(number: int) -> CapturedRecord:
-        extra = {"event": f"name_{number % NAMES}", "number": number}
-        record = logger.makeRecord("app", logging.INFO, __file__, 1, "x", (), None, "drain", extra)
-        return capture(record, formatter.json_converter)
-
-    outbox.take(deque([captured(0)]))
-    assert isinstance(outbox.next(), ApiRequest)
-    outbox.settle(ApiResponse(Verdict.ACCEPTED))
-    outbox.next()
-    rates = []
-    for _ in range(5):
-        queue = deque(captured(number) for number in range(DRAINED))
-        began = time.perf_counter()
-        while queue:
-            outbox.take(queue, 1_000)
-            outbox.next()
-        rates.append(DRAINED / (time.perf_counter() - began))
-    return sorted(rates)[2]
-
-
 def p99(url: str) -> float:
     """Log at full speed for half a minute, and return the 99th percentile of a call, in seconds."""
     handler = EmitKitHandler(KEY, base_url=url, rate_limit=0, timeout=60.0, shutdown_timeout=0.0)
@@ -153,10 +110,10 @@ def hang() -> dict[str, float]:
 
 def main() -> dict[str, float]:
     """Print and return the figures."""
-    measured = {**storm(), "drain": drain(), **hang()}
+    measured = {**storm(), **hang()}
     print(
         f"  {RECORDS:,} records and {THREADS * ALERTS} alerts, all counted: the latest alert after "
         f"{measured['alert']:.2f} s, {measured['storm memory']:.0f} MB more, {measured['refused']:.0f} refused; "
-        f"{measured['drain']:,.0f} records/s folded; p99 of a call x {measured['hang']:.2f} when the server hangs"
+        f"p99 of a call x {measured['hang']:.2f} when the server hangs"
     )
     return measured
