@@ -295,8 +295,8 @@ def handled_by(record: logging.LogRecord) -> BaseException | None:
     message = record.msg
     texts = (record.exc_text, dict.get(message, "exception") if extras.is_dict(message) else message)
     name = type(error).__name__
-    is_told = any(type(text) is str and tracebacks.HEADER in text and name in text for text in texts)
-    return error if is_told else None
+    is_reported = any(type(text) is str and tracebacks.HEADER in text and name in text for text in texts)
+    return error if is_reported else None
 
 
 def _raised(given: Any) -> tuple[BaseException | None, Any]:

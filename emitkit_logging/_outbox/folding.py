@@ -589,12 +589,12 @@ def _signature(captured: CapturedRecord) -> object:
     title, description = attributes.get("title"), attributes.get("description")
     text = attributes.get("msg") if captured.text is None else captured.text
     # values of other types are never compared: they are the application's, and may raise
-    said = (
+    content = (
         title if type(title) is str else None,
         description if type(description) is str else None,
         text if type(text) is str else None,
     )
-    return said if exception is None else (*said, exception.type, exception.message)
+    return content if exception is None else (*content, exception.type, exception.message)
 
 
 def _fitting(names: Mapping[str, int]) -> dict[str, Json]:

@@ -15,24 +15,24 @@ local dropped, lifetime, default_size = ARGV[10], tonumber(ARGV[11]), tonumber(A
 local signal, lease, waiting, config = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 
 local now = tonumber(redis.call('TIME')[1])
-local said = redis.call('GET', signal) or ''
+local state = redis.call('GET', signal) or ''
 local held = tonumber(redis.call('HGET', totals, 'alerts') or '0') + tonumber(redis.call('HGET', totals, 'records') or '0')
   + redis.call('HLEN', waiting)
-if said == '' and held > 1000 then said = 'scarce' end
+if state == '' and held > 1000 then state = 'scarce' end
 local last = tonumber(redis.call('HGET', process, lane) or '0')
 local lost = 0
 if last < acknowledged then lost = acknowledged - last end
 local status = 'again'
-if number > last + 1 and number > acknowledged + 1 then return {'gap', said, lost} end
+if number > last + 1 and number > acknowledged + 1 then return {'gap', state, lost} end
 if number > last then
   local size = tonumber(redis.call('HGET', config, 'size') or default_size)
   local is_led = redis.call('EXISTS', lease) == 1
   if held + lines > size then
     local is_alert = lane == 'alerts'
-    if not is_alert or (is_led and held + lines > size + size / 8) then return {'full', said, lost} end
+    if not is_alert or (is_led and held + lines > size + size / 8) then return {'full', state, lost} end
     while not is_led and held + lines > size do
       local oldest = redis.call('XRANGE', records, '-', '+', 'COUNT', 1)[1]
-      if not oldest then return {'full', said, lost} end
+      if not oldest then return {'full', state, lost} end
       redis.call('XDEL', records, oldest[1])
       local old = {}
       for i = 1, #oldest[2], 2 do old[oldest[2][i]] = oldest[2][i + 1] end
@@ -53,4 +53,4 @@ redis.call('HSET', process, 'facts', facts, 'seen', now, 'dropped', dropped)
 redis.call('EXPIRE', process, lifetime)
 redis.call('ZADD', seen, now, name)
 redis.call('ZREMRANGEBYSCORE', seen, '-inf', now - lifetime)
-return {status, said, lost}
+return {status, state, lost}
