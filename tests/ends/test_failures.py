@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import requests
 
-from emitkit_logging.inbox import Inbox
-from tests.servers.test_servers import PATIENCE, serving
+from tests.servers.test_servers import the_alert
 
 BIND = ("-b", "127.0.0.1:{port}")
 WORKER = ("-k", "uvicorn_worker.UvicornWorker")
@@ -21,9 +19,4 @@ SERVERS = {
 @pytest.mark.parametrize("arguments", SERVERS.values(), ids=SERVERS)
 def test_failing_application(arguments):
     """It arrives with the README's configuration as it is, and once."""
-    with Inbox() as inbox:
-        with serving(inbox, arguments) as url:
-            assert requests.get(url, timeout=PATIENCE).status_code == 500
-        (alert,) = inbox.events
-    assert alert["channelName"] == "alerts"
-    assert alert["metadata"]["exception"]["message"] == "no such order"
+    the_alert(arguments)
