@@ -51,7 +51,7 @@ class IdentifyCall:
         user_id: the user's id.
         properties: what is known of the user, by name.
         aliases: other names of the user, and the id unless only untrusted sources name it.
-        claimed: names of the properties that only an untrusted source has set; the server is not told.
+        claimed: names of the properties that only an untrusted source has set; this is not sent.
     """
 
     user_id: str

@@ -120,7 +120,7 @@ class EdgeStore:
         return self._under_way
 
     def _batches(self, lane: Lane) -> list[Batch]:
-        if lane.waiting:  # each has to be in Redis before the next: a batch is told from its repetition by its number
+        if lane.waiting:  # each has to be in Redis before the next: its number shows whether a batch is repeated
             return lane.waiting[:MOST_BATCHES]
         batches: list[Batch] = []
         while len(batches) < MOST_BATCHES and (items := self._backlog.pop(lane.name, MOST_PARTS)):
