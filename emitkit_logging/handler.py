@@ -22,6 +22,7 @@ from emitkit_logging._context.redacted import redacted
 from emitkit_logging._context.values import static
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.minimal import minimal_of, names_event
+from emitkit_logging._outbox.backlog import ALERT
 from emitkit_logging._worker import lifecycle, native
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.own_calls import is_own, under_way
@@ -239,7 +240,7 @@ class EmitKitHandler(logging.Handler):
             self._accept_early(captured)
             return
         try:
-            worker.append(captured)
+            (worker.append if level < ALERT else worker.append_alert)(captured)
         except Exception as error:  # a value that the spool cannot write
             worker.append(minimal_of(captured, error))
         if level >= worker.wake_level:

@@ -73,6 +73,7 @@ class EdgeStore:
         self._is_closed = False
         self.queue: deque[CapturedRecord] = deque()
         self.append: Callable[[CapturedRecord], object] = self.queue.append
+        self.append_alert = self.append
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = False
 

@@ -113,6 +113,7 @@ class RelayStore:
         self._notices: list[str] = []
         self.queue: deque[CapturedRecord] = deque()
         self.append: Callable[[CapturedRecord], object] = self.queue.append
+        self.append_alert = self.append
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = True
 

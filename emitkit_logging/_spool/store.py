@@ -165,6 +165,8 @@ class SpoolStore:
         elif self._spool.journal.unread > self._size:
             self.on_long()
 
+    append_alert = append
+
     def identify(self, identity: Identity) -> None:
         """Accept what is known of a user, without an event."""
         if self._spool.append_identity(identity):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
+from emitkit_logging._events.kinds import source_of
 from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._worker.clock import monotonic
@@ -19,8 +20,8 @@ from emitkit_logging.stats import Stats
 class Store(Protocol):
     """Holds accepted records, and decides with an outbox which request is next.
 
-    The application's threads call `append` and `identify`, at any time and without a lock. All else is called under
-    the worker's lock.
+    The application's threads call `append`, `append_alert` and `identify`, at any time and without a lock. All else is
+    called under the worker's lock.
 
     Attributes:
         queue: records in memory that the outbox has not taken yet; producers only append.
@@ -35,6 +36,10 @@ class Store(Protocol):
     @property
     def append(self) -> Callable[[CapturedRecord], object]:
         """Accepts a record."""
+
+    @property
+    def append_alert(self) -> Callable[[CapturedRecord], object]:
+        """Accepts an alert, which may go before other records."""
 
     def identify(self, identity: Identity) -> None:
         """Accept what is known of a user, without an event."""
@@ -95,8 +100,18 @@ class Store(Protocol):
         """Close, without a lock and in a forked child, what it has inherited."""
 
 
+_MOST_SOURCES = 4_096
+"""Sources of alerts that are remembered; beyond it all are forgotten."""
+
+_MOST_FIRST = 100
+"""Alerts of unseen sources that wait before all other records."""
+
+
 class MemoryStore:
     """Keeps everything in memory: what is not delivered when the process ends is lost, counted.
+
+    In a storm that takes all of a processor, thousands of records wait to be looked at. An alert from a source that
+    none came from before may be news: it is looked at before them.
 
     Args:
         outbox: decides what is sent next.
@@ -105,10 +120,23 @@ class MemoryStore:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._identities: deque[Identity] = deque()
+        self._sources: set[Hashable] = set()
+        self._first: deque[CapturedRecord] = deque()
         self.queue: deque[CapturedRecord] = deque()
         self.append: Callable[[CapturedRecord], object] = self.queue.append
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = False
+
+    def append_alert(self, captured: CapturedRecord) -> None:
+        """Accept an alert; one from an unseen source goes before all records that wait to be looked at."""
+        source = source_of(captured)
+        if source in self._sources or not captured.is_trusted or len(self._first) >= _MOST_FIRST:
+            self.queue.append(captured)
+            return
+        if len(self._sources) >= _MOST_SOURCES:
+            self._sources.clear()
+        self._sources.add(source)
+        self._first.append(captured)
 
     def identify(self, identity: Identity) -> None:
         """Accept what is known of a user, without an event."""
@@ -121,9 +149,10 @@ class MemoryStore:
     def take(self, most: int | None = None) -> None:
         """Let the outbox take what was accepted, about `most` records of it."""
         # what was logged after `identify` is sent after it: the records are counted before the identities are looked at
-        waiting = len(self.queue)
+        first, waiting = len(self._first), len(self.queue)
         while self._identities:
             self._outbox.identify(self._identities.popleft())
+        self._outbox.take(self._first, first)
         self._outbox.take(self.queue, waiting if most is None else min(waiting, most))
 
     def next(self) -> ApiRequest | float:

@@ -29,6 +29,9 @@ from emitkit_logging.stats import Stats
 
 _WAKING_SHARE = 4
 _LIMIT_SHARE = 2
+_AT_ONCE = 250
+"""Records that the thread takes at a time, so that in a storm, too, it soon sees what is to be sent at once."""
+
 _RELIEF_BATCH = 64
 _RELIEF_SLOPE = 16
 _RELIEF_PATIENCE = 0.01
@@ -62,6 +65,7 @@ class Worker(QueueListener):
 
     Attributes:
         append: accepts a record; producers call it.
+        append_alert: the same for an alert, which may go before other records.
         wake_level: the level from which on a new record needs the thread's attention.
         relief: the length of the queue from which on a producer calls `relieve`.
         is_started: whether the thread was started, or cannot be.
@@ -74,6 +78,7 @@ class Worker(QueueListener):
         super().__init__(store.queue)  # type: ignore[arg-type]
         self.queue: Any = store.queue
         self.append = store.append
+        self.append_alert = store.append_alert
         self.wake_level = store.wake_level()
         self._waking = max(1, size // _WAKING_SHARE)
         self._limit = max(1, size // _LIMIT_SHARE)
@@ -235,8 +240,8 @@ class Worker(QueueListener):
             self._lock.release()
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the lock; the outbox has then taken everything that was accepted.
+    def _locked(self, *, takes_all: bool = True) -> Iterator[None]:
+        """Hold the lock; the outbox has then taken everything that was accepted, or some of it if that is much.
 
         The garbage collector or a signal handler may come here in the middle of a change of ours, in the same thread:
         then nothing is taken.
@@ -246,11 +251,20 @@ class Worker(QueueListener):
             return
         self._lock.acquire()
         try:
-            self._store.take()
+            if takes_all:
+                self._store.take()
+            else:
+                self._take_some()
             self.relief = self._waking
             yield
         finally:
             self._lock.release()
+
+    def _take_some(self) -> bool:
+        """Let the outbox take what was accepted, or some of it if that is much; return whether there is more."""
+        is_much = len(self.queue) > _AT_ONCE
+        self._store.take(_AT_ONCE if is_much else None)
+        return is_much
 
     # Waiting for the thread, or doing its work
 
@@ -352,10 +366,10 @@ class Worker(QueueListener):
             if pause and len(self.queue) <= self._waking:  # what waits there cannot be sent yet
                 self._bell.wait(min(pause, _LONGEST_SLEEP))
 
-    def handle(self, record: Any) -> None:  # noqa: ARG002 - with it, all behind it are taken
-        """Move a record, and all that wait behind it, from the queue to the outbox."""
+    def handle(self, record: Any) -> None:  # noqa: ARG002 - with it, those behind it are taken
+        """Move a record, and those that wait behind it, from the queue to the outbox."""
         try:
-            with self._locked():
+            with self._locked(takes_all=False):
                 self._progress.step()
         except BaseException as error:  # a thread that ends silently would lose everything after it
             self._report(error)
@@ -406,7 +420,7 @@ class Worker(QueueListener):
         return 0.0
 
     def _next(self) -> Any:
-        with self._locked():
+        with self._locked(takes_all=False):
             step = self._decide()
             is_pause = isinstance(step, int | float)
             self._progress.next_at = monotonic() + step if is_pause else 0.0
@@ -422,8 +436,10 @@ class Worker(QueueListener):
         if isinstance(step, int | float):
             # first the level, then one more look: what is accepted later wakes the thread by itself
             self.wake_level = self._store.wake_level()
-            self._store.take()
+            is_more = self._take_some()
             step = self._store.next()
+            if is_more and isinstance(step, int | float):
+                return 0.0
         return step
 
     def _send(self, request: Any) -> None:
@@ -434,7 +450,7 @@ class Worker(QueueListener):
             if not is_fault(error):
                 raise
             response = unanswered(type(error).__name__)
-        with self._locked():
+        with self._locked(takes_all=False):
             self._store.settle(response)
             self._progress.step()
         if self._debug:

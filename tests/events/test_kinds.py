@@ -8,8 +8,8 @@ import pytest
 
 from emitkit_logging import EmitKitFormatter
 from emitkit_logging._context.capture import capture
-from emitkit_logging._events.captured import CapturedException, exception_of, restore
-from emitkit_logging._events.kinds import FINGERPRINT, FoldKey, MergedTemplate, template_of_format
+from emitkit_logging._events.captured import CapturedException, CapturedRecord, exception_of, restore
+from emitkit_logging._events.kinds import FINGERPRINT, FoldKey, MergedTemplate, source_of, template_of_format
 from tests.records import event, make
 
 
@@ -32,6 +32,30 @@ class Kinds:
 @pytest.fixture
 def kinds():
     return Kinds()
+
+
+class Hostile:
+    """Raises when it is hashed, compared or asked for its truth."""
+
+    def __hash__(self):
+        raise ZeroDivisionError
+
+    def __eq__(self, _):
+        raise ZeroDivisionError
+
+    def __bool__(self):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("name", ["name", "filename", "lineno", "event", "fingerprint"])
+def test_source_of_anything(name):
+    """Where a record comes from can be compared, whatever its attributes are."""
+    record = CapturedRecord({"name": "app", "filename": "a.py", "lineno": 1, "event": "e", "fingerprint": "f"})
+    source = source_of(record)
+    record.attributes[name] = Hostile()
+    assert source_of(record) != source
+    del record.attributes[name]
+    assert len({source_of(record), source, source_of(record)}) == 2
 
 
 def test_arguments(kinds):

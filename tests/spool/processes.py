@@ -26,10 +26,16 @@ DONE = {"success": True, "data": {}}
 
 
 class Account:
-    """What a server has that keeps its promise: the same key is the same event, and must be the same bytes."""
+    """What a server has that keeps its promise: the same key is the same event, and must be the same bytes.
+
+    Attributes:
+        stored: the events by key.
+        repeats: the events that a server stores once more that ignores keys, as the open-source one does.
+    """
 
     def __init__(self) -> None:
         self.stored: dict[str, bytes] = {}
+        self.repeats: list[bytes] = []
         self.before = lambda: None
         self.after = lambda: None
         self.waits = 0.0
@@ -39,6 +45,8 @@ class Account:
             return Reply(200, DONE)
         assert seen.key is not None
         self.before()
+        if seen.key in self.stored:
+            self.repeats.append(seen.raw)
         assert self.stored.setdefault(seen.key, seen.raw) == seen.raw
         self.after()
         return Reply(201, DONE, waits=self.waits)

@@ -70,6 +70,7 @@ def test_chaos(account, server, handler, path, seed, monkeypatch):
     assert not lost
     assert set(arrived.values()) == {1}
     assert len(unknown) <= 25  # written, but killed before it could say so: at most one each
+    assert len(account.repeats) <= 25  # what a server without keys has twice: what was under way at a kill
 
 
 SHORT = """
@@ -101,3 +102,4 @@ def test_short_runs_after_kills(account, server, path, seed, monkeypatch):
     arrived = account.numbers()
     assert acknowledged <= set(arrived)
     assert set(arrived.values()) == {1}
+    assert len(account.repeats) <= 6  # as above

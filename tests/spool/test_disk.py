@@ -68,3 +68,4 @@ def test_full_speed(account, server, handler, path, monkeypatch, size, processes
         handler(spool=path, rate_limit=0, queue_size=200)
         until(lambda: not waits(path), 90)
         assert account.total() == logged
+        assert not account.repeats
