@@ -17,7 +17,7 @@ from typing import Any, Literal
 from emitkit_logging import _log, _servers, _uncaught
 from emitkit_logging import _options as options
 from emitkit_logging._assembly import Formatting, Settings, make_worker, relay_address
-from emitkit_logging._context.capture import capture, capture_minimal
+from emitkit_logging._context.capture import capture, capture_brief, capture_minimal
 from emitkit_logging._context.redacted import redacted
 from emitkit_logging._context.values import static
 from emitkit_logging._events.captured import CapturedRecord
@@ -222,7 +222,12 @@ class EmitKitHandler(logging.Handler):
                 return
             if record.name == _OWN_LOGGER or (under_way and is_own(record)):
                 return
-            captured = capture(record, self._converter)
+            captured: Any = None
+            worker = None if self._is_closed else self._worker
+            if worker is not None and type(event) is str and (series := worker.series.get(event)) is not None:
+                captured = capture_brief(record, series)
+            if captured is None:
+                captured = capture(record, self._converter)
             if self._is_written:
                 captured = redacted(captured, self._converter)
             if type(level) is not int:  # a record made of a dict

@@ -60,7 +60,7 @@ OF_EVENTS: Mapping[str, frozenset[str]] = {
     "_log": frozenset({"faults", "redaction"}),
     "context": frozenset({"converter", "extras", "merging", "redaction"}),
     "_context": frozenset(
-        {"captured", "converter", "entries", "extras", "merging", "minimal", "redaction", "tracebacks"}
+        {"captured", "converter", "entries", "extras", "merging", "minimal", "redaction", "series", "tracebacks"}
     ),
 }
 """The modules of `_events` that the event context may import."""

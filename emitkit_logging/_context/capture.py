@@ -10,6 +10,7 @@ import logging
 from itertools import islice
 from typing import Any
 
+from emitkit_logging._api.limits import LONGEST_ID
 from emitkit_logging._api.text import MORE
 from emitkit_logging._context.reports import report_of
 from emitkit_logging._context.scopes import current, is_in_context, of_record
@@ -36,6 +37,7 @@ from emitkit_logging._events.converter import (
 from emitkit_logging._events.entries import first_entries, untaken
 from emitkit_logging._events.minimal import minimal, readable
 from emitkit_logging._events.redaction import REDACTED
+from emitkit_logging._events.series import LONGEST_OLD, TELLING, BriefRecord, Series
 
 _new = CapturedRecord.__new__
 _LogRecord = logging.LogRecord
@@ -84,6 +86,33 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
     captured = _new(CapturedRecord)
     captured.attributes = _some(attributes)
     return _capture_closely(captured, record, converter)
+
+
+def capture_brief(record: logging.LogRecord, series: Series) -> BriefRecord | None:
+    """Return what is kept of a record of a series, or `None` where it is of none, or to be its latest sample.
+
+    Args:
+        record: the record; it is not changed.
+        series: that of the record's event.
+    """
+    attributes = record.__dict__
+    created, user_id = attributes["created"], attributes.get("user_id")
+    if not (
+        attributes["msg"] is series.message
+        and attributes["levelno"] is series.level
+        and attributes.get("category") is series.category
+        and type(record) is _LogRecord
+        and not (attributes["args"] or attributes["exc_info"] or attributes["exc_text"])
+        and type(created) is float
+        and (user_id is None or (type(user_id) is str and len(user_id) <= LONGEST_ID))
+        and is_in_context() is None
+        and TELLING.isdisjoint(attributes)
+    ):
+        return None
+    if 0 <= created - series.copied_at < LONGEST_OLD:
+        return BriefRecord(series, created, user_id)
+    series.copied_at = created
+    return None
 
 
 def capture_minimal(record: logging.LogRecord, error: Exception) -> CapturedRecord:

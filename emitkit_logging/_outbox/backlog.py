@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
-from emitkit_logging._events.kinds import NEEDING_THE_EVENT, FoldKey
+from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.series import TELLING, BriefRecord, Series
 from emitkit_logging._outbox.admission import Admission, Examined
 from emitkit_logging._outbox.factory import EventFactory
-from emitkit_logging._outbox.folding import SAYING_MORE, Digest, Fold, Rank
+from emitkit_logging._outbox.folding import Digest, Fold, Rank
 from emitkit_logging._outbox.folds import DigestKey, Folds
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
@@ -26,9 +27,6 @@ from emitkit_logging._outbox.queues import Queues, key_of_event
 
 ALERT = logging.ERROR
 """The priority from which a record is an alert (design, *Delivery*)."""
-
-
-_TELLING = NEEDING_THE_EVENT | SAYING_MORE
 
 
 class Popped(NamedTuple):
@@ -61,6 +59,9 @@ class Backlog:
         kinds: what is remembered of the kinds of alerts.
         observer: receives the reports of where each record is.
         clock: returns seconds of a monotonic clock.
+
+    Attributes:
+        is_series_ended: whether `end_series` has ended one, and nothing was taken out since.
     """
 
     def __init__(
@@ -76,37 +77,44 @@ class Backlog:
         self._observer = observer
         self._queues = Queues()
         self._folds = Folds(kinds, observer)
+        self.is_series_ended = False
         self._admission = Admission(factory, kinds, self._queues, self._folds, observer, clock)
 
-    def take(self, queue: deque[CapturedRecord], count: int, newest: int) -> None:
+    def take(self, queue: deque[Any], count: int, newest: int) -> None:
         """Move records from `queue` to the backlog, the oldest first.
 
         Args:
-            queue: the records.
+            queue: captured records, and brief ones of `series`.
             count: how many are moved.
             newest: the place before the first of them; it is not less than the places of all that waits.
         """
         pop, came, by_priority = queue.popleft, self._observer.came, self._queues.singles.by_priority
-        repeated, joined = self._folds.repeated, self._observer.joined
+        series_of, joined = self._folds.series, self._observer.joined
         changed: dict[object, Fold] = {}
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
+            if type(captured) is BriefRecord:
+                fold = captured.series.fold
+                if not fold.is_gone:
+                    fold.count_repeat(captured.created, captured.user_id)
+                    continue  # a store that observes takes no such records
+                captured = captured.whole()
             came(place, captured)
             attributes = captured.attributes
             if (
                 captured.is_scalar
-                and (same := repeated.get(attributes.get("event"))) is not None
+                and (series := series_of.get(attributes.get("event"))) is not None
                 and (
-                    attributes.get("msg") is same.message
-                    and attributes.get("levelno") == same.level
-                    and attributes.get("category") == same.category
-                    and attributes.keys().isdisjoint(_TELLING)
+                    attributes.get("msg") is series.message
+                    and attributes.get("levelno") == series.level
+                    and attributes.get("category") == series.category
+                    and attributes.keys().isdisjoint(TELLING)
                 )
             ):
                 user_id = attributes.get("user_id")
-                same.fold.repeat(captured, user_id if type(user_id) is str else captured.user_id)
-                joined(place, same.fold.place)
-                changed[same.name] = same.fold
+                series.fold.repeat(captured, user_id if type(user_id) is str else captured.user_id)
+                joined(place, series.fold.place)
+                changed[series.name] = series.fold
                 continue
             priority = captured.priority
             if priority >= ALERT:
@@ -119,7 +127,12 @@ class Backlog:
         for fold in changed.values():
             self._observer.changed(fold)
 
-    def join_repeated(self, *, is_wanted: bool) -> None:
+    @property
+    def series(self) -> Mapping[object, Series]:
+        """By the name of their event, the series whose records join their fold when they come in; always one dict."""
+        return self._folds.series
+
+    def join_series(self, *, is_wanted: bool) -> None:
         """Let records that repeat the last one of a fold join it when they come in, or let each wait by itself.
 
         Nothing is to be decided for them while all records fold. In a storm nearly all records are such.
@@ -127,16 +140,28 @@ class Backlog:
         Args:
             is_wanted: whether records that are no alerts fold.
         """
-        repeated = self._folds.repeated
-        repeated.clear()
-        for fold in self._folds.by_key.values() if is_wanted else ():
-            if 0 <= fold.priority < ALERT and (same := fold.repeated()) is not None:
+        found = self._folds.series
+        found.clear()
+        for fold in self._folds.by_key.values() if is_wanted and not self.is_series_ended else ():
+            if 0 <= fold.priority < ALERT and (series := fold.series()) is not None:
                 try:
                     is_known = self._factory.fold_key(fold.samples[-1]) == fold.key
                 except Exception:  # from a formatter of the application's own
                     is_known = False
                 if is_known:  # and it is not the event alone that says what a record folds by
-                    repeated[same.name] = same
+                    found[series.name] = series
+
+    def end_series(self, rank: Rank) -> bool:
+        """Let no more records join the fold that has this rank without being looked at, until something is taken out.
+
+        Returns:
+            Whether some may have: then its event is to be made after what came in has been taken.
+        """
+        if not any(series.fold.rank == rank for series in self._folds.series.values()):
+            return False
+        self._folds.series.clear()
+        self.is_series_ended = True
+        return True
 
     def take_fold(self, fold: Fold) -> None:
         """Take records that were folded elsewhere; alerts that came in before have been admitted.
@@ -221,6 +246,7 @@ class Backlog:
 
     def pop(self) -> Popped:
         """Take out what goes first. Something must be able to go."""
+        self.is_series_ended = False
         rank, queues = self.rank(), self._queues
         assert rank is not None  # noqa: S101 - its caller looked
         priority = -int(rank[1])

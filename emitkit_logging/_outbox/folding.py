@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from emitkit_logging._api.encoding import Json, dump
 from emitkit_logging._api.limits import LONGEST_TITLE
@@ -20,7 +20,8 @@ from emitkit_logging._events import revenue
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._events.revenue import AMOUNT, REVENUE_KEYS, Amounts, revenue_of
+from emitkit_logging._events.revenue import AMOUNT, Amounts, revenue_of
+from emitkit_logging._events.series import SAYING_MORE, Series
 from emitkit_logging._outbox.factory import EventFactory
 
 MOST_SAMPLES = 5
@@ -36,24 +37,6 @@ _LONGEST_NAME = 100
 
 Rank: TypeAlias = "tuple[bool, float, float]"
 """The position of what waits in the order of sending, the smallest first: alerts of a new kind, priority, age."""
-
-
-class Repeated(NamedTuple):
-    """A fold, and by what records are known that differ from its last one by values alone.
-
-    Attributes:
-        fold: the fold.
-        name: the event's name.
-        level: the level's number.
-        category: the value of `category`.
-        message: the message, the same object.
-    """
-
-    fold: Fold
-    name: str
-    level: int
-    category: object
-    message: object
 
 
 class Fold:
@@ -75,6 +58,7 @@ class Fold:
         amounts: the sum of the records' `amount` for each `currency`.
         is_new: whether it has the first record of a kind of alerts; it goes before all else.
         is_held: whether it waits for a place of its kind, see `KindMemory`.
+        is_gone: whether it waits no more: its event was made, or it became part of a digest.
     """
 
     __slots__ = (
@@ -86,6 +70,7 @@ class Fold:
         "first_seen",
         "has_one_title",
         "has_one_user",
+        "is_gone",
         "is_held",
         "is_new",
         "key",
@@ -114,6 +99,7 @@ class Fold:
         self._repeated: object = _NO_MESSAGE
         self.is_new = False
         self.is_held = False
+        self.is_gone = False
 
     @property
     def channel(self) -> str:
@@ -220,25 +206,30 @@ class Fold:
         self._repeated = message if is_repeatable and AMOUNT not in str(message) else _NO_MESSAGE
         return grown
 
-    def repeated(self) -> Repeated | None:
-        """Return by what records are known that `repeat` can add; `None` where the last record was not one of a series.
+    def series(self) -> Series | None:
+        """Return the series of the last record, whose next ones `repeat` can add; `None` where it is of none.
 
         Only records of product events are: what alerts are of one kind with is not found so quickly.
         """
         if self._is_plain or self._repeated is _NO_MESSAGE or self.samples[-1].context is not None:
             return None
-        latest = self.samples[-1].attributes
+        sample = self.samples[-1]
+        latest = sample.attributes
         name, category = latest.get("event"), latest.get("category")
         if type(name) is not str or latest["msg"] is not self._repeated:
             return None
-        return Repeated(self, name, latest["levelno"], category, self._repeated)
+        return Series(name, latest["levelno"], category, self._repeated, sample, self, sample.created)
 
     def repeat(self, captured: CapturedRecord, user_id: object) -> None:
         """Add a record that differs from the one before by values alone.
 
         In a storm nearly every record is one, and this takes a fraction of the time of the whole of `add`.
         """
-        created = captured.created
+        self.count_repeat(captured.created, user_id)
+        self.samples[-1] = captured
+
+    def count_repeat(self, created: float, user_id: object) -> None:
+        """Count a record that differs from the one before by values alone, and that may be no sample."""
         if created > self.last_seen:
             self.last_seen = created
         elif created < self.first_seen:
@@ -248,7 +239,6 @@ class Fold:
             if user_id is not None and not self._is_plain and len(self.users) < MOST_USERS:
                 self.users[str(user_id)] = None
         self.count += 1
-        self.samples[-1] = captured
 
     def keep_samples(self, most: int) -> None:
         """Forget samples, except for the first `most`."""
@@ -520,9 +510,6 @@ _PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[-#0 +]*(?:\d+|\*)?(?:\.(?:\d+|\*))?[di
 """What stands for an argument in a message template of logging."""
 
 _FRAME = re.compile(r'File "[^"\n]*", line \d+(?:, in [^\n]*)?')
-SAYING_MORE = frozenset(("title", "description", *REVENUE_KEYS))
-"""Extras without which title, description and revenue of a record's event follow from its message."""
-
 _NO_MESSAGE = object()
 _GENERATED = frozenset(("category", "event", "timestamp", "log", "exception", "stack"))
 _NEVER_IN_SAMPLES = frozenset(("category", "event", "log"))

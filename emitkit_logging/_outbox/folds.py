@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.kinds import FoldKey, RenamedKinds
-from emitkit_logging._outbox.folding import Digest, Fold, Repeated
+from emitkit_logging._events.series import Series
+from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import BacklogObserver
 
@@ -31,7 +32,7 @@ class Folds:
     Attributes:
         by_key: the folds.
         samples: how many records all folds keep.
-        repeated: the folds that records may join when they come in, by the name of the event, see `Fold.repeated`.
+        series: by the name of the event, the series whose records join their fold when they come in, see `Fold.series`.
     """
 
     def __init__(self, kinds: KindMemory, observer: BacklogObserver) -> None:
@@ -40,7 +41,7 @@ class Folds:
         self._digests: dict[DigestKey, Digest] = {}
         self._release_at = math.inf
         self.by_key: dict[FoldKey, Fold] = {}
-        self.repeated: dict[object, Repeated] = {}
+        self.series: dict[object, Series] = {}
         self.samples = 0
 
     def __iter__(self) -> Iterator[Fold | Digest]:
@@ -80,7 +81,7 @@ class Folds:
 
     def rename(self, renamed: RenamedKinds) -> None:
         """Let folds whose kinds are one now become one, the oldest of them."""
-        self.repeated.clear()
+        self.series.clear()
         for fold in sorted(self.by_key.values(), key=lambda fold: fold.place):
             latest = renamed.of(fold.key)
             if latest != fold.key:
@@ -94,16 +95,18 @@ class Folds:
         older, newer = sorted(folds, key=lambda fold: fold.place)
         if older is not newer:
             self.samples += older.absorb(newer) - len(newer.samples)
+            newer.is_gone = True
             self._observer.joined(newer.place, older.place)
         self.by_key[older.key] = older
         self._observer.changed(older)
 
     def remove(self, joined: Fold | Digest) -> None:
         """Take out a fold or a digest."""
-        self.repeated.clear()
+        self.series.clear()
         if isinstance(joined, Digest):
             del self._digests[_digest_key(joined)]
         else:
+            joined.is_gone = True
             del self.by_key[joined.key]
             self.samples -= len(joined.samples)
 
@@ -139,7 +142,9 @@ class Folds:
 
     def clear(self) -> None:
         """Forget all."""
-        self.repeated.clear()
+        self.series.clear()
+        for fold in self.by_key.values():
+            fold.is_gone = True
         self.by_key.clear()
         self._digests.clear()
         self.samples = 0

@@ -21,6 +21,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.series import Series
 from emitkit_logging._outbox.admission import Examined
 from emitkit_logging._outbox.backlog import ALERT, Backlog
 from emitkit_logging._outbox.budget import RateBudget
@@ -97,13 +98,23 @@ class Outbox:
 
     # What comes in
 
-    def take(self, queue: deque[CapturedRecord], most: int | None = None) -> None:
+    @property
+    def series(self) -> Mapping[object, Series]:
+        """By the name of their event, the series of which brief records may be taken; always one dict."""
+        return self._backlog.series
+
+    @property
+    def is_series_ended(self) -> bool:
+        """Whether a series has ended whose fold is to be sent as soon as all that came in is taken."""
+        return self._backlog.is_series_ended
+
+    def take(self, queue: deque[Any], most: int | None = None) -> None:
         """Move records from `queue` to the outbox, the oldest first.
 
         When the outbox is full, as many older records fold: the cost of a call grows with what it brings.
 
         Args:
-            queue: the records; those that were taken are removed from it.
+            queue: captured records, and brief ones of `series`; those that were taken are removed from it.
             most: how many to take at most.
         """
         arrived = len(queue) if most is None else min(len(queue), most)
@@ -247,7 +258,7 @@ class Outbox:
 
         Returns:
             The request to start now, which is then under way until `settle` is called; or the seconds until there may
-            be one, infinite when nothing waits.
+            be one, infinite when nothing waits. 0: ask again, after all that came in was taken.
         """
         self._add_report()
         step = self._next()
@@ -276,6 +287,8 @@ class Outbox:
             wait = self._wait_of(first)
             if wait > 0:
                 return min(wait, self._until_retry(now))
+            if not isinstance(first, Delivery) and self._backlog.end_series(first):
+                return 0.0
             delivery = first if isinstance(first, Delivery) else self._pop()
             if delivery is not None:
                 self._scarcity.started(delivery)

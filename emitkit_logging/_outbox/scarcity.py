@@ -89,7 +89,7 @@ class ScarcityPolicy:
         if not self.is_scarce or self._backlog.singles(below=ALERT) < _SOME:
             return []
         examined = self._backlog.fold(below=ALERT)
-        self._backlog.join_repeated(is_wanted=True)
+        self._backlog.join_series(is_wanted=True)
         return examined
 
     def _fold_others(self) -> list[Examined]:
@@ -100,11 +100,11 @@ class ScarcityPolicy:
         elif self._others_are_spent() or events > _MOST_WINDOWS * capacity:
             self.is_scarce = True
         if not self.is_scarce:
-            self._backlog.join_repeated(is_wanted=False)
+            self._backlog.join_series(is_wanted=False)
             return []
         examined = self._backlog.fold(below=ALERT)
         self._backlog.digest(capacity, below=ALERT)
-        self._backlog.join_repeated(is_wanted=True)
+        self._backlog.join_series(is_wanted=True)
         return examined
 
     def _fold_repeats(self) -> list[Examined]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
+from emitkit_logging._events.series import NO_SERIES
 from emitkit_logging._outbox.budget import backoff
 from emitkit_logging._outbox.factory import EventFactory, SafeEventFactory
 from emitkit_logging._outbox.identifies import KnownUsers
@@ -76,6 +77,7 @@ class EdgeStore:
         self.append_alert = self.append
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = False
+        self.series = NO_SERIES
 
     def identify(self, identity: Identity) -> None:
         """Accept what is known of a user, without an event."""

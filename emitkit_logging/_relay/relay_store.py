@@ -15,6 +15,7 @@ from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
+from emitkit_logging._events.series import NO_SERIES
 from emitkit_logging._outbox.budget import backoff
 from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.observer import BacklogObserver, Changes
@@ -116,6 +117,7 @@ class RelayStore:
         self.append_alert = self.append
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = True
+        self.series = NO_SERIES
 
     # Nothing is logged through a relay's own store
 

@@ -22,6 +22,7 @@ from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import Identity
+from emitkit_logging._events.series import NO_SERIES
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.observer import BacklogObserver, Changes
@@ -140,6 +141,7 @@ class SpoolStore:
         self.queue: deque[CapturedRecord] = deque()
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = True  # to find what other processes leave
+        self.series = NO_SERIES
         self._counts = _Counts()
         self._sends_until = 0.0
         self._exits_at: float | None = None

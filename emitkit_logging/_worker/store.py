@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 from emitkit_logging._api.requests import ApiRequest
@@ -11,6 +11,7 @@ from emitkit_logging._api.responses import ApiResponse
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._events.kinds import source_of
+from emitkit_logging._events.series import BriefRecord, Series
 from emitkit_logging._outbox.losses import Undelivered
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._worker.clock import monotonic
@@ -27,15 +28,17 @@ class Store(Protocol):
         queue: records in memory that the outbox has not taken yet; producers only append.
         on_long: set by the worker; `append` calls it where more waits than the store likes, and the caller helps.
         starts_at_once: whether the thread has something to do before this process has logged anything.
+        series: by the name of their event, the series of which producers may append brief records.
     """
 
-    queue: deque[CapturedRecord]
+    queue: deque[Any]
     on_long: Callable[[], None]
     starts_at_once: bool
+    series: Mapping[object, Series]
 
     @property
-    def append(self) -> Callable[[CapturedRecord], object]:
-        """Accepts a record."""
+    def append(self) -> Callable[[Any], object]:
+        """Accepts a `CapturedRecord`, or a `BriefRecord` of one of its `series`."""
 
     @property
     def append_alert(self) -> Callable[[CapturedRecord], object]:
@@ -122,10 +125,11 @@ class MemoryStore:
         self._identities: deque[Identity] = deque()
         self._sources: set[Hashable] = set()
         self._first: deque[CapturedRecord] = deque()
-        self.queue: deque[CapturedRecord] = deque()
-        self.append: Callable[[CapturedRecord], object] = self.queue.append
+        self.queue: deque[CapturedRecord | BriefRecord] = deque()
+        self.append: Callable[[CapturedRecord | BriefRecord], object] = self.queue.append
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = False
+        self.series = outbox.series
 
     def append_alert(self, captured: CapturedRecord) -> None:
         """Accept an alert; one from an unseen source goes before all records that wait to be looked at."""
@@ -149,6 +153,8 @@ class MemoryStore:
     def take(self, most: int | None = None) -> None:
         """Let the outbox take what was accepted, about `most` records of it."""
         # what was logged after `identify` is sent after it: the records are counted before the identities are looked at
+        if self._outbox.is_series_ended:
+            most = None  # what was accepted for the series is to join its fold before that is sent
         first, waiting = len(self._first), len(self.queue)
         while self._identities:
             self._outbox.identify(self._identities.popleft())

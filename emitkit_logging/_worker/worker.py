@@ -66,6 +66,7 @@ class Worker(QueueListener):
     Attributes:
         append: accepts a record; producers call it.
         append_alert: the same for an alert, which may go before other records.
+        series: the series of which producers may append brief records, see `Store`.
         wake_level: the level from which on a new record needs the thread's attention.
         relief: the length of the queue from which on a producer calls `relieve`.
         is_started: whether the thread was started, or cannot be.
@@ -79,6 +80,7 @@ class Worker(QueueListener):
         self.queue: Any = store.queue
         self.append = store.append
         self.append_alert = store.append_alert
+        self.series = store.series
         self.wake_level = store.wake_level()
         self._waking = max(1, size // _WAKING_SHARE)
         self._limit = max(1, size // _LIMIT_SHARE)
