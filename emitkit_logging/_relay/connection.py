@@ -5,6 +5,7 @@ It needs redis-py, the extra `relay`.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from emitkit_logging._relay.keys import DEFAULT_PREFIX
+from emitkit_logging._worker import native
 from emitkit_logging._worker.descriptors import Identity, identity_of
 
 REDACTED = "[redacted]"
@@ -40,7 +42,7 @@ class _OwnDescriptor:
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
         self._leave_foreign()
-        super().connect(*args, **kwargs)  # type: ignore[misc]
+        native.with_names(functools.partial(super().connect, *args, **kwargs))  # type: ignore[misc]
         self._identity = None if self._sock is None else identity_of(self._sock.fileno())
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:

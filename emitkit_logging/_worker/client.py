@@ -24,7 +24,7 @@ from emitkit_logging._api.hosts import is_loopback
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, HttpResponse, json_object, read, unanswered
 from emitkit_logging._events.redaction import Redactor
-from emitkit_logging._worker import own_calls
+from emitkit_logging._worker import native, own_calls
 from emitkit_logging._worker.clock import monotonic
 from emitkit_logging._worker.descriptors import Identity, identity_of
 
@@ -233,7 +233,7 @@ class _Connection:
     _identity: Identity | None = None
 
     def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
+        native.with_names(super().connect)  # type: ignore[misc]
         self._identity = None if self.sock is None else identity_of(self.sock.fileno())
 
     def close(self) -> None:

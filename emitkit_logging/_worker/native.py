@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import importlib
 import math
 import sys
 import threading
@@ -88,6 +89,21 @@ def start(target: Callable[[], None]) -> None:
         # The first hub of a process imports modules. Two threads that make theirs at once wait for each other for ever.
         gevent.get_hub()
     _start_new_thread(target, ())
+
+
+def with_names(connect: Callable[[], None]) -> None:
+    """Call a function that looks up the name of a host, also where the interpreter starts no thread any more.
+
+    gevent looks names up in a thread of a pool. At the exit Python 3.12 starts none: then this thread looks them up.
+    """
+    try:
+        connect()
+    except RuntimeError:
+        if not _is_exiting or "gevent" not in sys.modules:
+            raise
+        resolver = importlib.import_module("gevent.resolver.blocking").Resolver()
+        sys.modules["gevent"].get_hub().resolver = resolver
+        connect()
 
 
 def adapt_to_replacement(thread: threading.Thread) -> None:

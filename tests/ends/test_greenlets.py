@@ -10,7 +10,9 @@ import textwrap
 
 import pytest
 
+from emitkit_logging._relay.keys import ALERTS, Keys
 from emitkit_logging.inbox import Inbox
+from tests.relay.fleet import RedisServer
 from tests.slow_link import slow_link
 
 PREAMBLE = """
@@ -25,7 +27,7 @@ def check(is_so):
 def make():
     global handler
     from emitkit_logging import EmitKitHandler
-    handler = EmitKitHandler()
+    handler = EmitKitHandler(relay=sys.argv[2] if len(sys.argv) > 2 else None)
     logging.getLogger().addHandler(handler)
 
 def patch():
@@ -95,13 +97,18 @@ TICKING = {
 }
 
 
+def program(code: str, *arguments: str) -> list[str]:
+    """Return the command of a program behind `PREAMBLE`: a library, and perhaps the address of a Redis server."""
+    return [sys.executable, "-W", "ignore", "-c", PREAMBLE + textwrap.dedent(code), *arguments]
+
+
 def run(code: str, library: str, delay: float) -> tuple[list[str], subprocess.CompletedProcess[str]]:
     """Run a program with a slow connection to the inbox; return the titles that arrived, and how the program ended."""
     with Inbox(rate_limit=0) as inbox, slow_link(inbox.url, delay) as url:
         environment = {**os.environ, "EMITKIT_API_KEY": inbox.api_key, "EMITKIT_BASE_URL": url, "NO_PROXY": "*"}
         environment.pop("PYTEST_CURRENT_TEST", None)  # with it, eventlet does not complain about locks
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", PREAMBLE + textwrap.dedent(code), library],
+            program(code, library),
             env=environment,
             capture_output=True,
             text=True,
@@ -116,6 +123,24 @@ def test_delivery(library, case):
     """A record arrives once, the process ends by itself, and nothing is printed."""
     titles, done = run(CASES[case], library, 0.15)
     assert (done.returncode, done.stderr, titles) == (0, "", ["a"])
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("case", CASES)
+def test_relay(library, case, redis_server):
+    """The same through a relay: the record is in Redis once."""
+    prefix = f"{library}{list(CASES).index(case)}"
+    url = f"{redis_server.url.replace('127.0.0.1', 'localhost')}?prefix={prefix}"
+    done = subprocess.run(program(CASES[case], library, url), capture_output=True, text=True, timeout=40)
+    with redis_server.client() as client:
+        assert (done.returncode, done.stderr, client.xlen(Keys(prefix).stream(ALERTS))) == (0, "", 1)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
