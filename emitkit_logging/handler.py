@@ -21,7 +21,7 @@ from emitkit_logging._context.capture import capture, capture_brief, capture_min
 from emitkit_logging._context.redacted import redacted
 from emitkit_logging._context.values import static
 from emitkit_logging._events.captured import CapturedRecord
-from emitkit_logging._events.minimal import minimal_of, names_event
+from emitkit_logging._events.minimal import names_event
 from emitkit_logging._outbox.backlog import ALERT
 from emitkit_logging._worker import lifecycle, native
 from emitkit_logging._worker.clock import monotonic
@@ -237,6 +237,11 @@ class EmitKitHandler(logging.Handler):
             if readable is None:
                 return
             captured, level = readable, readable.level
+        except BaseException as error:  # perhaps of a signal handler, and so for the application
+            readable = self._minimal(record, error)
+            if readable is not None and not self._is_closed:
+                self._accept_early(readable)
+            raise
         if self._is_closed and not self._reopen(record):
             self._refuse()
             return
@@ -244,10 +249,7 @@ class EmitKitHandler(logging.Handler):
         if worker is None:
             self._accept_early(captured)
             return
-        try:
-            (worker.append if level < ALERT else worker.append_alert)(captured)
-        except Exception as error:  # a value that the spool cannot write
-            worker.append(minimal_of(captured, error))
+        (worker.append if level < ALERT else worker.append_alert)(captured)
         if level >= worker.wake_level:
             worker.wake()
         if len(worker.queue) > worker.relief:
@@ -255,7 +257,7 @@ class EmitKitHandler(logging.Handler):
         if not worker.is_started:
             self._start(worker)
 
-    def _minimal(self, record: logging.LogRecord, error: Exception) -> CapturedRecord | None:
+    def _minimal(self, record: logging.LogRecord, error: BaseException) -> CapturedRecord | None:
         """Return what can be read of a record that cannot be captured, or `None` if it is not to be sent."""
         captured = capture_minimal(record, error)
         is_sent = captured.level >= self._plain_level or names_event(record.__dict__)
@@ -411,7 +413,7 @@ class EmitKitHandler(logging.Handler):
         return self._worker
 
     def _accept_early(self, captured: CapturedRecord) -> None:
-        """Accept a record in a forked child that has no worker yet.
+        """Accept a record where no worker may have been made yet, as in a forked child.
 
         Another thread may be making it, or this one, which the garbage collector has interrupted: nobody waits.
         """

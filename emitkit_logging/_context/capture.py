@@ -115,7 +115,7 @@ def capture_brief(record: logging.LogRecord, series: Series) -> BriefRecord | No
     return None
 
 
-def capture_minimal(record: logging.LogRecord, error: Exception) -> CapturedRecord:
+def capture_minimal(record: logging.LogRecord, error: BaseException) -> CapturedRecord:
     """Return what can be read of a record that `capture` cannot take.
 
     Args:
@@ -125,7 +125,7 @@ def capture_minimal(record: logging.LogRecord, error: Exception) -> CapturedReco
     attributes = readable(record.__dict__)
     try:
         message, _ = message_of(record)
-    except Exception:  # a record without a message, or whose attributes raise when they are looked up
+    except (Exception, type(error)):  # a record without a message, or whose attributes raise when they are looked up
         message = text_of_object(attributes.get("msg", ""))
     return minimal(attributes, message, error)
 

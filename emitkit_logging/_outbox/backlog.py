@@ -61,6 +61,7 @@ class Backlog:
         clock: returns seconds of a monotonic clock.
 
     Attributes:
+        came: how many log records were moved here.
         is_series_ended: whether `end_series` has ended one, and nothing was taken out since.
     """
 
@@ -77,6 +78,7 @@ class Backlog:
         self._observer = observer
         self._queues = Queues()
         self._folds = Folds(kinds, observer)
+        self.came = 0
         self.is_series_ended = False
         self._admission = Admission(factory, kinds, self._queues, self._folds, observer, clock)
 
@@ -91,6 +93,7 @@ class Backlog:
         pop, came, by_priority = queue.popleft, self._observer.came, self._queues.singles.by_priority
         series_of, joined = self._folds.series, self._observer.joined
         changed: dict[object, Fold] = {}
+        self.came += count
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
             if type(captured) is BriefRecord:

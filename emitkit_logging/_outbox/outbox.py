@@ -282,7 +282,7 @@ class Outbox:
             first = self._first(now)
             if first is None:
                 # new records are looked at again when the budget is back, whether or not one comes in
-                until_budget = self._budget.wait(alert=False)
+                until_budget = self._budget.wait(alert=False, spread=self._scarcity.is_scarce)
                 return min(until_budget if until_budget > 0 else NEVER, self._until_retry(now))
             wait = self._wait_of(first)
             if wait > 0:

@@ -24,6 +24,9 @@ _MOST_WINDOWS = 100
 _SOME = 64
 """Records by themselves from which on they fold although no request is to be chosen."""
 
+_CALM = 1.0
+"""Seconds in which fewer than `_SOME` records come in at the end of a flood."""
+
 _KEPT = 2
 """Requests of each window that are kept for folds and digests while more waits than the window can take."""
 
@@ -39,7 +42,8 @@ _BEHIND_FIRST = 256
 class ScarcityPolicy:
     """Folds and digests what cannot be sent one by one.
 
-    Records fold when the budget that is not reserved is used up. The first alerts of new kinds may use the reserve;
+    Records fold when the budget that is not reserved is used up, and in a flood: from when more wait than a hundred
+    windows take until hardly any come in. The first alerts of new kinds may use the reserve;
     more of them than a whole window takes are digested. Of all others, what is still more than a whole window takes,
     even folded, is digested. At exit the time that is left counts as well.
 
@@ -65,6 +69,8 @@ class ScarcityPolicy:
         self._others_were_spent = False
         self._untrusted_starts: deque[float] = deque()
         self._exit_at = 0.0
+        self._flood_ends = -math.inf
+        self._came = 0
 
     def apply(self) -> list[Examined]:
         """Fold what cannot be sent by itself, and digest what cannot be sent as a fold.
@@ -95,9 +101,10 @@ class ScarcityPolicy:
     def _fold_others(self) -> list[Examined]:
         events = self._backlog.events(below=ALERT)
         capacity = self._budget.capacity(alert=False)
+        is_flood = self._is_flood(starts=events > _MOST_WINDOWS * capacity)
         if not events:
-            self.is_scarce = False
-        elif self._others_are_spent() or events > _MOST_WINDOWS * capacity:
+            self.is_scarce = is_flood
+        elif is_flood or self._others_are_spent():
             self.is_scarce = True
         if not self.is_scarce:
             self._backlog.join_series(is_wanted=False)
@@ -106,6 +113,12 @@ class ScarcityPolicy:
         self._backlog.digest(capacity, below=ALERT)
         self._backlog.join_series(is_wanted=True)
         return examined
+
+    def _is_flood(self, *, starts: bool) -> bool:
+        now, came = self._clock(), self._backlog.came
+        if starts or (now < self._flood_ends and came - self._came >= _SOME):
+            self._flood_ends, self._came = now + _CALM, came
+        return now < self._flood_ends
 
     def _fold_repeats(self) -> list[Examined]:
         backlog = self._backlog

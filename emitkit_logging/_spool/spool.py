@@ -19,6 +19,7 @@ from emitkit_logging._api.encoding import Json
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.converter import JsonConverter
 from emitkit_logging._events.identity import IdentifyCall, Identity
+from emitkit_logging._events.minimal import minimal_of
 from emitkit_logging._outbox.observer import Changes, Ended, Knowledge
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._spool import codec, journal, rows, schema, tables
@@ -127,8 +128,15 @@ class Spool:
     # In the application's threads
 
     def append(self, captured: CapturedRecord) -> bool:
-        """Write a record into this process's journal; return whether it is there."""
-        return self.journal.append(codec.write_record(captured, self._converter) + b"\n")
+        """Write a record into this process's journal, or what can be written of it; return whether it is there."""
+        try:
+            line = codec.write_record(captured, self._converter)
+        except BaseException as error:
+            line = codec.write_record(minimal_of(captured, error), self._converter)
+            if not isinstance(error, Exception):  # perhaps of a signal handler, and so for the application
+                self.journal.append(line + b"\n")
+                raise
+        return self.journal.append(line + b"\n")
 
     def append_identity(self, identity: Identity) -> bool:
         """Write what a record says about a user into this process's journal; return whether it is there."""

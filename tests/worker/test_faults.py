@@ -57,6 +57,40 @@ def test_base_exception_of_a_value(server, handler, logger, error, key):
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, _Custom])
+def test_base_exception_in_the_call(server, handler, logger, error, tmp_path):
+    """What is raised in the call may be a signal's, so the application gets it; what can be written is sent."""
+    logger.addHandler(made := handler(spool=tmp_path / "spool.db"))
+    with pytest.raises(error):
+        logger.error("bad", extra={"at": datetime.datetime(2026, 1, 1, tzinfo=_Zone(error))})
+    logger.error("good")
+    server.wait_for(2)
+    assert made.flush(10)
+    assert (made.stats.delivered, made.stats.dropped) == (2, {})
+    assert set(server.titles) == {"bad", "good"}
+
+
+class _Odd(str):
+    """A text that raises, where it is captured, what no `except Exception` catches."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        raise SystemExit
+
+
+def test_base_exception_of_a_message(server, handler, logger):
+    """The same where the message raises while it is captured."""
+    logger.handlers[:] = [made := handler()]  # before pytest's own handlers, which raise, too
+    with pytest.raises(SystemExit):
+        logger.error("%s", _Odd("bad"), extra={"n": 1})
+    logger.error("good")
+    server.wait_for(2)
+    assert made.flush(10)
+    assert (made.stats.delivered, made.stats.dropped) == (2, {})
+    assert "good" in server.titles
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, _Custom])
 def test_base_exception_of_a_formatter(server, handler, logger, error):
     """An application's formatter that raises in the background costs the form of one event, and no thread."""
     logger.addHandler(made := handler())
