@@ -155,10 +155,10 @@ def loggers(url: str) -> Iterator[tuple[str, logging.Logger]]:
         yield name, logger
 
 
-REGIMES = {"first": 1_000, "sustained": 100_000, "bursts": 10_000}
+REGIMES = {"first": 1_000, "sustained": 300_000, "bursts": 30_000}
 """How many records each regime logs: the first of a handler, at full speed, and bursts of 100 with pauses of 3 ms."""
 
-INTERLEAVED = 10
+INTERLEAVED = 30
 """Parts in which a regime is measured, each handler in turn, so that other work on the machine meets all of them."""
 
 

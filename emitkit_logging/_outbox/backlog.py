@@ -28,6 +28,9 @@ from emitkit_logging._outbox.queues import Queues, key_of_event
 ALERT = logging.ERROR
 """The priority from which a record is an alert (design, *Delivery*)."""
 
+_LOOKS = frozenset((16, 256, 2_048))
+"""Numbers of folded records after which it is looked whether those that follow repeat them."""
+
 
 class Popped(NamedTuple):
     """What was taken out of the backlog in order to be sent.
@@ -62,7 +65,6 @@ class Backlog:
 
     Attributes:
         came: how many log records were moved here.
-        is_series_ended: whether `end_series` has ended one, and nothing was taken out since.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Backlog:
         self._queues = Queues()
         self._folds = Folds(kinds, observer)
         self.came = 0
-        self.is_series_ended = False
+        self._is_series_ended = False
         self._admission = Admission(factory, kinds, self._queues, self._folds, observer, clock)
 
     def take(self, queue: deque[Any], count: int, newest: int) -> None:
@@ -92,7 +94,7 @@ class Backlog:
         """
         pop, came, by_priority = queue.popleft, self._observer.came, self._queues.singles.by_priority
         series_of, joined = self._folds.series, self._observer.joined
-        changed: dict[object, Fold] = {}
+        changed: dict[Fold, None] = {}
         self.came += count
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
@@ -103,21 +105,10 @@ class Backlog:
                     continue  # a store that observes takes no such records
                 captured = captured.whole()
             came(place, captured)
-            attributes = captured.attributes
-            if (
-                captured.is_scalar
-                and (series := series_of.get(attributes.get("event"))) is not None
-                and (
-                    attributes.get("msg") is series.message
-                    and attributes.get("levelno") == series.level
-                    and attributes.get("category") == series.category
-                    and attributes.keys().isdisjoint(TELLING)
-                )
-            ):
-                user_id = attributes.get("user_id")
-                series.fold.repeat(captured, user_id if type(user_id) is str else captured.user_id)
-                joined(place, series.fold.place)
-                changed[series.name] = series.fold
+            if series_of and (fold := _repeated_fold(series_of, captured)) is not None:
+                fold.repeat(captured, captured.user_id)
+                joined(place, fold.place)
+                changed[fold] = None
                 continue
             priority = captured.priority
             if priority >= ALERT:
@@ -127,7 +118,7 @@ class Backlog:
             if items is None:
                 items = by_priority[priority] = deque()
             items.append((place, captured))
-        for fold in changed.values():
+        for fold in changed:
             self._observer.changed(fold)
 
     @property
@@ -145,7 +136,12 @@ class Backlog:
         """
         found = self._folds.series
         found.clear()
-        for fold in self._folds.by_key.values() if is_wanted and not self.is_series_ended else ():
+        if is_wanted and not self._is_series_ended:
+            found.update(self._found_series())
+
+    def _found_series(self) -> dict[object, Series]:
+        found: dict[object, Series] = {}
+        for fold in self._folds.by_key.values():
             if 0 <= fold.priority < ALERT and (series := fold.series()) is not None:
                 try:
                     is_known = self._factory.fold_key(fold.samples[-1]) == fold.key
@@ -153,6 +149,7 @@ class Backlog:
                     is_known = False
                 if is_known:  # and it is not the event alone that says what a record folds by
                     found[series.name] = series
+        return found
 
     def end_series(self, rank: Rank) -> bool:
         """Let no more records join the fold that has this rank without being looked at, until something is taken out.
@@ -163,7 +160,7 @@ class Backlog:
         if not any(series.fold.rank == rank for series in self._folds.series.values()):
             return False
         self._folds.series.clear()
-        self.is_series_ended = True
+        self._is_series_ended = True
         return True
 
     def take_fold(self, fold: Fold) -> None:
@@ -249,7 +246,7 @@ class Backlog:
 
     def pop(self) -> Popped:
         """Take out what goes first. Something must be able to go."""
-        self.is_series_ended = False
+        self._is_series_ended = False
         rank, queues = self.rank(), self._queues
         assert rank is not None  # noqa: S101 - its caller looked
         priority = -int(rank[1])
@@ -286,14 +283,22 @@ class Backlog:
         """
         examined: list[Examined] = []
         by_priority, by_key, key_of = self._queues.singles.by_priority, self._folds.by_key, self._factory.fold_key
-        join = self._folds.join
+        join, joined = self._folds.join, self._observer.joined
         changed: dict[FoldKey, Fold] = {}
+        series_of: dict[object, Series] = {}
         for priority in sorted(priority for priority in by_priority if priority < below):
             items = by_priority[priority]
             number = int(min(len(items), most))
             most -= number
-            for _ in range(number):
+            for folded in range(number):
+                if folded in _LOOKS and priority < ALERT:
+                    series_of = self._found_series()
                 place, captured = items.popleft()
+                if series_of and (fold := _repeated_fold(series_of, captured)) is not None:
+                    fold.repeat(captured, captured.user_id)
+                    joined(place, fold.place)
+                    changed[fold.key] = fold
+                    continue
                 try:
                     key = key_of(captured)
                 except BaseException as error:  # from an application's own formatter; see above
@@ -482,6 +487,21 @@ class Backlog:
         self._queues.clear()
         self._admission.reports.clear()
         self._folds.clear()
+
+
+def _repeated_fold(series_of: Mapping[object, Series], captured: CapturedRecord) -> Fold | None:
+    """Return the fold that a record joins because it differs from the last one there by values alone, or `None`."""
+    attributes = captured.attributes
+    if not captured.is_scalar or (series := series_of.get(attributes.get("event"))) is None:
+        return None
+    is_repeat = (
+        attributes.get("msg") is series.message
+        and attributes.get("levelno") == series.level
+        and attributes.get("category") == series.category
+        and attributes.keys().isdisjoint(TELLING)
+    )
+    fold: Fold = series.fold
+    return fold if is_repeat else None
 
 
 def _popped_single(priority: int, place: int, event: Event | None) -> Popped:

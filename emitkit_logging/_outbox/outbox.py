@@ -103,11 +103,6 @@ class Outbox:
         """By the name of their event, the series of which brief records may be taken; always one dict."""
         return self._backlog.series
 
-    @property
-    def is_series_ended(self) -> bool:
-        """Whether a series has ended whose fold is to be sent as soon as all that came in is taken."""
-        return self._backlog.is_series_ended
-
     def take(self, queue: deque[Any], most: int | None = None) -> None:
         """Move records from `queue` to the outbox, the oldest first.
 

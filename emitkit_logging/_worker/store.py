@@ -153,8 +153,6 @@ class MemoryStore:
     def take(self, most: int | None = None) -> None:
         """Let the outbox take what was accepted, about `most` records of it."""
         # what was logged after `identify` is sent after it: the records are counted before the identities are looked at
-        if self._outbox.is_series_ended:
-            most = None  # what was accepted for the series is to join its fold before that is sent
         first, waiting = len(self._first), len(self.queue)
         while self._identities:
             self._outbox.identify(self._identities.popleft())
@@ -163,7 +161,11 @@ class MemoryStore:
 
     def next(self) -> ApiRequest | float:
         """Return the request to start now, or the seconds until there may be one."""
-        return self._outbox.next()
+        step = self._outbox.next()
+        if step == 0.0:
+            self.take()
+            step = self._outbox.next()
+        return step
 
     def wake_level(self) -> float:
         """Return the level from which on a new record may be sendable before the time that `next` returned."""

@@ -32,7 +32,7 @@ _LIMIT_SHARE = 2
 _AT_ONCE = 250
 """Records that the thread takes at a time, so that in a storm, too, it soon sees what is to be sent at once."""
 
-_RELIEF_BATCH = 64
+_RELIEF_BATCH = 32
 _RELIEF_SLOPE = 16
 _RELIEF_PATIENCE = 0.01
 _POLL = 0.01
@@ -101,6 +101,7 @@ class Worker(QueueListener):
         self._is_forking = False
         self._is_running = False
         self._is_turn_of_queue = False
+        self._is_in_request = False
         self._progress = Progress()
 
     # In the application's threads
@@ -125,11 +126,11 @@ class Worker(QueueListener):
 
         The thread may be in the middle of a request, or not get a turn.
         """
-        if len(self.queue) <= self._limit:
+        if len(self.queue) <= self._limit and not self._is_in_request:
             self.relief = self._limit
             self._bell.ring()
         else:
-            self._help(len(self.queue) - self._limit)
+            self._help(max(0, len(self.queue) - self._limit))
 
     def _help(self, excess: int) -> None:
         """Do a little of the thread's work: all of it would make one call in a thousand wait for milliseconds.
@@ -438,20 +439,22 @@ class Worker(QueueListener):
         if isinstance(step, int | float):
             # first the level, then one more look: what is accepted later wakes the thread by itself
             self.wake_level = self._store.wake_level()
-            is_more = self._take_some()
-            step = self._store.next()
-            if is_more and isinstance(step, int | float):
+            if self._take_some():
                 return 0.0
+            step = self._store.next()
         return step
 
     def _send(self, request: Any) -> None:
         try:
+            self._is_in_request = True
             with own_calls.inside():
                 response = self._client.send(request)
         except BaseException as error:  # ours or the HTTP library's: for the outbox it is one more failure
             if not is_fault(error):
                 raise
             response = unanswered(type(error).__name__)
+        finally:
+            self._is_in_request = False
         with self._locked(takes_all=False):
             self._store.settle(response)
             self._progress.step()

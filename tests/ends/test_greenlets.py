@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -61,6 +62,9 @@ def ticks_during(function):
     is_over.append(None)
     return len(ticks) - before
 """
+
+EVENTLETS_OWN = re.compile(r"1 RLock\(s\) were not greened.*\n" if sys.version_info >= (3, 14) else "(?!)")
+"""What `eventlet.monkey_patch` prints on Python 3.14 in every program."""
 
 LIBRARIES = [
     pytest.param(name, marks=pytest.mark.skipif(importlib.util.find_spec(name) is None, reason="not installed"))
@@ -122,7 +126,7 @@ def run(code: str, library: str, delay: float) -> tuple[list[str], subprocess.Co
 def test_delivery(library, case):
     """A record arrives once, the process ends by itself, and nothing is printed."""
     titles, done = run(CASES[case], library, 0.15)
-    assert (done.returncode, done.stderr, titles) == (0, "", ["a"])
+    assert (done.returncode, EVENTLETS_OWN.sub("", done.stderr), titles) == (0, "", ["a"])
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +144,11 @@ def test_relay(library, case, redis_server):
     url = f"{redis_server.url.replace('127.0.0.1', 'localhost')}?prefix={prefix}"
     done = subprocess.run(program(CASES[case], library, url), capture_output=True, text=True, timeout=40)
     with redis_server.client() as client:
-        assert (done.returncode, done.stderr, client.xlen(Keys(prefix).stream(ALERTS))) == (0, "", 1)
+        assert (done.returncode, EVENTLETS_OWN.sub("", done.stderr), client.xlen(Keys(prefix).stream(ALERTS))) == (
+            0,
+            "",
+            1,
+        )
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -148,4 +156,4 @@ def test_relay(library, case, redis_server):
 def test_other_greenlets_go_on(library, case):
     """While a greenlet flushes or closes, which takes the 150 ms of a connection, the others go on."""
     titles, done = run(TICKING[case], library, 0.15)
-    assert (done.returncode, done.stderr, titles) == (0, "", ["a"])
+    assert (done.returncode, EVENTLETS_OWN.sub("", done.stderr), titles) == (0, "", ["a"])
