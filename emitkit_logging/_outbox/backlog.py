@@ -16,7 +16,7 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._events.series import TELLING, BriefRecord, Series
+from emitkit_logging._events.series import BriefRecord, Series
 from emitkit_logging._outbox.admission import Admission, Examined
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Digest, Fold, Rank
@@ -24,6 +24,7 @@ from emitkit_logging._outbox.folds import DigestKey, Folds
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
 from emitkit_logging._outbox.queues import Queues, key_of_event
+from emitkit_logging._outbox.repeats import repeated_fold, series_of_folds
 
 ALERT = logging.ERROR
 """The priority from which a record is an alert (design, *Delivery*)."""
@@ -105,7 +106,7 @@ class Backlog:
                     continue  # a store that observes takes no such records
                 captured = captured.whole()
             came(place, captured)
-            if series_of and (fold := _repeated_fold(series_of, captured)) is not None:
+            if series_of and (fold := repeated_fold(series_of, captured)) is not None:
                 fold.repeat(captured, captured.user_id)
                 joined(place, fold.place)
                 changed[fold] = None
@@ -137,19 +138,7 @@ class Backlog:
         found = self._folds.series
         found.clear()
         if is_wanted and not self._is_series_ended:
-            found.update(self._found_series())
-
-    def _found_series(self) -> dict[object, Series]:
-        found: dict[object, Series] = {}
-        for fold in self._folds.by_key.values():
-            if 0 <= fold.priority < ALERT and (series := fold.series()) is not None:
-                try:
-                    is_known = self._factory.fold_key(fold.samples[-1]) == fold.key
-                except Exception:  # from a formatter of the application's own
-                    is_known = False
-                if is_known:  # and it is not the event alone that says what a record folds by
-                    found[series.name] = series
-        return found
+            found.update(series_of_folds(self._folds.by_key.values(), self._factory))
 
     def end_series(self, rank: Rank) -> bool:
         """Let no more records join the fold that has this rank without being looked at, until something is taken out.
@@ -292,9 +281,9 @@ class Backlog:
             most -= number
             for folded in range(number):
                 if folded in _LOOKS and priority < ALERT:
-                    series_of = self._found_series()
+                    series_of = series_of_folds(self._folds.by_key.values(), self._factory)
                 place, captured = items.popleft()
-                if series_of and (fold := _repeated_fold(series_of, captured)) is not None:
+                if series_of and (fold := repeated_fold(series_of, captured)) is not None:
                     fold.repeat(captured, captured.user_id)
                     joined(place, fold.place)
                     changed[fold.key] = fold
@@ -487,21 +476,6 @@ class Backlog:
         self._queues.clear()
         self._admission.reports.clear()
         self._folds.clear()
-
-
-def _repeated_fold(series_of: Mapping[object, Series], captured: CapturedRecord) -> Fold | None:
-    """Return the fold that a record joins because it differs from the last one there by values alone, or `None`."""
-    attributes = captured.attributes
-    if not captured.is_scalar or (series := series_of.get(attributes.get("event"))) is None:
-        return None
-    is_repeat = (
-        attributes.get("msg") is series.message
-        and attributes.get("levelno") == series.level
-        and attributes.get("category") == series.category
-        and attributes.keys().isdisjoint(TELLING)
-    )
-    fold: Fold = series.fold
-    return fold if is_repeat else None
 
 
 def _popped_single(priority: int, place: int, event: Event | None) -> Popped:

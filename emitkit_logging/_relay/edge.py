@@ -11,15 +11,17 @@ import logging
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._events.kinds import FoldKey
+from emitkit_logging._events.series import BriefRecord, Series
 from emitkit_logging._outbox.factory import SafeEventFactory
 from emitkit_logging._outbox.folding import Fold
 from emitkit_logging._outbox.identifies import KnownUsers
+from emitkit_logging._outbox.repeats import repeated_fold, series_of_folds
 from emitkit_logging._relay.keys import ALERTS, LANES, RECORDS
 
 FOLD_SECONDS = 10.0
@@ -70,6 +72,7 @@ class EdgeBacklog:
         is_scarce: whether the relay says that the budget does not last.
         newest: the place of what came in last.
         overflowed: log records that were dropped because too many waited.
+        series: by the name of the event, the series whose records join their fold when they come in, see `Fold.series`.
     """
 
     def __init__(self, *, size: int, factory: SafeEventFactory, users: KnownUsers, clock: Callable[[], float]) -> None:
@@ -88,16 +91,26 @@ class EdgeBacklog:
         self.is_scarce = False
         self.newest = 0
         self.overflowed = 0
+        self.series: dict[object, Series] = {}
 
     # What comes in
 
-    def take(self, queue: deque[CapturedRecord], most: int) -> None:
-        """Move at most `most` records from `queue` to here, the oldest first."""
+    def take(self, queue: deque[Any], most: int) -> None:
+        """Move at most `most` records from `queue` to here, the oldest first; it may have brief ones of `series`."""
         alerts, records = self._arrivals[ALERTS], self._arrivals[RECORDS]
         arrived = min(len(queue), most)
         for _ in range(arrived):
             captured = queue.popleft()
             self.newest += 1
+            if type(captured) is BriefRecord:
+                fold = captured.series.fold
+                if not fold.is_gone:
+                    fold.count_repeat(captured.created, captured.user_id)
+                    continue
+                captured = captured.whole()
+            if self.series and (fold := repeated_fold(self.series, captured)) is not None:
+                fold.repeat(captured, _user_of(captured))
+                continue
             (alerts if captured.priority >= _ALERT else records).append(Item(self.newest, captured))
         if arrived and self.held > self._size:
             self._shrink(arrived)
@@ -183,20 +196,44 @@ class EdgeBacklog:
             items.append(ready.popleft())
         while not self.is_scarce and arrivals and len(items) < most:
             items.append(arrivals.popleft())
+        if self.is_scarce:
+            self.series.clear()
+            self.series.update(series_of_folds(self._folds.values(), self._factory))
         return items
+
+    def end_series(self) -> bool:
+        """Let no more records join a fold whose time has come without being looked at.
+
+        Returns:
+            Whether some may have: then all that came in is to be taken before the fold goes.
+        """
+        if not self.series or not self._due_folds(self._clock()):
+            return False
+        self.series.clear()
+        return True
+
+    def _due_folds(self, now: float) -> list[FoldKey]:
+        return [key for key in self._folds if not self.is_scarce or self._due[key] <= now]
 
     def _release_due(self) -> None:
         """Let the folds go whose time has come; all of them, once the budget lasts again."""
         if not self._folds:
             return
-        now = self._clock()
-        due = [key for key in self._folds if not self.is_scarce or self._due[key] <= now]
-        for key in due:
-            fold = self._folds.pop(key)
-            del self._due[key]
-            self._samples -= len(fold.samples)
+        now, in_series = self._clock(), [series.fold for series in self.series.values()]
+        for key in self._due_folds(now):
+            if self._folds[key] in in_series:
+                continue  # it came due just now: its series is to end first
+            fold = self._take_out(key)
             self._remember(key, now)
             self._ready[ALERTS if fold.priority >= _ALERT else RECORDS].append(Item(fold.place, fold))
+
+    def _take_out(self, key: FoldKey) -> Fold:
+        fold = self._folds.pop(key)
+        del self._due[key]
+        self._samples -= len(fold.samples)
+        self.series.clear()
+        fold.is_gone = True
+        return fold
 
     def put_back(self, lane: str, items: list[Item]) -> None:
         """Take back what was taken out last and did not go."""
@@ -243,8 +280,7 @@ class EdgeBacklog:
                 raise
             key = None
         if key is not None:
-            user = captured.user_id
-            return key, None if user is None else str(user)
+            return key, _user_of(captured)
         event = self._factory.event(captured)
         if event is None or event.only_identifies or event.fold_key is None:
             return None, None
@@ -281,15 +317,17 @@ class EdgeBacklog:
                 self.overflowed += ready.popleft().records
                 return
         assert fold is not None  # noqa: S101 - more is held than may be
-        del self._folds[fold.key], self._due[fold.key]
-        self._samples -= len(fold.samples)
-        self.overflowed += fold.count
+        self.overflowed += self._take_out(fold.key).count
 
     def clear(self) -> None:
         """Forget all that waits."""
         for items in (*self._arrivals.values(), *self._ready.values()):
             items.clear()
         self._identities.clear()
-        self._folds.clear()
-        self._due.clear()
-        self._samples = 0
+        for key in list(self._folds):
+            self._take_out(key)
+
+
+def _user_of(captured: CapturedRecord) -> str | None:
+    user = captured.user_id
+    return None if user is None else str(user)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
-from emitkit_logging._events.series import NO_SERIES
+from emitkit_logging._events.series import Series
 from emitkit_logging._outbox.budget import backoff
 from emitkit_logging._outbox.factory import EventFactory, SafeEventFactory
 from emitkit_logging._outbox.identifies import KnownUsers
@@ -77,7 +77,7 @@ class EdgeStore:
         self.append_alert = self.append
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = False
-        self.series = NO_SERIES
+        self.series: Mapping[object, Series] = backlog.series
 
     def identify(self, identity: Identity) -> None:
         """Accept what is known of a user, without an event."""
@@ -112,6 +112,8 @@ class EdgeStore:
         wait = max(self._not_before, self._shipped_at + _LINGER) - now
         if wait > 0:
             return _NEVER if self.is_done() else wait
+        if self._backlog.end_series():
+            self.take()
         batches = [batch for lane in self._lanes.values() if lane.not_before <= now for batch in self._batches(lane)]
         if not batches:
             return self._pause(now)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from emitkit_logging import EmitKitFormatter
+from emitkit_logging._assembly import Formatting
+from emitkit_logging._context.capture import capture, capture_brief
 from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.identity import Identity
-from emitkit_logging._outbox.factory import SafeEventFactory
+from emitkit_logging._outbox.factory import EventFactory, SafeEventFactory
 from emitkit_logging._outbox.folding import Fold
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._relay.batches import Batch, Receipt, Reply, Shipment
@@ -19,6 +23,8 @@ from emitkit_logging._relay.edge import FOLD_SECONDS, EdgeBacklog
 from emitkit_logging._relay.edge_store import EdgeStore
 from emitkit_logging._relay.trouble import TroubleLog
 from tests.outbox.support import Clock, Factory, identity
+
+CONVERTER = EmitKitFormatter().json_converter
 
 
 class Redis:
@@ -42,7 +48,7 @@ class Redis:
             if isinstance(entry, Fold):
                 self.records[entry.key.name] += entry.count
             elif isinstance(entry, CapturedRecord):
-                self.records[entry.attributes["title"]] += 1
+                self.records[entry.attributes.get("title") or entry.attributes["event"]] += 1
             self.entries += not isinstance(entry, Identity)
         return Reply("added", self.signal, 0)
 
@@ -50,11 +56,11 @@ class Redis:
 class Harness:
     """A store of an application, its clock and its Redis."""
 
-    def __init__(self, size: int = 1_000) -> None:
+    def __init__(self, size: int = 1_000, factory: EventFactory | None = None) -> None:
         self.clock = Clock()
         self.redis = Redis()
         users = KnownUsers(ttl=3_600.0, size=10, clock=self.clock)
-        backlog = EdgeBacklog(size=size, factory=SafeEventFactory(Factory()), users=users, clock=self.clock)
+        backlog = EdgeBacklog(size=size, factory=SafeEventFactory(factory or Factory()), users=users, clock=self.clock)
         self.store = EdgeStore(backlog, TroubleLog("redis", str, self.clock), self.clock)
 
     def log(self, title: str, level: int = 20, count: int = 1, **more: object) -> None:
@@ -63,6 +69,16 @@ class Harness:
             self.store.append(CapturedRecord(attributes))
         self.store.take()
 
+    def call(self, name: str, **more: object) -> bool:
+        """Log an event as a handler does; return whether only its time and user were captured."""
+        record = logging.LogRecord("shop", logging.INFO, "shop.py", 7, "it happened", (), None)
+        record.__dict__.update(event=name, **more)
+        record.created = self.clock.now
+        series = self.store.series.get(name)
+        brief = None if series is None else capture_brief(record, series)
+        self.store.append(capture(record, CONVERTER) if brief is None else brief)
+        return brief is not None
+
     def write(self, shipment: Shipment) -> Receipt:
         return Receipt([self.redis.append(batch, shipment.acknowledged[batch.lane]) for batch in shipment.batches])
 
@@ -70,6 +86,7 @@ class Harness:
         """Let time pass, and let the store write what is due."""
         ends = self.clock.now + seconds
         while True:
+            self.store.take()
             step = self.store.next()
             if isinstance(step, Shipment):
                 self.store.settle(self.write(step))
@@ -83,6 +100,61 @@ class Harness:
 @pytest.fixture
 def harness():
     return Harness()
+
+
+def test_series():
+    """Of most records of a kind that folds only time and user are captured; each is counted, the latest ones too."""
+    harness = Harness(factory=Formatting(EmitKitFormatter()))
+    harness.redis.signal = "scarce"
+    briefs = 0
+    for number in range(10_000):
+        briefs += harness.call("a", user_id=f"u-{number % 3}", number=number)
+        harness.clock.now += 0.002
+        if number % 7 == 0:
+            harness.work()
+    for _ in range(20):  # behind what the thread took last
+        harness.call("a")
+    harness.work(FOLD_SECONDS)
+    assert harness.redis.records == {"a": 10_020}
+    assert briefs > 7_000
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("call"), st.sampled_from("ab"), st.integers(1, 40)),
+            st.tuples(st.just("work"), st.sampled_from([0.0, 0.001, 0.1, 3.0, 11.0]), st.just(0)),
+            st.tuples(st.just("signal"), st.sampled_from(["scarce", "scarce", "ample"]), st.just(0)),
+            st.tuples(st.just("take"), st.integers(1, 50), st.just(0)),
+            st.tuples(st.just("flush"), st.just(0), st.just(0)),
+        ),
+        max_size=40,
+    )
+)
+def test_series_in_any_traffic(steps):
+    """Whatever the relay says and when, each record of a series is counted once."""
+    harness = Harness(size=30, factory=Formatting(EmitKitFormatter()))
+    logged: Counter[str] = Counter()
+    for what, value, count in steps:
+        if what == "call":
+            for _ in range(count):
+                harness.call(value, user_id="u")
+                logged[value] += 1
+        elif what == "work":
+            harness.work(value)
+        elif what == "signal":
+            harness.redis.signal = value
+        elif what == "take":
+            harness.store.take(value)
+        else:
+            harness.store.take()
+            is_settled = harness.store.mark()
+            harness.work(0.1)
+            assert is_settled()
+    harness.work(3 * FOLD_SECONDS)
+    dropped = harness.store.stats().dropped
+    assert harness.redis.records.total() + sum(dropped.values()) == logged.total()
+    assert not harness.redis.records - logged
 
 
 def test_each_by_itself(harness):
