@@ -1,21 +1,28 @@
-"""What a relay takes in, with a real Redis: folded entries and single records while the budget is used up, and memory.
+"""A fleet with a real Redis: what a relay takes in, and what it costs the applications.
 
-`python -m benchmarks.fleet` prints the figures; it needs redis-server.
+`python -m benchmarks.fleet` prints the figures; it needs redis-server. The relay gets folded entries and single records
+while the budget is used up. An application logs the same with and without a relay, part by part in turn.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import resource
 import shutil
 import socket
+import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 
 import redis
 
+from benchmarks import producer, sink
+from emitkit_logging import EmitKitHandler
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._api.responses import ApiResponse, Verdict
 from emitkit_logging._assembly import Formatting
@@ -35,6 +42,7 @@ from emitkit_logging._relay.shaping import MOST_SAMPLES, ShapedFactory
 from emitkit_logging.formatter import EmitKitFormatter
 
 PARTS = 64
+PAIRS = 30
 PLAIN = CapturedRecord({"msg": ""})
 
 
@@ -146,8 +154,54 @@ def measure(name: str, parts: list[bytes], total: int, records: int) -> None:
         store.close()
 
 
+@contextlib.contextmanager
+def relay(url: str, server: str) -> Iterator[None]:
+    """Run a relay that may send ten requests a minute."""
+    command = [sys.executable, "-m", "emitkit_logging", "relay", "--redis", url, "--rate-limit", "10"]
+    environment = {**os.environ, "EMITKIT_API_KEY": producer.KEY, "EMITKIT_BASE_URL": server}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def _logger(name: str, handler: logging.Handler) -> logging.Logger:
+    logger = logging.getLogger(f"benchmark.fleet.{name}")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    return logger
+
+
+def measure_applications() -> None:
+    """Print what a call costs with a relay, relative to one without, and the CPU time of all threads likewise."""
+    with redis_server() as url, sink.running(0.0) as server, relay(url, server):
+        bare = _logger("bare", logging.NullHandler())
+        without = _logger("without", EmitKitHandler(producer.KEY, base_url=server, rate_limit=10, shutdown_timeout=0.0))
+        through = _logger("through", EmitKitHandler(relay=url, shutdown_timeout=0.0))
+        for _ in range(3):  # until the relay has said that the budget does not last
+            for logger in (without, through):
+                producer.measure("bursts", logger, 5_000)
+            time.sleep(1.0)
+        for regime in ("sustained", "bursts"):
+            calls, cpu = [], []
+            for _ in range(PAIRS):
+                costs = {logger: producer.measure(regime, logger, 5_000) for logger in (bare, without, through)}
+                null = costs[bare]
+                calls.append((costs[through].wall - null.wall) / (costs[without].wall - null.wall))
+                cpu.append((costs[through].cpu - null.cpu) / (costs[without].cpu - null.cpu))
+            print(
+                f"an application, {regime}: a call costs {statistics.median(calls):.2f} of one without a relay, "
+                f"all threads together {statistics.median(cpu):.2f}"
+            )
+        with contextlib.redirect_stderr(None):
+            logging.shutdown()
+
+
 def main() -> None:
     """Print the figures."""
+    measure_applications()
     measure("folded entries, 1,000 kinds", [fold(kind, 1) for kind in range(1_000)], 100_000, 100)
     measure("single records, 100 kinds", [single(kind % 100, kind) for kind in range(6_400)], 200_000, 1)
 

@@ -136,14 +136,15 @@ def outbreak(kind: str, rate: int) -> Outcome:
         path = url if kind == "silent" else f"{url}/_inbox/events"
         events: list[dict[str, Any]] = requests.get(path, timeout=30).json()["events"]
     arrived = {event["metadata"].get("which"): event["createdAt"] for event in events}
-    delays = [_seconds(arrived[name]) - at for name, at in logged_at.items()]
+    delays = [seconds(arrived[name]) - at for name, at in logged_at.items()]
     own = [event for event in events if "which" not in event["metadata"]]
     delivered = sum(event["metadata"].get("occurrences", 1) for event in own)
     assert delivered == count, (delivered, count, str(handler.stats))
     return Outcome(delays, sum(bool(event["notify"]) for event in own), len(own), count)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Return the epoch seconds of a time as the server writes it."""
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
