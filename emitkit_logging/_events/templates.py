@@ -132,8 +132,11 @@ class _Family:
             places = self._varying_jointly(words)
         replaced: list[_Template] = []
         while places:
+            before = template.words
             template, merged = self._generalise(template, places)
             replaced += merged
+            if template.words == before and not merged:
+                break  # the values of two places have one key by accident
             places = self._varying(template.words)
         return template, replaced
 
@@ -200,7 +203,8 @@ class _Family:
 
 def _places(words: _Words) -> Iterator[tuple[tuple[int, int], str]]:
     """Yield for each place that holds a word a key of the place and all other words, and the word."""
-    hashes = [hash((place, word)) for place, word in enumerate(words)]
+    # of strings: the hashes of tuples are so regular that their sums are often equal where two words change places
+    hashes = [hash(f"{place} {word}") for place, word in enumerate(words)]
     total = sum(hashes)
     for place, word in enumerate(words):
         if word:

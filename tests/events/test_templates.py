@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emitkit_logging._events import templates as module
 from emitkit_logging._events.templates import MOST_VALUES, Merged, Templates
 
 SITE = ("shop.accounts", "accounts.py", 20)
@@ -167,6 +169,34 @@ def test_repeats_are_remembered(templates):
     for number in range(10_000, 20_000):
         templates.of(SITE, f"order {number} failed")
     assert time.process_time() - started < 1.0
+
+
+WORDS = st.sampled_from(["True", "False", "None", "…", "a", "b", "c", "d", "e", "f", "g"])
+
+
+@given(st.lists(st.lists(WORDS, min_size=4, max_size=6), max_size=80))
+def test_words_that_change_places(rows):
+    """What is known of a place is known of no other, whichever words change places; and to learn ends."""
+    templates = Templates()
+    for row in rows:
+        templates.of(SITE, " ".join(row))
+        for family in templates._families.values():
+            values = defaultdict(set)
+            for words in family.templates:
+                for place, word in enumerate(words):
+                    if word:
+                        values[place, words[:place], words[place + 1 :]].add(word)
+            assert sorted(map(sorted, values.values())) == sorted(map(sorted, filter(None, family._values.values())))
+
+
+@pytest.mark.parametrize("is_equal", [True, False])
+def test_equal_hashes(monkeypatch, is_equal):
+    """To learn ends also where the keys of many places are equal."""
+    monkeypatch.setattr(module, "hash", lambda _: 0 if is_equal else len(_), raising=False)
+    templates = Templates()
+    draw = random.Random(1)
+    for _ in range(500):
+        templates.of(SITE, " ".join(draw.choices("abcdefg…", k=5)))
 
 
 @given(st.lists(st.text(alphabet="ab 1=…", max_size=12), max_size=60))
