@@ -37,7 +37,7 @@ from emitkit_logging._events.converter import (
 from emitkit_logging._events.entries import first_entries, untaken
 from emitkit_logging._events.minimal import minimal, readable
 from emitkit_logging._events.redaction import REDACTED
-from emitkit_logging._events.series import LONGEST_OLD, TELLING, BriefRecord, Series
+from emitkit_logging._events.series import EXCLUDING_KEYS, OLDEST_SAMPLE, BriefRecord, Series
 
 _new = CapturedRecord.__new__
 _LogRecord = logging.LogRecord
@@ -89,11 +89,13 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
 
 
 def capture_brief(record: logging.LogRecord, series: Series) -> BriefRecord | None:
-    """Return what is kept of a record of a series, or `None` where it is of none, or to be its latest sample.
+    """Return what is kept of a record of a series, or `None` if the record must be captured whole.
+
+    That is so if it is not in the series, or if it is to be the latest sample.
 
     Args:
         record: the record; it is not changed.
-        series: that of the record's event.
+        series: the series of the record's event.
     """
     attributes = record.__dict__
     created, user_id = attributes["created"], attributes.get("user_id")
@@ -106,10 +108,10 @@ def capture_brief(record: logging.LogRecord, series: Series) -> BriefRecord | No
         and type(created) is float
         and (user_id is None or (type(user_id) is str and len(user_id) <= LONGEST_ID))
         and is_in_context() is None
-        and TELLING.isdisjoint(attributes)
+        and EXCLUDING_KEYS.isdisjoint(attributes)
     ):
         return None
-    if 0 <= created - series.copied_at < LONGEST_OLD:
+    if 0 <= created - series.copied_at < OLDEST_SAMPLE:
         return BriefRecord(series, created, user_id)
     series.copied_at = created
     return None

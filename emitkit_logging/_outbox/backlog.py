@@ -29,8 +29,8 @@ from emitkit_logging._outbox.repeats import repeated_fold, series_of_folds
 ALERT = logging.ERROR
 """The priority from which a record is an alert (design, *Delivery*)."""
 
-_LOOKS = frozenset((16, 256, 2_048))
-"""Numbers of folded records after which it is looked whether those that follow repeat them."""
+_SERIES_CHECKS = frozenset((16, 256, 2_048))
+"""Numbers of folded records after which `fold` looks for series, which make folding the next ones cheaper."""
 
 
 class Popped(NamedTuple):
@@ -103,7 +103,7 @@ class Backlog:
                 fold = captured.series.fold
                 if not fold.is_gone:
                     fold.count_repeat(captured.created, captured.user_id)
-                    continue  # a store that observes takes no such records
+                    continue  # a store with an observer takes no brief records
                 captured = captured.whole()
             came(place, captured)
             if series_of and (fold := repeated_fold(series_of, captured)) is not None:
@@ -124,13 +124,13 @@ class Backlog:
 
     @property
     def series(self) -> Mapping[object, Series]:
-        """By the name of their event, the series whose records join their fold when they come in; always one dict."""
+        """The series whose records join their fold when they come in, by the name of their event; always one dict."""
         return self._folds.series
 
     def join_series(self, *, is_wanted: bool) -> None:
-        """Let records that repeat the last one of a fold join it when they come in, or let each wait by itself.
+        """Let records of a series join its fold when they come in, or let each wait by itself.
 
-        Nothing is to be decided for them while all records fold. In a storm nearly all records are such.
+        While all records fold, nothing else has to be decided for them. In a storm nearly all records are such.
 
         Args:
             is_wanted: whether records that are no alerts fold.
@@ -141,10 +141,11 @@ class Backlog:
             found.update(series_of_folds(self._folds.by_key.values(), self._factory))
 
     def end_series(self, rank: Rank) -> bool:
-        """Let no more records join the fold that has this rank without being looked at, until something is taken out.
+        """End all series until the next `pop`, if the fold that has this rank is the fold of one.
 
         Returns:
-            Whether some may have: then its event is to be made after what came in has been taken.
+            Whether it is. Then brief records of it may still be in the queue: they have to be taken before the fold is
+            popped.
         """
         if not any(series.fold.rank == rank for series in self._folds.series.values()):
             return False
@@ -280,7 +281,7 @@ class Backlog:
             number = int(min(len(items), most))
             most -= number
             for folded in range(number):
-                if folded in _LOOKS and priority < ALERT:
+                if folded in _SERIES_CHECKS and priority < ALERT:
                     series_of = series_of_folds(self._folds.by_key.values(), self._factory)
                 place, captured = items.popleft()
                 if series_of and (fold := repeated_fold(series_of, captured)) is not None:

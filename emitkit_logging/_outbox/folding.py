@@ -21,7 +21,7 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._events.revenue import AMOUNT, Amounts, revenue_of
-from emitkit_logging._events.series import SAYING_MORE, Series
+from emitkit_logging._events.series import CONTENT_KEYS, Series
 from emitkit_logging._outbox.factory import EventFactory
 
 MOST_SAMPLES = 5
@@ -207,9 +207,9 @@ class Fold:
         return grown
 
     def series(self) -> Series | None:
-        """Return the series of the last record, whose next ones `repeat` can add; `None` where it is of none.
+        """Return the series of the last record, to which `repeat` can add the next ones; `None` if it is in none.
 
-        Only records of product events are: what alerts are of one kind with is not found so quickly.
+        Only records of product events are in a series: finding the kind of any other record takes longer.
         """
         if self._is_plain or self._repeated is _NO_MESSAGE or self.samples[-1].context is not None:
             return None
@@ -559,7 +559,7 @@ def _sample(event: Event, first: Event, *, has_own_title: bool) -> dict[str, Jso
 
 def _says_message_only(attributes: Mapping[str, Any]) -> bool:
     """Whether the title, description and revenue of a record's event follow from its message."""
-    return attributes.keys().isdisjoint(SAYING_MORE)
+    return attributes.keys().isdisjoint(CONTENT_KEYS)
 
 
 def _title_source(captured: CapturedRecord, is_plain: bool) -> object:  # noqa: FBT001 - in the hot path

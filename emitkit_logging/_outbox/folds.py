@@ -32,7 +32,7 @@ class Folds:
     Attributes:
         by_key: the folds.
         samples: how many records all folds keep.
-        series: by the name of the event, the series whose records join their fold when they come in, see `Fold.series`.
+        series: the series whose records join their fold as they come in, by the name of their event: see `Fold.series`.
     """
 
     def __init__(self, kinds: KindMemory, observer: BacklogObserver) -> None:

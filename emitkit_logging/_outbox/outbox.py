@@ -100,7 +100,7 @@ class Outbox:
 
     @property
     def series(self) -> Mapping[object, Series]:
-        """By the name of their event, the series of which brief records may be taken; always one dict."""
+        """The series of which brief records may be taken, by the name of their event; always one dict."""
         return self._backlog.series
 
     def take(self, queue: deque[Any], most: int | None = None) -> None:

@@ -28,7 +28,7 @@ class Store(Protocol):
         queue: records in memory that the outbox has not taken yet; producers only append.
         on_long: set by the worker; `append` calls it where more waits than the store likes, and the caller helps.
         starts_at_once: whether the thread has something to do before this process has logged anything.
-        series: by the name of their event, the series of which producers may append brief records.
+        series: the series of which producers may append brief records, by the name of their event.
     """
 
     queue: deque[Any]
