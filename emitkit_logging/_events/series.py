@@ -1,8 +1,8 @@
 """Series: records of one product event that differ in their values only, and that join a fold which waits.
 
 Pure. Of most of them only time and user are kept. In a storm nearly all records are such, and a call that makes no
-whole copy costs less. Which folds have a series is decided in `_outbox/folding.py`, when records join it in
-`_outbox/backlog.py`, and which records are not captured whole in `capture_brief` of `_context/capture.py`.
+whole copy costs less. Which folds have a series is decided in `_outbox/repeats.py`, when records join it in
+`_outbox/backlog.py` and `_relay/edge.py`, and which are not captured whole in `capture_brief` of `_context/capture.py`.
 """
 
 from __future__ import annotations
