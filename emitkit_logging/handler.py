@@ -75,8 +75,8 @@ class EmitKitHandler(logging.Handler):
         relay: address of a Redis server through which the processes of a fleet send, such as `redis://host:6379/0`;
             the key is then that of `emitkit-logging relay`, and none is needed here.
         redact: key names, besides the built-in list, whose values never leave the process.
-        context: an event context for every record of this handler, under what a request, a block or the record says.
-            `server.host` is the machine's name unless it says otherwise.
+        context: an event context for every record of this handler; values of a request, a block or the record win.
+            `server.host` is the machine's name unless it is given.
         debug: whether each request is logged, at DEBUG, on the logger `emitkit_logging`.
         enabled: `False`: no thread, no queue, no cost; the options are checked all the same. Where it is not given,
             `EMITKIT_ENABLED` (0, false, no, off) disables.
@@ -159,13 +159,13 @@ class EmitKitHandler(logging.Handler):
         self._formatting = Formatting(self._own_formatter, static(options.context(context), socket.gethostname()))
         self._use(self._own_formatter)
         self._is_closed = self._is_replaced = False
-        self._is_written = self._settings.spool is not None
+        self._is_spooled = self._settings.spool is not None
         self._failed_flush: float | None = None
         self._worker: Worker | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
         self._making = native.Token()
         self._early: deque[CapturedRecord] = deque()
-        self._late = 0
+        self._late = 0  # records that were refused while there was no worker
         if self._enabled:
             options.warn_unusual_key(key)
             with native.no_fork():
@@ -182,7 +182,7 @@ class EmitKitHandler(logging.Handler):
         self.lock = None
 
     def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802 - logging's name
-        """Set the formatter; one that is no `EmitKitFormatter` shapes nothing."""
+        """Set the formatter; one that is no `EmitKitFormatter` has no effect on events."""
         super().setFormatter(fmt)
         if isinstance(fmt, EmitKitFormatter):
             fmt.mask(self._api_key)
@@ -210,7 +210,7 @@ class EmitKitHandler(logging.Handler):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Put what a record says now on the queue, if it is to be sent; if it cannot be captured, what can be read."""
+        """Accept a record if it is to be sent: what it says now or, if that cannot be captured, what can be read."""
         try:
             event = record.__dict__.get("event")
             level = record.levelno
@@ -228,7 +228,7 @@ class EmitKitHandler(logging.Handler):
                 captured = capture_brief(record, series)
             if captured is None:
                 captured = capture(record, self._converter)
-            if self._is_written:
+            if self._is_spooled:
                 captured = redacted(captured, self._converter)
             if type(level) is not int:  # a record made of a dict
                 level = captured.level
@@ -237,7 +237,7 @@ class EmitKitHandler(logging.Handler):
             if readable is None:
                 return
             captured, level = readable, readable.level
-        except BaseException as error:  # perhaps of a signal handler, and so for the application
+        except BaseException as error:  # perhaps of a signal handler: the application gets it
             readable = self._minimal(record, error)
             if readable is not None and not self._is_closed:
                 self._accept_early(readable)
@@ -377,7 +377,8 @@ class EmitKitHandler(logging.Handler):
         """Open again where a new configuration closed the handler and left it in place; return whether that was so.
 
         `dictConfig` closes every handler of the process, also those of loggers that it does not name: a server that
-        configures its own loggers, such as `uvicorn.run`, means no others. An open handler in its place goes first.
+        configures its own loggers, such as `uvicorn.run`, does not mean to close the others. If the logger has another
+        open handler now, that one takes the record.
         """
         if not self._is_replaced or lifecycle.is_exiting():
             return False

@@ -37,7 +37,7 @@ from emitkit_logging._events.converter import (
 from emitkit_logging._events.entries import first_entries, untaken
 from emitkit_logging._events.minimal import minimal, readable
 from emitkit_logging._events.redaction import REDACTED
-from emitkit_logging._events.series import LONGEST_OLD, TELLING, BriefRecord, Series
+from emitkit_logging._events.series import EXCLUDING_KEYS, OLDEST_SAMPLE, BriefRecord, Series
 
 _new = CapturedRecord.__new__
 _LogRecord = logging.LogRecord
@@ -84,16 +84,18 @@ def capture(record: logging.LogRecord, converter: JsonConverter) -> CapturedReco
                 captured.is_scalar = False
             return captured
     captured = _new(CapturedRecord)
-    captured.attributes = _some(attributes)
+    captured.attributes = _bounded(attributes)
     return _capture_closely(captured, record, converter)
 
 
 def capture_brief(record: logging.LogRecord, series: Series) -> BriefRecord | None:
-    """Return what is kept of a record of a series, or `None` where it is of none, or to be its latest sample.
+    """Return what is kept of a record of a series, or `None` if the record must be captured whole.
+
+    That is so if it is not in the series, or if it is to be the latest sample.
 
     Args:
         record: the record; it is not changed.
-        series: that of the record's event.
+        series: the series of the record's event.
     """
     attributes = record.__dict__
     created, user_id = attributes["created"], attributes.get("user_id")
@@ -106,10 +108,10 @@ def capture_brief(record: logging.LogRecord, series: Series) -> BriefRecord | No
         and type(created) is float
         and (user_id is None or (type(user_id) is str and len(user_id) <= LONGEST_ID))
         and is_in_context() is None
-        and TELLING.isdisjoint(attributes)
+        and EXCLUDING_KEYS.isdisjoint(attributes)
     ):
         return None
-    if 0 <= created - series.copied_at < LONGEST_OLD:
+    if 0 <= created - series.copied_at < OLDEST_SAMPLE:
         return BriefRecord(series, created, user_id)
     series.copied_at = created
     return None
@@ -163,8 +165,8 @@ def _capture_closely(captured: CapturedRecord, record: logging.LogRecord, conver
     return captured
 
 
-def _some(entries: Any) -> dict[Any, Any]:
-    """Return a dict's first entries, and whatever is left out, those whose keys are read: structlog has them last."""
+def _bounded(entries: Any) -> dict[Any, Any]:
+    """Return a dict's first entries, and of the others those whose keys are read: structlog has these last."""
     if dict.__len__(entries) <= MOST_ENTRIES:
         return dict.copy(entries)
     some = dict(first_entries(dict.items(entries), MOST_ENTRIES))
@@ -174,7 +176,7 @@ def _some(entries: Any) -> dict[Any, Any]:
 def _captured_dict(message: Any, converter: JsonConverter) -> dict[str, object]:
     bounds, result = _RecordBounds(), dict[str, object]()
     # an exception in it is captured as such; its frames are not worth a conversion
-    for key, value in _some(message).items():
+    for key, value in _bounded(message).items():
         name = _name(key, converter)
         if not extras.is_exc_info(name, value) and (within := bounds.of(name)) is not None:
             result[name] = converter.snapshot(value, within)
@@ -190,7 +192,7 @@ def _name(key: object, converter: JsonConverter) -> str:
 
 
 class _RecordBounds:
-    """What is kept of the entries of one record together: those whose keys are read do not suffer from the others."""
+    """The bounds of all entries of one record together; entries whose keys are read have bounds of their own."""
 
     def __init__(self) -> None:
         self._known = Bounds(characters=_MOST_CHARACTERS)
@@ -209,7 +211,7 @@ class _RecordBounds:
         return self._others
 
     def mark(self, entries: dict[str, Any]) -> None:
-        """Say how many entries were left out."""
+        """Add an entry that says how many were left out, if any."""
         if self._left_out:
             entries[untaken(MORE, entries)] = f"{self._left_out} more"
 
@@ -235,7 +237,7 @@ def _capture_message(captured: CapturedRecord, record: logging.LogRecord, conver
 
 
 def _without_traceback(captured: CapturedRecord, text: str) -> str:
-    """Take a traceback out of a message that is too long to be kept: its end says most."""
+    """Take a traceback out of a message that is too long to be kept; of the traceback, the end matters most."""
     if len(text) > tracebacks.LONGEST_READ:
         text = text[: LONGEST_TEXT * 2] + text[LONGEST_TEXT * 2 - tracebacks.LONGEST_READ :]
     found = tracebacks.find(text)

@@ -20,13 +20,16 @@ from emitkit_logging._events.routing import Router
 from emitkit_logging._events.templates import Templates
 
 _MOST_REMEMBERED = 4_096
+"""Keys that are remembered; beyond it all are forgotten."""
+
 _LONGEST_REMEMBERED = 1_000
+"""Characters of a message whose key is remembered, at most."""
+
 NEEDING_THE_EVENT = frozenset(
     ("emitkit_event", "channel", f"{PRIVATE}channel", "extra", "context", "properties", "user", "identify")
     + ("idempotency_key", "actions", "fields", "fingerprint")
 )
-"""Extras with which only the event itself says what its record folds by."""
-
+"""Extras of records whose fold key is not known before their event is made."""
 
 FINGERPRINT = "fingerprint:"
 """The first part of a kind that a record's `fingerprint` names."""
@@ -40,9 +43,9 @@ _DIGIT = re.compile(r"\d")
 
 
 def source_of(captured: CapturedRecord) -> Hashable:
-    """Return where in the code a record comes from, and what it names itself.
+    """Return what tells records of different kinds apart, nearly always, in a fraction of the time of finding the kind.
 
-    Records of one source are of one kind nearly always, and this takes a fraction of the time of finding the kind.
+    That is where in the code a record comes from, its event's name, its fingerprint and the type of its exception.
     """
     get, exception = captured.attributes.get, captured.exception
     logger, file, line, event, mark = get("name"), get("filename"), get("lineno"), get("event"), get("fingerprint")
@@ -99,7 +102,7 @@ class RenamedKinds:
     """The kinds whose templates became part of more general ones.
 
     Args:
-        merged: what became part of what, in that order.
+        merged: the templates that became part of others, in the order in which they did.
 
     Attributes:
         templates: logger and template now, by logger and template before.
@@ -107,7 +110,7 @@ class RenamedKinds:
 
     def __init__(self, merged: Sequence[MergedTemplate]) -> None:
         self.templates: dict[tuple[str, str], tuple[str, str]] = {}
-        for logger, before, after in reversed(merged):  # what `after` became later is known then
+        for logger, before, after in reversed(merged):  # so that what `after` became later is known
             if before != after:
                 self.templates[logger, before] = self.templates.get((logger, after), (logger, after))
 
@@ -141,7 +144,7 @@ class PlainKinds:
         return (self._mask(name)[:LONGEST_MASKED], self._mask(self._template(captured)), *raised)
 
     def pop_merged(self) -> list[MergedTemplate]:
-        """Return which templates became part of others since the last call, in that order."""
+        """Return the templates that became part of others since the last call, in the order in which they did."""
         return [MergedTemplate(site[0], *templates) for site, *templates in self.templates.pop_merged()]  # type: ignore[index]
 
     # What another process knows
@@ -149,7 +152,7 @@ class PlainKinds:
     def pop_learned(self) -> dict[str, Json]:
         """Return what changed of the templates since the last call, by a name for each; `None`: it is gone.
 
-        Secrets in them are masked: a template with one is learned anew by who loads it.
+        Secrets in them are masked: the process that loads a template with one learns it anew.
         """
         return {
             json.dumps([_masked(site, self._mask), self._mask(text)]): None if variables is None else list(variables)
@@ -157,7 +160,7 @@ class PlainKinds:
         }
 
     def load(self, learned: Mapping[str, Json]) -> None:
-        """Know what `pop_learned` returned, in all its calls, and nothing else."""
+        """Replace what is known of templates by what all calls of `pop_learned` returned in another process."""
         self.templates.load(_read_learned(learned))
 
     def _template(self, captured: CapturedRecord) -> str:
@@ -167,10 +170,7 @@ class PlainKinds:
         site = (str(attributes["name"]), str(attributes.get("filename")), str(attributes.get("lineno")))
         try:
             return self.templates.of(site, text)
-        except (
-            KeyError,
-            RuntimeError,
-        ):  # another thread changes them: two handlers, or one and a file, have one formatter
+        except (KeyError, RuntimeError):  # another thread changes them: handlers may share a formatter
             return mask(headline(text))
 
 
@@ -186,7 +186,7 @@ def _read_learned(learned: Mapping[str, Json]) -> Iterator[list[Any]]:
 
 
 def template_as_written(captured: CapturedRecord) -> str | None:
-    """Return the template of a message with arguments, or `None` where it is to be found in the message's text."""
+    """Return the template of a message with arguments, or `None` if it has to be derived from the message's text."""
     written = captured.attributes["msg"]
     has_arguments = captured.text is not None and isinstance(written, str) and written != captured.text
     return template_of_format(written) if has_arguments else None
@@ -194,7 +194,7 @@ def template_as_written(captured: CapturedRecord) -> str | None:
 
 @lru_cache(1_024)
 def template_of_format(written: str) -> str | None:
-    """Return the template of a message with `%` placeholders, or `None` if it has no words besides them.
+    """Return the template of a message with `%` placeholders, or `None` if it has no word besides them.
 
     Digits in it come from an f-string or from `%` applied before the call, or are always the same, so they are masked.
     """
@@ -216,14 +216,15 @@ def fingerprint_kind(fingerprint: object, converter: JsonConverter) -> tuple[str
 
 
 class FoldKeys:
-    """Returns what records fold by, in a fraction of the time that their events take.
+    """Finds what records fold by, in a fraction of the time that making their events takes.
 
     Args:
         router: decides on channels and categories.
         converter: masks secrets in names.
         plain_kinds: finds the kinds of records that are no event.
-        is_usable: `False` where a key name that decides on the kind is secret, or messages name events: then only the
-            event says what a record folds by.
+        is_usable: `False` if the values of `event`, `category` or `user_id` are secret: then no key is known before the
+            event is made.
+        names_from_messages: whether messages may name events: then no key of a record without `event` is.
     """
 
     def __init__(
@@ -240,10 +241,12 @@ class FoldKeys:
         self._plain_kinds = plain_kinds
         self._is_usable = is_usable
         self._names_from_messages = names_from_messages
+        # by level, name and category of an event; by level, its name, logger and format of a plain record; by level and
+        # its name, for the channel of plain records alone
         self._known: dict[tuple[object, ...], FoldKey] = {}
 
     def of(self, captured: CapturedRecord) -> FoldKey | None:
-        """Return the key that the record's event has, or `None` where only the event itself says.
+        """Return the key that the record's event will have, or `None` if it is not known before the event is made.
 
         Args:
             captured: a record that the handler accepted.

@@ -1,7 +1,8 @@
-"""Records that differ by values alone, while their fold waits: of most of them only time and user are kept.
+"""Series: records of one product event that differ in their values only, and that join a fold which waits.
 
-Pure. In a storm nearly all records are such, and a call that takes no whole copy costs less. Which folds are series is
-decided in `_outbox/folding.py`, and when, in `_outbox/backlog.py`.
+Pure. Of most of them only time and user are kept. In a storm nearly all records are such, and a call that makes no
+whole copy costs less. Which folds have a series is decided in `_outbox/repeats.py`, when records join it in
+`_outbox/backlog.py` and `_relay/edge.py`, and which are not captured whole in `capture_brief` of `_context/capture.py`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.kinds import NEEDING_THE_EVENT
 from emitkit_logging._events.revenue import REVENUE_KEYS
 
-SAYING_MORE = frozenset(("title", "description", *REVENUE_KEYS))
-"""Extras without which title, description and revenue of a record's event follow from its message."""
+CONTENT_KEYS = frozenset(("title", "description", *REVENUE_KEYS))
+"""Extras that change title, description or revenue of a record's event. Without them, these follow from its message."""
 
-TELLING = NEEDING_THE_EVENT | SAYING_MORE
-"""Extras with which a record is in no series: it may fold otherwise, or say more than others of its kind."""
+EXCLUDING_KEYS = NEEDING_THE_EVENT | CONTENT_KEYS
+"""Extras of records that are in no series: such a record may fold otherwise, or say more than others of its kind."""
 
-LONGEST_OLD = 0.01
+OLDEST_SAMPLE = 0.01
 """Seconds by which the latest sample of a series may be older than its latest record."""
 
 
@@ -34,10 +35,10 @@ class Series:
         name: the event's name.
         level: the level's number.
         category: the value of `category`.
-        message: the message, the same object.
-        sample: a record of the series.
-        fold: what they join, see `_outbox/folding.py`.
-        copied_at: when the latest record was logged that was captured whole, in epoch seconds.
+        message: the message; all records of the series have this same object.
+        sample: the record of the series that its fold had last when the series was found.
+        fold: the `Fold` that they join, see `_outbox/folding.py`.
+        copied_at: when the latest record that was captured whole was logged, in epoch seconds.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Series:
 
 @dataclass(slots=True, eq=False)
 class BriefRecord:
-    """What is captured of a record of a series.
+    """What is kept of a record of a series that is not captured whole.
 
     Attributes:
         series: the series.
@@ -64,7 +65,11 @@ class BriefRecord:
     user_id: str | None
 
     def whole(self) -> CapturedRecord:
-        """Return a record of its own, for the rare case that the fold waits no more; other values are not known."""
+        """Return a whole record, for the rare case that the fold does not wait any more.
+
+        Its standard attributes, except for the time, are those of the sample. Of its extras, only event, category and
+        user are known.
+        """
         sample = self.series.sample.attributes
         attributes = {key: value for key, value in sample.items() if key in extras.STANDARD}
         attributes.update(event=self.series.name, created=self.created)
@@ -76,4 +81,4 @@ class BriefRecord:
 
 
 NO_SERIES: Mapping[object, Series] = MappingProxyType({})
-"""What a store has that needs each record whole."""
+"""The series of a store that needs each record whole: none."""

@@ -23,14 +23,16 @@ from emitkit_logging._outbox.reports import Report, Reports
 
 
 class Examined(NamedTuple):
-    """A record whose event had to be made when it was to be folded, since the event names users or could not be made.
+    """A record that the outbox has to look at when the backlog admits or folds it.
+
+    Its event names users; or no event could be made of it; or it is a later report of an exception whose first report
+    has left the backlog.
 
     Attributes:
         priority: of the record.
         place: where the record came in.
-        event: its event, or `None` where it could not be made.
-        reported_at: where the first report of the same exception waited, which left the backlog (no event was made);
-            `None` for all other records.
+        event: its event; `None` if it could not be made, and for a later report.
+        reported_at: of a later report, where the first one waited; `None` for all other records.
     """
 
     priority: int
@@ -51,7 +53,7 @@ class Admission:
         clock: returns seconds of a monotonic clock.
 
     Attributes:
-        reports: which exceptions the alerts of late have reported.
+        reports: the exceptions that alerts have reported lately.
     """
 
     def __init__(
@@ -81,10 +83,10 @@ class Admission:
 
         Args:
             most: how many alerts are looked at, at most.
-            most_behind_first: how many more are looked at behind the first alert of a kind, so that it can be sent.
+            most_behind_first: how many more are looked at after the first alert of a kind, so that it is sent soon.
 
         Returns:
-            What `fold` returns.
+            What `Backlog.fold` returns.
         """
         examined: list[Examined] = []
         arrivals, by_key, key_of, join = (
@@ -136,7 +138,7 @@ class Admission:
         self._joined.clear()
 
     def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> bool:
-        """Admit an alert of whose kind no fold waited when its kind was looked up; return whether it is the first."""
+        """Admit an alert; no fold of its kind waited when the kind was looked up. Return whether it is the first."""
         self.follow_templates()
         if (fold := self._folds.by_key.get(key)) is not None:
             self._folds.join(fold, place, captured, captured.user_id)
@@ -155,7 +157,7 @@ class Admission:
         return False
 
     def follow_templates(self) -> None:
-        """Let what waits, and what is remembered, go on as of the kinds that its kinds have become a part of."""
+        """Rename the kinds whose templates became part of more general ones, in all that waits and is remembered."""
         merged = self._factory.plain_kinds.pop_merged()
         if not merged:
             return

@@ -1,7 +1,7 @@
-"""The records that wait and that no request was started for, in the order in which they are sent.
+"""The records that wait before a request is started for them, in the order in which they are sent.
 
 Pure. The first alert of each kind goes first, then the highest priority, within a priority the oldest. A record waits
-by itself until it is folded, a fold until it is digested or its request starts.
+by itself until it is sent or folded, a fold until it is sent or digested.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from emitkit_logging._outbox.repeats import repeated_fold, series_of_folds
 ALERT = logging.ERROR
 """The priority from which a record is an alert (design, *Delivery*)."""
 
-_LOOKS = frozenset((16, 256, 2_048))
-"""Numbers of folded records after which it is looked whether those that follow repeat them."""
+_SERIES_CHECKS = frozenset((16, 256, 2_048))
+"""Numbers of folded records after which `fold` looks for series, which make folding the next ones cheaper."""
 
 
 class Popped(NamedTuple):
@@ -38,7 +38,7 @@ class Popped(NamedTuple):
 
     Attributes:
         priority: of the most important record.
-        age: of the oldest record.
+        age: the place of the oldest record.
         place: where it waited.
         records: how many log records it stands for.
         event: its event, or `None` where it could not be made.
@@ -56,7 +56,7 @@ class Popped(NamedTuple):
 
 
 class Backlog:
-    """The records that wait, folded as far as it was asked for.
+    """The records that wait. It folds and digests them when it is asked to.
 
     Args:
         factory: makes events.
@@ -65,7 +65,7 @@ class Backlog:
         clock: returns seconds of a monotonic clock.
 
     Attributes:
-        came: how many log records were moved here.
+        taken: how many log records `take` has moved here.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Backlog:
         self._observer = observer
         self._queues = Queues()
         self._folds = Folds(kinds, observer)
-        self.came = 0
+        self.taken = 0
         self._is_series_ended = False
         self._admission = Admission(factory, kinds, self._queues, self._folds, observer, clock)
 
@@ -96,14 +96,14 @@ class Backlog:
         pop, came, by_priority = queue.popleft, self._observer.came, self._queues.singles.by_priority
         series_of, joined = self._folds.series, self._observer.joined
         changed: dict[Fold, None] = {}
-        self.came += count
+        self.taken += count
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
             if type(captured) is BriefRecord:
                 fold = captured.series.fold
                 if not fold.is_gone:
                     fold.count_repeat(captured.created, captured.user_id)
-                    continue  # a store that observes takes no such records
+                    continue  # a store with an observer takes no brief records
                 captured = captured.whole()
             came(place, captured)
             if series_of and (fold := repeated_fold(series_of, captured)) is not None:
@@ -124,13 +124,13 @@ class Backlog:
 
     @property
     def series(self) -> Mapping[object, Series]:
-        """By the name of their event, the series whose records join their fold when they come in; always one dict."""
+        """The series whose records join their fold when they come in, by the name of their event; always one dict."""
         return self._folds.series
 
     def join_series(self, *, is_wanted: bool) -> None:
-        """Let records that repeat the last one of a fold join it when they come in, or let each wait by itself.
+        """Let records of a series join its fold when they come in, or let each wait by itself.
 
-        Nothing is to be decided for them while all records fold. In a storm nearly all records are such.
+        While all records fold, nothing else has to be decided for them. In a storm nearly all records are such.
 
         Args:
             is_wanted: whether records that are no alerts fold.
@@ -141,10 +141,11 @@ class Backlog:
             found.update(series_of_folds(self._folds.by_key.values(), self._factory))
 
     def end_series(self, rank: Rank) -> bool:
-        """Let no more records join the fold that has this rank without being looked at, until something is taken out.
+        """End all series until the next `pop`, if the fold that has this rank is the fold of one.
 
         Returns:
-            Whether some may have: then its event is to be made after what came in has been taken.
+            Whether it is. Then brief records of it may still be in the queue: they have to be taken before the fold is
+            popped.
         """
         if not any(series.fold.rank == rank for series in self._folds.series.values()):
             return False
@@ -176,17 +177,17 @@ class Backlog:
         return self._admission.admit(most, most_behind_first=most_behind_first)
 
     def release(self) -> None:
-        """Let all go that waits for a place of its kind, or for more reports of its exception."""
+        """End all waiting for a place of a kind, or for more reports of an exception."""
         self._admission.reports.release()
         self._folds.release()
 
     def release_due(self, now: float) -> None:
-        """Let the folds go whose kinds have a place at `now`, in seconds of the clock."""
+        """Release the folds whose kinds have a place at `now`, in seconds of the clock."""
         self._folds.release_due(now)
 
     @property
     def release_at(self) -> float:
-        """When a fold may go that waits for a place, in seconds of the clock; infinite: none waits for one."""
+        """When the next fold that waits for a place is released, in seconds of the clock; infinite: none waits so."""
         return self._folds.release_at
 
     # What waits
@@ -206,25 +207,23 @@ class Backlog:
 
     def news(self) -> int:
         """Count the events that have the first alert of a kind."""
-        joined = sum([joined.is_new for joined in self._folds])
-        return self._queues.news() + joined
+        return self._queues.news() + sum([entry.is_new for entry in self._folds])
 
     def events(self, below: float = math.inf) -> int:
         """Count the events of priorities less than `below` that could be sent now if nothing more folded."""
-        joined = sum([entry.priority < below for entry in self._folds.sendable()])
-        return self._queues.count(below) + joined
+        return self._queues.count(below) + sum([entry.priority < below for entry in self._folds.sendable()])
 
     def rank(self) -> Rank | None:
         """Return the rank of what goes first, or `None` when nothing can go."""
-        joined = min((entry.rank for entry in self._folds.sendable()), default=None)
-        return min(filter(None, (self._queues.rank(), joined)), default=None)
+        of_folds = min((entry.rank for entry in self._folds.sendable()), default=None)
+        return min(filter(None, (self._queues.rank(), of_folds)), default=None)
 
     def report_wait(self, rank: Rank) -> float:
-        """Return the seconds for which what has this rank waits for more reports of its exception."""
+        """Return for how many seconds the entry with this rank waits for more reports of its exception."""
         return self._admission.reports.wait(int(rank[2]))
 
     def is_one_record(self, rank: Rank) -> bool:
-        """Whether what has this rank stands for one record."""
+        """Whether the entry with this rank stands for one record."""
         return not any(entry.rank == rank and entry.count > 1 for entry in self._folds)
 
     def is_after(self, place: float) -> bool:
@@ -253,11 +252,11 @@ class Backlog:
         if rank == queues.unfoldable.rank():
             place, event = queues.unfoldable.pop(priority)
             return _popped_single(priority, place, event)
-        joined = next(entry for entry in self._folds.sendable() if entry.rank == rank)
-        self._folds.remove(joined)
-        key = joined.key if isinstance(joined, Fold) else None
-        made = joined.event(self._factory)
-        return Popped(priority, joined.age, joined.place, joined.count, made, is_new=joined.is_new, key=key)
+        entry = next(entry for entry in self._folds.sendable() if entry.rank == rank)
+        self._folds.remove(entry)
+        key = entry.key if isinstance(entry, Fold) else None
+        made = entry.event(self._factory)
+        return Popped(priority, entry.age, entry.place, entry.count, made, is_new=entry.is_new, key=key)
 
     # What folds
 
@@ -267,8 +266,8 @@ class Backlog:
         First alerts stay as they are, see `fold_firsts`.
 
         Returns:
-            The records whose events name users, which must be identified whatever happens to the fold, and those that
-            could not be made events. Of these, a record that only identifies and one without an event wait no more.
+            The records whose events name users, who are identified whatever happens to the fold, and the records of
+            which no event could be made. The latter, and those that only identify, have left the backlog.
         """
         examined: list[Examined] = []
         by_priority, by_key, key_of = self._queues.singles.by_priority, self._folds.by_key, self._factory.fold_key
@@ -280,7 +279,7 @@ class Backlog:
             number = int(min(len(items), most))
             most -= number
             for folded in range(number):
-                if folded in _LOOKS and priority < ALERT:
+                if folded in _SERIES_CHECKS and priority < ALERT:
                     series_of = series_of_folds(self._folds.by_key.values(), self._factory)
                 place, captured = items.popleft()
                 if series_of and (fold := repeated_fold(series_of, captured)) is not None:
@@ -290,7 +289,7 @@ class Backlog:
                     continue
                 try:
                     key = key_of(captured)
-                except BaseException as error:  # from an application's own formatter; see above
+                except BaseException as error:  # from an application's own formatter; making the event raises it again
                     if not is_fault(error):
                         raise
                     key = None
@@ -327,7 +326,10 @@ class Backlog:
         return examined
 
     def _pass_place(self, fold: Fold) -> None:
-        """Give the place of an alert that joins a fold to that fold, or back to their kind."""
+        """Pass on the place of its kind that an alert has taken which now joins a fold.
+
+        A fold that waits for a place gets it; else it goes back to the kind.
+        """
         if fold.is_held:
             fold.is_held = False
         else:
@@ -426,13 +428,13 @@ class Backlog:
         return lost
 
     def _drop_least(self) -> tuple[int, int]:
-        """Drop what is least important; only events that never fold, and digests, are left."""
+        """Drop what is least important, when only events that never fold, and digests, are left."""
         queues = (self._queues.unfoldable, self._queues.unfoldable_firsts)
         priority = min((priority for queue in queues for priority in queue.by_priority), default=math.inf)
-        joined = min(self._folds, key=_least_first, default=None)
-        if joined is not None and joined.priority < priority:
-            self._folds.remove(joined)
-            priority, place, records = joined.priority, joined.place, joined.count
+        entry = min(self._folds, key=_least_first, default=None)
+        if entry is not None and entry.priority < priority:
+            self._folds.remove(entry)
+            priority, place, records = entry.priority, entry.place, entry.count
         else:
             queue = next(queue for queue in queues if priority in queue.by_priority)
             place, event = queue.pop(int(priority))
@@ -482,6 +484,6 @@ def _popped_single(priority: int, place: int, event: Event | None) -> Popped:
     return Popped(priority, place, place, 1, event, key=None if event is None else key_of_event(event))
 
 
-def _least_first(joined: Fold | Digest) -> tuple[bool, float, float]:
-    is_repeat, priority, age = joined.rank
+def _least_first(entry: Fold | Digest) -> tuple[bool, float, float]:
+    is_repeat, priority, age = entry.rank
     return (not is_repeat, -priority, -age)

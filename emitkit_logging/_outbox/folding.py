@@ -1,8 +1,9 @@
 """Folds and digests: events that stand for several log records.
 
 Pure. Records of one channel, priority and kind become one fold, which counts all of them and keeps a few as samples.
-Folds of one channel become a digest, which keeps names and counts only. When that happens is decided in `scarcity.py`
-(the budget is used up, or the process ends) and in `Backlog.shrink` (the memory is full).
+Folds of one channel become a digest, which keeps names and counts, and of alerts a few samples. When that happens is
+decided in `scarcity.py` (the budget is used up, or the process ends), in `Backlog.shrink` (the memory is full) and, for
+repeats of an alert, in `admission.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.kinds import FoldKey
 from emitkit_logging._events.revenue import AMOUNT, Amounts, revenue_of
-from emitkit_logging._events.series import SAYING_MORE, Series
+from emitkit_logging._events.series import CONTENT_KEYS, Series
 from emitkit_logging._outbox.factory import EventFactory
 
 MOST_SAMPLES = 5
@@ -58,7 +59,7 @@ class Fold:
         amounts: the sum of the records' `amount` for each `currency`.
         is_new: whether it has the first record of a kind of alerts; it goes before all else.
         is_held: whether it waits for a place of its kind, see `KindMemory`.
-        is_gone: whether it waits no more: its event was made, or it became part of a digest.
+        is_gone: whether it waits no more: it was sent or dropped, or became part of a digest or of another fold.
     """
 
     __slots__ = (
@@ -94,7 +95,7 @@ class Fold:
         self.users: dict[str, None] = {}
         self.amounts: Amounts = {}
         self._is_plain = len(key.kind) > 1
-        # of the samples but the latest; `None` as soon as all of them differ
+        # of all samples but the latest; `None` as soon as all of them differ
         self._signatures: list[object] | None = []
         self._repeated: object = _NO_MESSAGE
         self.is_new = False
@@ -113,7 +114,7 @@ class Fold:
 
     @property
     def age(self) -> int:
-        """The age of its oldest record, which is its place."""
+        """The place of its oldest record, which is its own."""
         return self.place
 
     @property
@@ -207,9 +208,9 @@ class Fold:
         return grown
 
     def series(self) -> Series | None:
-        """Return the series of the last record, whose next ones `repeat` can add; `None` where it is of none.
+        """Return the series of the last record, to which `repeat` can add the next ones; `None` if it is in none.
 
-        Only records of product events are: what alerts are of one kind with is not found so quickly.
+        Only records of product events are in a series: finding the kind of any other record takes longer.
         """
         if self._is_plain or self._repeated is _NO_MESSAGE or self.samples[-1].context is not None:
             return None
@@ -347,7 +348,7 @@ class Digest:
         priority: the highest priority of its folds.
         is_new: whether one of its folds has the first record of a kind of alerts.
         is_held: never; a digest waits for no place.
-        age: the age of its oldest record.
+        age: the place of its oldest record.
         count: how many records it stands for.
         lowest: the lowest priority of its folds.
         names: how many records each name has.
@@ -559,7 +560,7 @@ def _sample(event: Event, first: Event, *, has_own_title: bool) -> dict[str, Jso
 
 def _says_message_only(attributes: Mapping[str, Any]) -> bool:
     """Whether the title, description and revenue of a record's event follow from its message."""
-    return attributes.keys().isdisjoint(SAYING_MORE)
+    return attributes.keys().isdisjoint(CONTENT_KEYS)
 
 
 def _title_source(captured: CapturedRecord, is_plain: bool) -> object:  # noqa: FBT001 - in the hot path

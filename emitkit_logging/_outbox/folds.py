@@ -32,7 +32,7 @@ class Folds:
     Attributes:
         by_key: the folds.
         samples: how many records all folds keep.
-        series: by the name of the event, the series whose records join their fold when they come in, see `Fold.series`.
+        series: the series whose records join their fold as they come in, by the name of their event: see `Fold.series`.
     """
 
     def __init__(self, kinds: KindMemory, observer: BacklogObserver) -> None:
@@ -45,18 +45,18 @@ class Folds:
         self.samples = 0
 
     def __iter__(self) -> Iterator[Fold | Digest]:
-        """Yield all, those that are held, too."""
+        """Yield all folds and digests, also those that are held."""
         yield from self.by_key.values()
         yield from self._digests.values()
 
     def sendable(self) -> Iterator[Fold | Digest]:
-        """Yield what is not held."""
-        return (joined for joined in self if not joined.is_held)
+        """Yield the folds and digests that are not held."""
+        return (entry for entry in self if not entry.is_held)
 
     @property
     def records(self) -> int:
         """How many log records wait here."""
-        return sum(joined.count for joined in self)
+        return sum(entry.count for entry in self)
 
     @property
     def held_in_memory(self) -> int:
@@ -100,18 +100,18 @@ class Folds:
         self.by_key[older.key] = older
         self._observer.changed(older)
 
-    def remove(self, joined: Fold | Digest) -> None:
+    def remove(self, entry: Fold | Digest) -> None:
         """Take out a fold or a digest."""
         self.series.clear()
-        if isinstance(joined, Digest):
-            del self._digests[_digest_key(joined)]
+        if isinstance(entry, Digest):
+            del self._digests[_digest_key(entry)]
         else:
-            joined.is_gone = True
-            del self.by_key[joined.key]
-            self.samples -= len(joined.samples)
+            entry.is_gone = True
+            del self.by_key[entry.key]
+            self.samples -= len(entry.samples)
 
     def digest_of(self, fold: Fold) -> Digest | DigestKey:
-        """Return the digest that a fold would join, or what stands for one that does not exist yet."""
+        """Return the digest that a fold would join, or the key of that digest while there is none."""
         key = _digest_key(fold)
         return self._digests.get(key, key)
 
@@ -132,13 +132,13 @@ class Folds:
         self._observer.joined(fold.place, digest.place)
         self._observer.changed(digest)
 
-    def resume(self, joined: Fold | Digest) -> None:
+    def resume(self, entry: Fold | Digest) -> None:
         """Take over what waited in another outbox."""
-        if isinstance(joined, Digest):
-            self._digests[_digest_key(joined)] = joined
+        if isinstance(entry, Digest):
+            self._digests[_digest_key(entry)] = entry
             return
-        self.by_key[joined.key] = joined
-        self.samples += len(joined.samples)
+        self.by_key[entry.key] = entry
+        self.samples += len(entry.samples)
 
     def clear(self) -> None:
         """Forget all."""

@@ -1,8 +1,8 @@
 """What is sent next, and what becomes of it.
 
-The heart of the library, and pure: no thread, no I/O, the clock is passed in. While the budget lasts each record is
-sent as an event of its own, the highest priority first. When it does not, what waits folds (`scarcity.py`), and folds
-that are still too many are digested. Each record that comes in is counted exactly once: delivered, pending or dropped.
+Pure: no thread, no I/O, the clock is passed in. While the budget lasts each record is sent as an event of its own, the
+highest priority first. When it does not, what waits folds (`scarcity.py`), and folds that are still too many are
+digested. Each record that comes in is counted exactly once: delivered, pending or dropped.
 """
 
 from __future__ import annotations
@@ -100,13 +100,13 @@ class Outbox:
 
     @property
     def series(self) -> Mapping[object, Series]:
-        """By the name of their event, the series of which brief records may be taken; always one dict."""
+        """The series of which brief records may be taken, by the name of their event; always one dict."""
         return self._backlog.series
 
     def take(self, queue: deque[Any], most: int | None = None) -> None:
         """Move records from `queue` to the outbox, the oldest first.
 
-        When the outbox is full, as many older records fold: the cost of a call grows with what it brings.
+        When the outbox is full, as many older records fold as came in: a call costs in proportion to what it takes.
 
         Args:
             queue: captured records, and brief ones of `series`; those that were taken are removed from it.
@@ -193,11 +193,11 @@ class Outbox:
         self._scarcity.resume(budget)
 
     def know_kinds(self, kinds: Mapping[str, Json]) -> None:
-        """Know of kinds what another outbox reported to its observer, the least recently changed first, and no more."""
+        """Replace what is known of kinds by what another outbox reported to its observer, latest changes last."""
         self._kinds.load(kinds)
 
     def know_templates(self, templates: Mapping[str, Json]) -> None:
-        """Know of templates what another outbox reported to its observer, in the same order, and no more."""
+        """Replace what is known of templates by what another outbox reported to its observer, latest changes last."""
         self._factory.plain_kinds.load(templates)
 
     def report_all_known(self) -> None:
@@ -276,7 +276,7 @@ class Outbox:
             now = self._clock()
             first = self._first(now)
             if first is None:
-                # new records are looked at again when the budget is back, whether or not one comes in
+                # ask again when the budget is back: what comes in until then counts as having waited for it
                 until_budget = self._budget.wait(alert=False, spread=self._scarcity.is_scarce)
                 return min(until_budget if until_budget > 0 else NEVER, self._until_retry(now))
             wait = self._wait_of(first)
@@ -290,7 +290,7 @@ class Outbox:
                 return self._deliveries.start(delivery, now)
 
     def _wait_of(self, first: Delivery | Rank) -> float:
-        """Return the seconds until what goes first may start."""
+        """Return the seconds until a request for what goes first may start."""
         is_repeat, priority, _ = first.rank if isinstance(first, Delivery) else first
         is_spread = self._scarcity.is_scarce and -priority < ALERT
         may_keep = not isinstance(first, Delivery) and self._backlog.is_one_record(first)
@@ -387,7 +387,7 @@ class Outbox:
         identities, event.identities = event.identities, ()
         if self._identifies.is_full_for(priority):
             return False
-        # half an age before its event, so that the identify request goes first within a priority
+        # half a place before its event, so that the identify request goes first within a priority
         due = [self._identifies.add(identity, priority, age - 0.5) for identity in identities]
         return any(delivery is not None for delivery in due)
 
@@ -471,9 +471,9 @@ class Outbox:
         """The place of what came in last. Places grow by one."""
         return self._places.newest
 
-    def is_settled(self, age: int) -> bool:
-        """Whether nothing that came in up to the place `age` still waits."""
-        return self._backlog.is_after(age) and all(delivery.age > age for delivery in self._deliveries)
+    def is_settled(self, place: int) -> bool:
+        """Whether nothing that came in up to `place` still waits."""
+        return self._backlog.is_after(place) and all(delivery.age > place for delivery in self._deliveries)
 
     @property
     def is_scarce(self) -> bool:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from emitkit_logging._events.captured import CapturedRecord
-from emitkit_logging._events.series import TELLING, Series
+from emitkit_logging._events.series import EXCLUDING_KEYS, Series
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Fold
 
@@ -28,7 +28,7 @@ def series_of_folds(folds: Iterable[Fold], factory: EventFactory) -> dict[object
                 is_known = factory.fold_key(fold.samples[-1]) == fold.key
             except Exception:  # from a formatter of the application's own
                 is_known = False
-            if is_known:  # and it is not the event alone that says what a record folds by
+            if is_known:  # else only the event itself says what a record folds by
                 found[series.name] = series
     return found
 
@@ -47,7 +47,7 @@ def repeated_fold(series_of: Mapping[object, Series], captured: CapturedRecord) 
         attributes.get("msg") is series.message
         and attributes.get("levelno") == series.level
         and attributes.get("category") == series.category
-        and attributes.keys().isdisjoint(TELLING)
+        and attributes.keys().isdisjoint(EXCLUDING_KEYS)
     )
     fold: Fold = series.fold
     return fold if is_repeat else None

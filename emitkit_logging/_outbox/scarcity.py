@@ -20,23 +20,20 @@ from emitkit_logging._outbox.delivery import Delivery
 _MOST_WINDOWS = 100
 """Windows that a backlog may take if its records are sent one by one; a larger one folds at once."""
 
-
-_SOME = 64
-"""Records by themselves from which on they fold although no request is to be chosen."""
+_MANY = 64
+"""So many fold as they come in, if records fold anyway. A flood goes on while so many come in in `_CALM` seconds."""
 
 _CALM = 1.0
-"""Seconds in which fewer than `_SOME` records come in at the end of a flood."""
+"""Seconds with fewer than `_MANY` new records that end a flood."""
 
-_KEPT = 2
-"""Requests of each window that are kept for folds and digests while more waits than the window can take."""
+_MOST_KEPT = 2
+"""Requests of each window that are kept for folds and digests while more waits than the window can take, at most."""
 
-
-_WINDOW_FOR_EACH_KEPT = 10
+_REQUESTS_FOR_EACH_KEPT = 10
 """Requests that a window must have for each that is kept."""
 
-
-_BEHIND_FIRST = 256
-"""Alerts that are looked at behind the first one of a kind before that is sent; in a storm many thousands may wait."""
+_MOST_BEHIND_FIRST = 256
+"""Alerts that are looked at after the first one of a kind, before that is sent; in a storm many thousands may wait."""
 
 
 class ScarcityPolicy:
@@ -70,7 +67,7 @@ class ScarcityPolicy:
         self._untrusted_starts: deque[float] = deque()
         self._exit_at = 0.0
         self._flood_ends = -math.inf
-        self._came = 0
+        self._taken = 0
 
     def apply(self) -> list[Examined]:
         """Fold what cannot be sent by itself, and digest what cannot be sent as a fold.
@@ -79,7 +76,7 @@ class ScarcityPolicy:
             What `Backlog.fold` returns.
         """
         backlog = self._backlog
-        examined = backlog.admit(most_behind_first=math.inf if self._budget.closing else _BEHIND_FIRST)
+        examined = backlog.admit(most_behind_first=math.inf if self._budget.closing else _MOST_BEHIND_FIRST)
         if self._budget.closing:
             backlog.release()
             return examined + self._fold_for_exit()
@@ -88,11 +85,12 @@ class ScarcityPolicy:
         return examined + self._fold_repeats() + self._fold_firsts()
 
     def fold_arrived(self) -> list[Examined]:
-        """Fold what came in and is to fold at the next look all the same, once it is some records.
+        """Fold what has come in, if records fold anyway and many wait.
 
-        The next look may come after a request that hangs; until then, what follows joins these folds when it comes in.
+        The next `apply` would fold it, but may come only after a request that hangs. Until then, records of the series
+        join these folds when they come in.
         """
-        if not self.is_scarce or self._backlog.singles(below=ALERT) < _SOME:
+        if not self.is_scarce or self._backlog.singles(below=ALERT) < _MANY:
             return []
         examined = self._backlog.fold(below=ALERT)
         self._backlog.join_series(is_wanted=True)
@@ -115,9 +113,9 @@ class ScarcityPolicy:
         return examined
 
     def _is_flood(self, *, starts: bool) -> bool:
-        now, came = self._clock(), self._backlog.came
-        if starts or (now < self._flood_ends and came - self._came >= _SOME):
-            self._flood_ends, self._came = now + _CALM, came
+        now, taken = self._clock(), self._backlog.taken
+        if starts or (now < self._flood_ends and taken - self._taken >= _MANY):
+            self._flood_ends, self._taken = now + _CALM, taken
         return now < self._flood_ends
 
     def _fold_repeats(self) -> list[Examined]:
@@ -160,7 +158,7 @@ class ScarcityPolicy:
         news = self._backlog.news()
         events = news if is_new else self._backlog.events() - news
         is_enough = self._budget.closing or events <= self._budget.available(alert=is_new)
-        return 0 if is_enough else int(min(_KEPT, self._budget.capacity(alert=is_new) // _WINDOW_FOR_EACH_KEPT))
+        return 0 if is_enough else int(min(_MOST_KEPT, self._budget.capacity(alert=is_new) // _REQUESTS_FOR_EACH_KEPT))
 
     # What came in since the last look waited for the budget, even if the budget is back by now
 
@@ -189,7 +187,7 @@ class ScarcityPolicy:
         while starts and now - starts[0] >= WINDOW:
             starts.popleft()
         own = starts[-int(share)] + WINDOW - now if len(starts) >= share else 0.0
-        return max(own, self._budget.wait(alert=False, kept=int(min(_KEPT, share / 2))))
+        return max(own, self._budget.wait(alert=False, kept=int(min(_MOST_KEPT, share / 2))))
 
     def _untrusted_share(self) -> float:
         capacity = self._budget.capacity(alert=False)

@@ -53,7 +53,7 @@ class EdgeStore:
 
     Args:
         backlog: decides what goes next.
-        trouble: says what goes wrong with Redis.
+        trouble: warns of what goes wrong with Redis.
         clock: returns seconds of a monotonic clock.
     """
 
@@ -140,7 +140,7 @@ class EdgeStore:
     def wake_level(self) -> float:
         """Return the level from which on a new record may go before the time that `next` returned.
 
-        None while anything waits: the thread looks again soon by itself, and to wake it costs the application time.
+        Infinite while anything waits: the thread looks again soon by itself, and waking it costs the application time.
         """
         return logging.NOTSET if self.is_done() else _NEVER
 
@@ -227,7 +227,7 @@ class EdgeStore:
         return "Redis does not answer" if self._under_way is not None else ""
 
     def close(self) -> None:
-        """Do nothing: the transport has the connection."""
+        """Do nothing: the transport closes the connection."""
 
     def before_fork(self) -> None:
         """Do nothing: the child makes a store and a connection of its own."""

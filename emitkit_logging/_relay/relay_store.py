@@ -1,4 +1,4 @@
-"""The store of a relay: it leads or stands by, and drives the outbox from what applications wrote into Redis."""
+"""The store of a relay. The leader sends what applications wrote into Redis; the others stand by."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _POLL = 0.1
 """Seconds between two looks at what applications have written."""
 
 _SIGNAL = 5.0
-"""Seconds after which the leader says again whether the budget lasts, although nothing has changed."""
+"""Seconds after which the leader writes again whether the budget lasts, although nothing has changed."""
 
-_MOST_LINES = 2_000
-"""Parts that are read before what they changed is written."""
+_MOST_PARTS = 2_000
+"""Parts of entries that are read, about, before what they changed is written."""
 
 _STAND_BACK = 10.0
 _TIDY = 60.0
@@ -63,7 +63,7 @@ class RelayClock:
 
 
 class RelayStore:
-    """Leads or stands by.
+    """Drives an outbox with what is in Redis, while this relay leads; else stands by.
 
     Args:
         address: of Redis.
@@ -72,7 +72,7 @@ class RelayStore:
         most_users: users that are remembered.
         timeout: seconds that one request to EmitKit may take.
         shown: options that the status shows.
-        on_line: called with what a person should read in the log and is no warning.
+        on_line: called with each line for the log that is no warning.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class RelayStore:
         self._changes = Changes()
         self._outbox = make_outbox(self._changes, self._clock)
         self._counted = Stats()
-        self._more: Counter[str] = Counter()
+        self._uncommitted: Counter[str] = Counter()  # what the outbox does not count, and what a failed commit left
         self._started: ApiRequest | None = None
         self._is_loaded = False
-        self._said = ""
-        self._say_at = -math.inf
+        self._signalled = ""
+        self._signal_at = -math.inf
         self._tidy_at = -math.inf
         self._look_at = -math.inf
         self._is_behind = False
@@ -131,11 +131,11 @@ class RelayStore:
         """Do nothing: `next` reads."""
 
     def mark(self) -> Callable[[], bool]:
-        """Return a function that says `True`."""
+        """Return a function that returns `True`."""
         return lambda: True
 
     def hurry(self, deadline: float) -> Callable[[], bool]:  # noqa: ARG002 - what waits stays in Redis
-        """Start no further request; return a function that says `True`."""
+        """Start no further request; return a function that returns `True`."""
         self._is_ending = True
         return lambda: True
 
@@ -196,13 +196,13 @@ class RelayStore:
         self._state.load(self._outbox, self._clock())
         if self._state.revision < known:
             lost = max(0, waited - self._outbox.pending)
-            self._more["lost"] += lost
+            self._uncommitted["lost"] += lost
             self._notices.append(
                 "Redis has an older state than this relay wrote: it was restarted without its data, or a replica that "
                 f"lagged has taken over; {lost:,} log records that waited are lost"
             )
         self._is_loaded, self._is_standing_by = True, False
-        self._say_at = -math.inf
+        self._signal_at = -math.inf
         self._on_line(f"leads: {self._outbox.pending:,} log records wait")
 
     def _lose(self, why: str) -> None:
@@ -240,16 +240,16 @@ class RelayStore:
         return 0.0 if self._is_behind else min(pause, _POLL)
 
     def _read(self) -> None:
-        lines = 0
+        parts = 0
         self._is_behind = True
-        while lines < _MOST_LINES:
+        while parts < _MOST_PARTS:
             read = 0
             for arrival in self._state.read():
                 hand_over(arrival.parts, self._outbox, self._state.unreadable)
                 self._signal.arrived(arrival.records)
-                self._more["received"] += arrival.records
+                self._uncommitted["received"] += arrival.records
                 read += len(arrival.parts)
-            lines += read
+            parts += read
             if not read:
                 self._is_behind = False
                 return
@@ -258,26 +258,26 @@ class RelayStore:
         outbox, now = self._outbox, monotonic()
         while self._state.rows.count_with(self._changes) > self._size // 2 and outbox.halve():
             pass
-        said = self._signal.value(is_spent=outbox.is_scarce, capacity=outbox.capacity, waiting=outbox.pending)
-        is_due = said != self._said or now >= self._say_at
+        signal = self._signal.value(is_spent=outbox.is_scarce, capacity=outbox.capacity, waiting=outbox.pending)
+        is_due = signal != self._signalled or now >= self._signal_at
         if self._changes.is_empty and not self._state.has_read and not self._state.unreadable and not is_due:
             return
         stats = outbox.stats()
-        counts = counts_between(self._counted, stats) + self._more
+        counts = counts_between(self._counted, stats) + self._uncommitted
         for reason, records in self._state.unreadable.items():
             counts["dropped:unreadable"] += records
             self._notices.append(f"{records} log records in Redis cannot be read: {reason}")
         self._state.unreadable.clear()
         config = {"size": self._size, "options": self._options(stats)} if is_due else {}
-        counted = Counted(counts, outbox.newest, outbox.budget(), said, config, self._clock())
-        self._more = counts  # counted again where the commit fails
+        counted = Counted(counts, outbox.newest, outbox.budget(), signal, config, self._clock())
+        self._uncommitted = counts  # counted again where the commit fails
         self._counted = stats
         self._state.commit(self._changes, counted, self._lease.value)
-        self._more = Counter()
+        self._uncommitted = Counter()
         self._changes.clear()
-        self._said = said
+        self._signalled = signal
         if is_due:
-            self._say_at = now + _SIGNAL
+            self._signal_at = now + _SIGNAL
 
     def _options(self, stats: Stats) -> str:
         return json.dumps({**self._shown, "storming": dict(stats.storming)})
@@ -338,5 +338,5 @@ class RelayStore:
 
     @property
     def client(self) -> Any:
-        """The connection to Redis, for who shows the state."""
+        """The client of Redis, for a command that shows the state."""
         return self._client

@@ -39,7 +39,7 @@ _ROW = 200
 """Bytes that a row needs in the database besides its data."""
 
 _KNOWN_SHARE = 32
-"""The part of its size that what is known of kinds may have is one of so many."""
+"""What is known of kinds and templates may have one part in so many of the size."""
 
 _SWEEP = 60.0
 """Seconds between two looks for rows that are no longer needed."""
@@ -99,7 +99,7 @@ class Spool:
         self._swept_at = -_SWEEP
         self._tidied_at = -_TIDY
         self._has_rejected = True
-        self._unlimited = size  # characters written of kinds since they were limited: this process does not know yet
+        self._known_written = size  # characters since `limit_known`; at first so many that it is called
         self._forget()
 
     def _forget(self) -> None:
@@ -183,7 +183,7 @@ class Spool:
     # As the sender: what comes in
 
     def load(self, outbox: Outbox) -> None:
-        """Hand an empty outbox all that waits, and the budget that is left."""
+        """Give an empty outbox all that waits, what is known, and the state of the budget."""
         connection = self._database.connection
         self._forget()
         if not tables.has_counts(connection):
@@ -218,7 +218,7 @@ class Spool:
 
     @property
     def is_commit_due(self) -> bool:
-        """Whether so much came in since the last commit that the next one would make SQLite's log long."""
+        """Whether so much was read since the last commit that more of it would make SQLite's log long."""
         return self._uncommitted >= self._chunk
 
     @property
@@ -248,7 +248,7 @@ class Spool:
         return value
 
     def adopt(self, records: deque[CapturedRecord]) -> None:
-        """Make records that went to memory, because the journal took nothing, this process's own."""
+        """Mark records as this process's own that were kept in memory because the journal took nothing."""
         for captured in records:
             captured.origin = Origin(self.journal.origin, None)
         self._uncommitted += len(records) * _RECORD
@@ -256,7 +256,7 @@ class Spool:
     # As the sender: what is written
 
     def is_too_large(self, changes: Changes) -> bool:
-        """Whether more would wait after a commit of `changes` than may wait, with what each row needs besides."""
+        """Whether more bytes would wait after a commit of `changes` than may wait, overhead of the rows included."""
         rows = self._waiting.rows_with(changes)
         return self.size_with(changes) + rows * _ROW > rows_size(self.size)
 
@@ -304,12 +304,12 @@ class Spool:
         self.tidy_journals()
 
     def _put_known(self, connection: sqlite3.Connection, changes: Changes) -> None:
-        """Write what is known of kinds; now and then, since that takes longer, delete what was written first."""
+        """Write what is known of kinds and templates; now and then, since it takes longer, delete the oldest of it."""
         most = self.size // _KNOWN_SHARE
-        self._unlimited += tables.put_known(connection, changes.knowledge)
-        if self._unlimited >= most // 4:
+        self._known_written += tables.put_known(connection, changes.knowledge)
+        if self._known_written >= most // 4:
             tables.limit_known(connection, most * 3 // 4)
-            self._unlimited = 0
+            self._known_written = 0
 
     def tidy_journals(self) -> None:
         """Delete journals that are read and abandoned, not too often; all that was read has to be committed."""
@@ -422,7 +422,7 @@ class Spool:
         self._lease.close()
 
     def abandon(self) -> None:
-        """Close what a forked child has inherited; the database was closed before the fork."""
+        """Close the files that a forked child has inherited; the database was closed before the fork."""
         self.journal.abandon()
         self._reader.close()
         self._lease.close()

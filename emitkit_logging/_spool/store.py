@@ -36,7 +36,7 @@ from emitkit_logging._worker.clock import monotonic
 from emitkit_logging.stats import Stats
 
 _RELIEF = 16 * 1024
-"""Bytes of a journal that a call reads if it finds the journal long."""
+"""Bytes that `take` reads of each journal when it is to take only some records."""
 
 _UNUSABLE = (sqlite3.Error, OSError)
 """What is raised where the files of the spool cannot be used at the moment."""
@@ -51,9 +51,14 @@ _LOOK = 0.5
 """Seconds between two looks for what other processes have left, while nothing waits."""
 
 _LEASE = 5.0
+"""Seconds that a lease lasts, besides the time that one request may take."""
+
 _TIDY = 1.0
+"""Seconds between two looks for what is too old, and between two tries to write on a full disk."""
+
 _WARNING_PAUSE = 60.0
 _MOST_NAMED = 3
+"""Files that a warning names."""
 
 
 def open_store(
@@ -137,7 +142,7 @@ class SpoolStore:
         self._outbox = make_outbox(self._changes)
         self._identities: deque[Identity] = deque()
         self._kept: deque[CapturedRecord] = deque()
-        self._adopted: deque[CapturedRecord] = deque()  # since the last commit
+        self._adopted: deque[CapturedRecord] = deque()  # taken from memory since the last commit
         self.queue: deque[CapturedRecord] = deque()
         self.on_long: Callable[[], None] = lambda: None
         self.starts_at_once = True  # to find what other processes leave
@@ -206,7 +211,7 @@ class SpoolStore:
             self._fail(error)
 
     def _write_if_due(self) -> bool:
-        """Write what came in if that is much already, so that no transaction needs much of the disk.
+        """Write what came in if it is much already, so that no transaction is large.
 
         Returns:
             Whether this process still is the sender.
@@ -222,7 +227,7 @@ class SpoolStore:
         return True
 
     def _keep(self) -> None:
-        """Keep what the journal did not take in memory, bounded, until it takes it or this process is the sender."""
+        """Keep in memory, bounded, what the journal did not take, until it does or this process is the sender."""
         kept = self._kept
         kept.extend(self.queue.popleft() for _ in range(len(self.queue)))
         while kept and self._spool.append(kept[0]):
@@ -288,7 +293,7 @@ class SpoolStore:
         self._hurry()
 
     def _lose_lease(self) -> None:
-        # what was reported since the last commit, the next sender finds by itself, except for what is in no journal
+        # the next sender reads again what was reported since the last commit, except for what is in no journal
         self._sends_until = 0.0
         self._counts.adopted -= len(self._adopted)
         self._kept.extendleft(reversed(self._adopted))
@@ -324,7 +329,7 @@ class SpoolStore:
         if self._outbox.is_empty and not spool.has_waiting():
             spool.release()
             self._sends_until = 0.0
-            # what came in between woke nobody
+            # what came in since the first look woke nobody
             return 0.0 if spool.has_waiting() else _LOOK
         return min(step, _POLL)
 
@@ -342,7 +347,7 @@ class SpoolStore:
             self._commit()
             self._is_unwritten = False
         except sqlite3.OperationalError as error:
-            self._is_unwritten = True  # on a full disk it is better sent than not
+            self._is_unwritten = True  # what cannot be written, as on a full disk, is sent all the same
             self._write_at = monotonic() + _TIDY
             self._fail(error)
 
@@ -398,7 +403,7 @@ class SpoolStore:
         return is_over
 
     def _release(self) -> None:
-        """Let no fold wait for a place of its kind, also where another process is the sender."""
+        """Let no fold wait for a place of its kind; if another process is the sender, ask it for that."""
         self._outbox.release()
         with contextlib.suppress(sqlite3.Error, OSError):  # then the other process sends them when there is a place
             if (
@@ -428,7 +433,7 @@ class SpoolStore:
             return False
 
     def _hurry(self) -> None:
-        # what other living processes logged is not folded because this one ends
+        # what other living processes logged must not fold only because this one ends
         with contextlib.suppress(OSError):  # the folder cannot be listed
             if self._exits_at is not None and not self._is_closed and not self._spool.is_shared():
                 self._outbox.hurry(max(0.0, self._exits_at - monotonic()))
@@ -534,7 +539,7 @@ class SpoolStore:
         return _POLL
 
     def _warn_of_files(self) -> None:
-        """Warn once of files beside the spool that have the name of a journal and that others may have put there."""
+        """Warn once of files beside the spool that have the name of a journal and are not read."""
         if self._has_warned_of_files:
             return
         refused = self._spool.refused_files()
@@ -554,11 +559,11 @@ class _Counts:
     """Records of this process that its journal does not count.
 
     Attributes:
-        adopted: taken from memory, since the journal took none.
+        adopted: taken from memory, because the journal took none.
         refused: came after `close`, or were lost with the memory.
-        overflowed: dropped since the memory was full.
+        overflowed: dropped because the memory was full.
         other_lines: lines of the journal that are no records.
-        sent: what this process has sent before it became the sender the last time.
+        sent: what this process sent before it last became, or ceased to be, the sender.
     """
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ _POLL = 0.005
 """Seconds between two looks of a greenlet at a lock."""
 
 _LOOK = 0.05
-"""Seconds after which a thread looks again at a lock without a ring: the one that was rung may have given up."""
+"""Seconds after which a waiting thread tries a lock again without a ring: the thread that was rung may wait no more."""
 
 _is_exiting = False
 
@@ -69,7 +69,7 @@ def sleep(seconds: float) -> None:
     """Sleep, and let other greenlets run.
 
     One of them may end by `sys.exit`, as a worker of gunicorn does after SIGQUIT. gevent raises that where the main
-    greenlet sleeps. The process is not to end earlier by it than its exit hooks have run.
+    greenlet sleeps. While the exit hooks run it is ignored, so that all of them run.
     """
     try:
         time.sleep(seconds)
@@ -86,7 +86,7 @@ def start(target: Callable[[], None]) -> None:
     """
     gevent = sys.modules.get("gevent")
     if gevent is not None:
-        # The first hub of a process imports modules. Two threads that make theirs at once wait for each other for ever.
+        # The first hub of a process imports modules: two threads that make one at once wait for each other forever
         gevent.get_hub()
     _start_new_thread(target, ())
 
@@ -171,9 +171,9 @@ class StateLock:
     The garbage collector or a signal handler can interrupt the thread that holds it, and log, flush or ask for counts
     in the same thread. So it says whether this thread holds it: then nothing may be changed.
 
-    It is no `RLock`. eventlet replaces those that it finds and complains about those that it does not. Of that and of a
-    plain lock the holder can only be noted in a second step, and an interruption may come between the two: here one
-    step of the interpreter does both.
+    It is no `RLock`: eventlet replaces those that it finds and complains about all others. With it, or with a plain
+    lock, to acquire is one step and to note the holder a second, and an interruption may come between the two. Here
+    `dict.setdefault` does both in one step of the interpreter.
     """
 
     __slots__ = ("_claims", "_holder")
@@ -202,7 +202,7 @@ class StateLock:
         bell = Bell()
         self._claims.append(bell)
         try:
-            # the first look comes after the claim: who releases the lock before it has not seen the claim
+            # try once more after the claim: a thread that released the lock before it has not seen the claim
             while self._holder.setdefault(None, ident) != ident:
                 left = deadline - monotonic()
                 if left <= 0:
@@ -226,7 +226,7 @@ FORK_PATIENCE = 10.0
 
 @contextlib.contextmanager
 def no_fork() -> Iterator[None]:
-    """A context during which no other thread forks: for what takes locks that are not ours, as opening a database."""
+    """A context during which no other thread forks: for what takes locks of other libraries, as opening a database."""
     is_acquired = _opening.acquire(FORK_PATIENCE)
     try:
         yield

@@ -26,9 +26,9 @@ class Store(Protocol):
 
     Attributes:
         queue: records in memory that the outbox has not taken yet; producers only append.
-        on_long: set by the worker; `append` calls it where more waits than the store likes, and the caller helps.
+        on_long: set by the worker; `append` calls it where too much waits, so that the caller does a part of the work.
         starts_at_once: whether the thread has something to do before this process has logged anything.
-        series: by the name of their event, the series of which producers may append brief records.
+        series: the series of which producers may append brief records, by the name of their event.
     """
 
     queue: deque[Any]
@@ -107,14 +107,14 @@ _MOST_SOURCES = 4_096
 """Sources of alerts that are remembered; beyond it all are forgotten."""
 
 _MOST_FIRST = 100
-"""Alerts of unseen sources that wait before all other records."""
+"""Alerts of unseen sources that wait before all other records, at most."""
 
 
 class MemoryStore:
     """Keeps everything in memory: what is not delivered when the process ends is lost, counted.
 
-    In a storm that takes all of a processor, thousands of records wait to be looked at. An alert from a source that
-    none came from before may be news: it is looked at before them.
+    In a storm that takes all of a processor, thousands of records wait to be looked at. An alert from an unseen source
+    may be the first of its kind: it is looked at before them. `source_of` says what a source is.
 
     Args:
         outbox: decides what is sent next.

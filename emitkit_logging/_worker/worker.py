@@ -2,7 +2,8 @@
 
 The application's threads only append to a queue and, where the thread waits for such a record, release a lock that it
 waits for. Both are single steps of the interpreter, so that the garbage collector or a signal handler may log in the
-middle of them. One lock guards the store; it is never held over network work, and no logging call waits for it.
+middle of them. One lock guards the store and is never held over network work. A logging call waits for it only where
+the queue is far too long, ten milliseconds at most, or where the handler is closed.
 """
 
 from __future__ import annotations
@@ -28,20 +29,32 @@ from emitkit_logging._worker.store import Store
 from emitkit_logging.stats import Stats
 
 _WAKING_SHARE = 4
+"""The thread is woken when the queue has one part in so many of `size`."""
+
 _LIMIT_SHARE = 2
+"""Producers help the thread when the queue has one part in so many of `size`; during a request, when it is woken."""
+
 _AT_ONCE = 250
 """Records that the thread takes at a time, so that in a storm, too, it soon sees what is to be sent at once."""
 
 _RELIEF_BATCH = 32
+"""Records that a producer takes from the queue at least when it helps the thread."""
+
 _RELIEF_SLOPE = 16
+"""A producer that helps takes one more record for each so many that the queue has beyond its limit."""
+
 _RELIEF_PATIENCE = 0.01
+"""Seconds for which a producer that helps waits for the lock, at most."""
+
 _POLL = 0.01
 _ERROR_PAUSE = 1.0
+"""Seconds after an error of this library in the thread."""
+
 _LONGEST_SLEEP = 3_600.0
 
 
 class Transport(Protocol):
-    """Sends what a store's `next` returns: `Client`, what writes to Redis, or a test's substitute."""
+    """Sends what a store's `next` returns: `Client` by HTTP, or the transport of a fleet's application to Redis."""
 
     def send(self, request: Any) -> Any:
         """Send a request and return the response, as the store's `settle` takes it."""
@@ -122,7 +135,7 @@ class Worker(QueueListener):
             self._store.refuse()
 
     def relieve(self) -> None:
-        """Wake the thread, which shortens a queue that has grown long; help it where that is not enough.
+        """Wake the thread, so that it shortens a long queue; do a part of its work where that is not enough.
 
         The thread may be in the middle of a request, or not get a turn.
         """
@@ -133,9 +146,11 @@ class Worker(QueueListener):
             self._help(max(0, len(self.queue) - self._limit))
 
     def _help(self, excess: int) -> None:
-        """Do a little of the thread's work: all of it would make one call in a thousand wait for milliseconds.
+        """Do a little of the thread's work; all of it would take milliseconds in one call of a thousand.
 
-        A caller waits for the lock only if the queue is longer by half than it should be, and ten milliseconds at most.
+        Args:
+            excess: how many records the queue has beyond its limit. If it is half as long again as the limit, this call
+                waits for the lock, at most `_RELIEF_PATIENCE`; else it takes the lock only if it is free.
         """
         if self._lock.is_mine:
             return
@@ -162,7 +177,7 @@ class Worker(QueueListener):
         return self._until(is_settled, deadline)
 
     def finish(self, deadline: float) -> bool:
-        """Deliver what waits, most important first, with the reserve and without pauses of our own.
+        """Deliver what waits, the most important first, with the reserve, and pausing only where the server demands it.
 
         Args:
             deadline: on the monotonic clock, in seconds.
@@ -244,10 +259,13 @@ class Worker(QueueListener):
 
     @contextlib.contextmanager
     def _locked(self, *, takes_all: bool = True) -> Iterator[None]:
-        """Hold the lock; the outbox has then taken everything that was accepted, or some of it if that is much.
+        """Hold the lock, after the store has taken what was accepted.
 
-        The garbage collector or a signal handler may come here in the middle of a change of ours, in the same thread:
-        then nothing is taken.
+        The garbage collector or a signal handler may come here in the same thread, in the middle of a change of the
+        worker: then nothing is taken.
+
+        Args:
+            takes_all: whether all of it is taken; else only some of it if it is much.
         """
         if self._lock.is_mine:
             yield
@@ -264,7 +282,7 @@ class Worker(QueueListener):
             self._lock.release()
 
     def _take_some(self) -> bool:
-        """Let the outbox take what was accepted, or some of it if that is much; return whether there is more."""
+        """Let the store take what was accepted, or some of it if that is much; return whether there is more."""
         is_much = len(self.queue) > _AT_ONCE
         self._store.take(_AT_ONCE if is_much else None)
         return is_much
@@ -277,7 +295,7 @@ class Worker(QueueListener):
         return self._is_running or (thread is not None and thread.is_alive())
 
     def _until(self, is_over: Callable[[], bool], deadline: float) -> bool:
-        if self._lock.is_mine or self._sending.is_mine:  # in the middle of a change or a request of ours
+        if self._lock.is_mine or self._sending.is_mine:  # called in the middle of a change or a request of this worker
             return is_over()
         if not self.is_alive():
             return self._run_here(is_over, deadline)
@@ -378,7 +396,7 @@ class Worker(QueueListener):
             self._report(error)
 
     def _report(self, error: BaseException) -> None:
-        """Warn of an error, unless it is for the thread itself: then it is raised again."""
+        """Warn of an error; one that is meant to end the thread is raised again."""
         if not is_fault(error):
             raise error
         _log.warn("an error in the background thread, which goes on", exc_info=error)
@@ -449,7 +467,7 @@ class Worker(QueueListener):
             self._is_in_request = True
             with own_calls.inside():
                 response = self._client.send(request)
-        except BaseException as error:  # ours or the HTTP library's: for the outbox it is one more failure
+        except BaseException as error:  # of this or the HTTP library: for the outbox it is one more failure
             if not is_fault(error):
                 raise
             response = unanswered(type(error).__name__)

@@ -93,7 +93,7 @@ def make_relay(address: Address, settings: RelaySettings, on_line: Callable[[str
     Args:
         address: of Redis.
         settings: its options.
-        on_line: called with what a person should read in the log and is no warning.
+        on_line: called with each line for the log that is no warning.
     """
     factory = ShapedFactory(Formatting(EmitKitFormatter()))
 
