@@ -411,6 +411,9 @@ class EmitKitHandler(logging.Handler):
                         self._worker = worker
             finally:
                 self._making.release()
+        while self._worker is not None and self._early:
+            with contextlib.suppress(IndexError):  # another thread took it
+                self._worker.append(self._early.popleft())
         return self._worker
 
     def _accept_early(self, captured: CapturedRecord) -> None:
@@ -422,9 +425,6 @@ class EmitKitHandler(logging.Handler):
         worker = self._made_worker()
         if worker is None:
             return  # the call that is making it finds the record
-        while self._early:
-            with contextlib.suppress(IndexError):  # another thread took it
-                worker.append(self._early.popleft())
         worker.wake()
         if not worker.is_started:
             self._start(worker)

@@ -5,6 +5,7 @@ It needs redis-py, the extra `relay`.
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - now: an import when the thread looks up a name can be caught by a fork
 import functools
 import re
 from collections.abc import Callable

@@ -130,6 +130,28 @@ def test_fork(inbox, fork, before):
     assert done.stderr == ""
 
 
+def test_identify_in_a_fork(inbox):
+    """In a child, a record that comes while `identify` makes what delivers is delivered, too."""
+    code = """
+    handler.flush(10)
+    if os.fork() == 0:
+        from emitkit_logging import handler as module
+        make = module.make_worker
+        def make_slowly(*args):
+            thread = threading.Thread(target=lambda: log.error("in the child"))
+            thread.start()
+            thread.join()
+            return make(*args)
+        module.make_worker = make_slowly
+        handler.identify("u-1")
+        is_sent = handler.flush(10) and handler.stats.delivered == 1
+        os._exit(0 if is_sent else 1)
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    assert run(textwrap.dedent(code), inbox.url, inbox.api_key, PYTHONWARNINGS="ignore").returncode == 0
+    assert [event["title"] for event in inbox.events] == ["in the child"]
+
+
 def test_fork_counts_anew(inbox):
     """A child begins with nothing accepted and nothing pending."""
     code = """
