@@ -157,20 +157,6 @@ class EdgeBacklog:
         waiting = (item.place for items in queues for item in items)
         return all(other > place for other in waiting) and all(fold.place > place for fold in self._folds.values())
 
-    def wait(self) -> float:
-        """Return the seconds until something may be taken; 0 means now, infinite that nothing waits."""
-        if self._identities or any(self._arrivals.values()) or any(self._ready.values()):
-            return 0.0
-        if not self._folds:
-            return math.inf
-        if not self.is_scarce:
-            return 0.0
-        return max(0.0, min(self._due.values()) - self._clock())
-
-    def wake_level(self) -> int:
-        """Return the level from which on a new record may go before the time that `wait` returns: any."""
-        return logging.NOTSET
-
     def release(self) -> None:
         """Let nothing that came in before now wait for others of its kind."""
         self._released = self.newest

@@ -133,9 +133,9 @@ class EdgeStore:
         return batches
 
     def _pause(self, now: float) -> float:
-        lanes = [lane.not_before - now for lane in self._lanes.values() if lane.waiting]
-        pause = min([self._backlog.wait(), *lanes])
-        return pause if self._backlog.is_empty else min(max(pause, _LOOK), _LOOK)
+        if not self._backlog.is_empty:
+            return _LOOK
+        return min((lane.not_before - now for lane in self._lanes.values() if lane.waiting), default=_NEVER)
 
     def wake_level(self) -> float:
         """Return the level from which on a new record may go before the time that `next` returned.
