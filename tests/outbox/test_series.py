@@ -9,7 +9,7 @@ from collections import deque
 from itertools import starmap
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emitkit_logging import EmitKitFormatter, event_context
@@ -116,6 +116,7 @@ def test_is_used():
     assert (waiting.singles(), len(waiting)) == (1, 111)
 
 
+@settings(max_examples=40)
 @given(RECORDS, RECORDS)
 def test_brief_records(first, second):
     """Whether records of a series are captured whole or not, the fold says the same of them, except for samples."""
