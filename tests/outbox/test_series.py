@@ -165,6 +165,18 @@ def test_latest_sample():
     assert all(after - before < 0.012 for before, after in itertools.pairwise(latest))
 
 
+def test_latest_sample_behind_an_odd_record():
+    """A record that waited for the next look, because it says more, is not the latest sample of those behind it."""
+    waiting, series = in_a_series()
+    title = (EVENT[0], EVENT[1], {**EVENT[2], "title": "T"})
+    converter = EmitKitFormatter().json_converter
+    waiting.take(deque(capture(logged(*each), converter) for each in ((11, title), (2_000, EVENT))), 2, 10)
+    waiting.fold()
+    assert [series.fold.samples[-1].created, series.fold.count] == [pytest.approx(1_002.0), 12]
+    waiting.join_series(is_wanted=True)
+    assert waiting.series["order_placed"].copied_at == pytest.approx(1_002.0)
+
+
 @pytest.mark.parametrize(
     "extra",
     [
