@@ -12,15 +12,18 @@ from types import MappingProxyType
 from typing import Any
 
 from emitkit_logging._events import extras
-from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.captured import UNTRUSTED_KEY, CapturedRecord
 from emitkit_logging._events.kinds import NEEDING_THE_EVENT
 from emitkit_logging._events.revenue import REVENUE_KEYS
 
 SAYING_MORE = frozenset(("title", "description", *REVENUE_KEYS))
 """Extras without which title, description and revenue of a record's event follow from its message."""
 
-TELLING = NEEDING_THE_EVENT | SAYING_MORE
+TELLING = NEEDING_THE_EVENT | SAYING_MORE | {UNTRUSTED_KEY}
 """Extras with which a record is in no series: it may fold otherwise, or say more than others of its kind."""
+
+_SHARED = extras.STANDARD | {*extras.OVERRIDES, "notify", "display_as", "icon"}
+"""What a record of a series that was not captured whole has of the sample: above all, whether it pushes."""
 
 LONGEST_OLD = 0.01
 """Seconds by which the latest sample of a series may be older than its latest record."""
@@ -64,9 +67,9 @@ class BriefRecord:
     user_id: str | None
 
     def whole(self) -> CapturedRecord:
-        """Return a record of its own, for the rare case that the fold waits no more; other values are not known."""
+        """Return a record of its own, for the case that the fold waits no more; other values are not known."""
         sample = self.series.sample.attributes
-        attributes = {key: value for key, value in sample.items() if key in extras.STANDARD}
+        attributes = {key: value for key, value in sample.items() if key in _SHARED}
         attributes.update(event=self.series.name, created=self.created)
         if self.series.category is not None:
             attributes["category"] = self.series.category
