@@ -23,6 +23,7 @@ from emitkit_logging._events.captured import (
     RestoredRecord,
     exception_of,
     handled_by,
+    is_time,
     message_of,
     raised_by,
     text_of_object,
@@ -98,7 +99,7 @@ def capture_brief(record: logging.LogRecord, series: Series) -> BriefRecord | No
         series: the series of the record's event.
     """
     attributes = record.__dict__
-    created, user_id = attributes["created"], attributes.get("user_id")
+    created, user_id = attributes.get("created"), attributes.get("user_id")
     if not (
         attributes["msg"] is series.message
         and attributes["levelno"] is series.level
@@ -113,7 +114,8 @@ def capture_brief(record: logging.LogRecord, series: Series) -> BriefRecord | No
         return None
     if 0 <= created - series.copied_at < OLDEST_SAMPLE:
         return BriefRecord(series, created, user_id)
-    series.copied_at = created
+    if is_time(created):
+        series.copied_at = created
     return None
 
 

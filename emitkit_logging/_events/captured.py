@@ -19,7 +19,7 @@ from emitkit_logging._events import extras, tracebacks
 from emitkit_logging._events.asking import asking, is_asked
 from emitkit_logging._events.converter import Converted, qualified_name
 
-_EARLIEST = -62_135_596_800.0  # the years 1 to 9999, which `datetime` can express
+_EARLIEST = -62_135_596_800.0  # see `is_time`
 _LATEST = 253_402_300_800.0
 _HIGHEST_LEVEL = 999_999  # in absolute value: well within 64 bits, and above `UNTRUSTED_PRIORITY`
 
@@ -150,7 +150,7 @@ class CapturedRecord:
     def created(self) -> float:
         """When it was logged, in epoch seconds; the present time if the record has no usable time."""
         created = self.attributes.get("created")
-        if type(created) is not float or not _EARLIEST <= created < _LATEST:
+        if type(created) is not float or not is_time(created):
             created = self.attributes["created"] = created_of(created)
         return created
 
@@ -195,7 +195,12 @@ def created_of(value: object) -> float:
         created = float(value) if issubclass(type(value), int | float) else math.nan  # type: ignore[arg-type]
     except Exception:  # an integer beyond every float, or an object that raises
         created = math.nan
-    return created if _EARLIEST <= created < _LATEST else time.time()
+    return created if is_time(created) else time.time()
+
+
+def is_time(seconds: float) -> bool:
+    """Whether epoch seconds are within the years 1 to 9999, which `datetime` can express."""
+    return _EARLIEST <= seconds < _LATEST
 
 
 class RestoredRecord(logging.LogRecord):

@@ -13,15 +13,18 @@ from types import MappingProxyType
 from typing import Any
 
 from emitkit_logging._events import extras
-from emitkit_logging._events.captured import CapturedRecord
+from emitkit_logging._events.captured import UNTRUSTED_KEY, CapturedRecord
 from emitkit_logging._events.kinds import NEEDING_THE_EVENT
 from emitkit_logging._events.revenue import REVENUE_KEYS
 
 CONTENT_KEYS = frozenset(("title", "description", *REVENUE_KEYS))
 """Extras that change title, description or revenue of a record's event. Without them, these follow from its message."""
 
-EXCLUDING_KEYS = NEEDING_THE_EVENT | CONTENT_KEYS
+EXCLUDING_KEYS = NEEDING_THE_EVENT | CONTENT_KEYS | {UNTRUSTED_KEY}
 """Extras of records that are in no series: such a record may fold otherwise, or say more than others of its kind."""
+
+_SHARED = extras.STANDARD | {*extras.OVERRIDES, "notify", "display_as", "icon"}
+"""What a record of a series that was not captured whole has of the sample: above all, whether it pushes."""
 
 OLDEST_SAMPLE = 0.01
 """Seconds by which the latest sample of a series may be older than its latest record."""
@@ -67,11 +70,11 @@ class BriefRecord:
     def whole(self) -> CapturedRecord:
         """Return a whole record, for the rare case that the fold does not wait any more.
 
-        Its standard attributes, except for the time, are those of the sample. Of its extras, only event, category and
-        user are known.
+        Its standard attributes, except for the time, and what decides whether it pushes, are those of the sample. Of
+        its other extras, only event, category and user are known.
         """
         sample = self.series.sample.attributes
-        attributes = {key: value for key, value in sample.items() if key in extras.STANDARD}
+        attributes = {key: value for key, value in sample.items() if key in _SHARED}
         attributes.update(event=self.series.name, created=self.created)
         if self.series.category is not None:
             attributes["category"] = self.series.category

@@ -202,8 +202,9 @@ class Fold:
             first = self.samples[0]
             self.has_one_title = _title_source(captured, self._is_plain) == _title_source(first, self._is_plain)
         grown = self._add_sample(captured)
-        message = attributes.get("msg")
-        is_repeatable = captured.is_scalar and len(self.samples) == MOST_SAMPLES and _says_message_only(attributes)
+        latest = self.samples[-1]
+        message = latest.attributes.get("msg")
+        is_repeatable = latest.is_scalar and len(self.samples) == MOST_SAMPLES and _says_message_only(latest.attributes)
         self._repeated = message if is_repeatable and AMOUNT not in str(message) else _NO_MESSAGE
         return grown
 
@@ -255,7 +256,9 @@ class Fold:
             return 1
         if signatures is not None:
             self._vary(captured, signatures)
-        samples[-1] = captured
+        # what repeats the latest sample joins when it comes in, before older records that wait to be looked at
+        if captured.created >= samples[-1].created:
+            samples[-1] = captured
         return 0
 
     def _vary(self, captured: CapturedRecord, signatures: list[object]) -> None:

@@ -278,7 +278,8 @@ class Outbox:
             if first is None:
                 # ask again when the budget is back: what comes in until then counts as having waited for it
                 until_budget = self._budget.wait(alert=False, spread=self._scarcity.is_scarce)
-                return min(until_budget if until_budget > 0 else NEVER, self._until_retry(now))
+                until_sendable = min(until_budget, self._scarcity.until_calm)
+                return min(until_sendable if until_budget > 0 else NEVER, self._until_retry(now))
             wait = self._wait_of(first)
             if wait > 0:
                 return min(wait, self._until_retry(now))

@@ -49,9 +49,6 @@ class ScarcityPolicy:
         deliveries: the events that left the backlog, and how long a request takes.
         budget: decides when a request may start.
         clock: returns seconds of a monotonic clock.
-
-    Attributes:
-        is_scarce: whether records that are no alerts fold, and their requests are spread over the window.
     """
 
     def __init__(
@@ -61,13 +58,24 @@ class ScarcityPolicy:
         self._deliveries = deliveries
         self._budget = budget
         self._clock = clock
-        self.is_scarce = False
+        self._is_folding = False
         self._firsts_were_spent = False
         self._others_were_spent = False
         self._untrusted_starts: deque[float] = deque()
         self._exit_at = 0.0
         self._flood_ends = -math.inf
         self._taken = 0
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether records that are no alerts fold, and their requests are spread over the window."""
+        return self._is_folding or self.until_calm < math.inf
+
+    @property
+    def until_calm(self) -> float:
+        """The seconds until a flood is over, if hardly anything more comes in; infinite: there is none."""
+        left = self._flood_ends - self._clock()
+        return left if left > 0 else math.inf
 
     def apply(self) -> list[Examined]:
         """Fold what cannot be sent by itself, and digest what cannot be sent as a fold.
@@ -101,9 +109,9 @@ class ScarcityPolicy:
         capacity = self._budget.capacity(alert=False)
         is_flood = self._is_flood(starts=events > _MOST_WINDOWS * capacity)
         if not events:
-            self.is_scarce = is_flood
+            self._is_folding = False
         elif is_flood or self._others_are_spent():
-            self.is_scarce = True
+            self._is_folding = True
         if not self.is_scarce:
             self._backlog.join_series(is_wanted=False)
             return []

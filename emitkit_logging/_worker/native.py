@@ -193,15 +193,22 @@ class StateLock:
         return bool(self._claims)
 
     def acquire(self, seconds: float = math.inf) -> bool:
-        """Wait for the lock, at most some seconds; return whether this thread holds it now."""
+        """Wait for the lock, at most some seconds; return whether this thread holds it now.
+
+        It must not hold it before. Where a signal handler raises in the middle of this, it does not hold it after.
+        """
         ident = get_ident()
-        return self._holder.setdefault(None, ident) == ident or (seconds > 0 and self._wait(ident, seconds))
+        try:
+            return self._holder.setdefault(None, ident) == ident or (seconds > 0 and self._wait(ident, seconds))
+        except BaseException:
+            self.release()
+            raise
 
     def _wait(self, ident: int, seconds: float) -> bool:
         deadline = monotonic() + seconds
         bell = Bell()
-        self._claims.append(bell)
         try:
+            self._claims.append(bell)
             # try once more after the claim: a thread that released the lock before it has not seen the claim
             while self._holder.setdefault(None, ident) != ident:
                 left = deadline - monotonic()
@@ -210,10 +217,13 @@ class StateLock:
                 bell.wait(min(left, _LOOK))
             return True
         finally:
-            self._claims.remove(bell)
+            with contextlib.suppress(ValueError):  # a signal handler raised before the claim
+                self._claims.remove(bell)
 
     def release(self) -> None:
-        """Let another thread have it."""
+        """Let another thread have it, if this thread holds it."""
+        if self._holder.get(None) != get_ident():
+            return
         self._holder.pop(None, None)
         with contextlib.suppress(IndexError):  # nobody waits any more
             self._claims[0].ring()

@@ -157,11 +157,14 @@ class Worker(QueueListener):
         is_overfull = excess > self._waking
         if self._lock.is_wanted and not is_overfull:
             return  # locks are not fair: those that wait for this one would go on waiting
-        if self._lock.acquire(_RELIEF_PATIENCE if is_overfull else 0.0):
-            try:
+        try:
+            if self._lock.acquire(_RELIEF_PATIENCE if is_overfull else 0.0):
                 self._store.take(_RELIEF_BATCH + excess // _RELIEF_SLOPE)
-            finally:
+        finally:
+            try:
                 self._lock.release()
+            finally:
+                self._lock.release()  # a signal handler may have raised before the first call did anything
 
     def flush(self, deadline: float) -> bool:
         """Wait until what was accepted before the call is settled, or cannot be before the deadline.
@@ -270,8 +273,8 @@ class Worker(QueueListener):
         if self._lock.is_mine:
             yield
             return
-        self._lock.acquire()
         try:
+            self._lock.acquire()
             if takes_all:
                 self._store.take()
             else:
@@ -279,7 +282,10 @@ class Worker(QueueListener):
             self.relief = self._waking
             yield
         finally:
-            self._lock.release()
+            try:
+                self._lock.release()
+            finally:
+                self._lock.release()  # as in `_help`
 
     def _take_some(self) -> bool:
         """Let the store take what was accepted, or some of it if that is much; return whether there is more."""

@@ -403,3 +403,41 @@ def test_folds_of_what_was_generalised_are_one(priority):
     assert len(fold["metadata"]["samples"]) == 5
     assert "userId" not in fold
     assert fold["metadata"]["first_seen"] <= fold["metadata"]["last_seen"] == int(began * 1000)
+
+
+def flooded() -> Harness:
+    """A harness whose flood, of more than a hundred windows could take, has been sent."""
+    harness = Harness(size=10_000, rate_limit=10)
+    harness.put(*["flood"] * 1_000)
+    assert harness.send() == "flood (×1000)"
+    return harness
+
+
+def test_end_of_a_flood():
+    """In the second behind a flood records fold; later each is sent by itself, whether or not one was looked at."""
+    harness = flooded()
+    assert 0 < harness.wait() <= 1.0
+    harness.put(*["tail"] * 5)
+    assert titles(harness.send_all()) == ["tail (×5)"]
+    harness = flooded()
+    harness.wait()
+    harness.clock.now += 3_600
+    harness.put(*["later"] * 5)
+    assert titles(harness.send_all()) == ["later"] * 5
+
+
+def test_many_records_behind_a_flood():
+    """Many records that come in at once are not folded on account of a flood that is over."""
+    harness = flooded()
+    harness.wait()
+    harness.clock.now += 3_600
+    harness.put(*["later"] * 100)
+    assert harness.outbox.held == 100
+
+
+def test_wakes_behind_a_flood():
+    """As soon as a flood is over, a record need not wait for its request to be spread."""
+    harness = flooded()
+    harness.clock.now += harness.wait()
+    assert harness.wait() == math.inf
+    assert harness.outbox.wake_level() == logging.NOTSET

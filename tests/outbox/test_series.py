@@ -16,6 +16,7 @@ from emitkit_logging import EmitKitFormatter, event_context
 from emitkit_logging._api.requests import ApiRequest
 from emitkit_logging._assembly import Formatting
 from emitkit_logging._context.capture import capture, capture_brief
+from emitkit_logging._events.captured import UNTRUSTED_KEY, Marker
 from emitkit_logging._events.series import Series
 from emitkit_logging._outbox.backlog import Backlog
 from emitkit_logging._outbox.budget import RateBudget
@@ -145,11 +146,12 @@ def test_brief_records(first, second):
 EVENT = ("order_placed", 20, {"event": "order_placed", "user_id": "u-1", "number": 7})
 
 
-def in_a_series(count: int = 10) -> tuple[Backlog, Series]:
-    """A backlog in which a fold of `count` records is a series."""
+def in_a_series(count: int = 10, **more: object) -> tuple[Backlog, Series]:
+    """A backlog in which a fold of `count` records is a series; all have the extras `more`, too."""
     formatter = EmitKitFormatter()
     waiting, _ = backlog(formatter)
-    records = [capture(logged(number, EVENT), formatter.json_converter) for number in range(count)]
+    records = [logged(number, (EVENT[0], EVENT[1], EVENT[2] | more)) for number in range(count)]
+    records = [capture(each, formatter.json_converter) for each in records]
     waiting.take(deque(records), count, 0)
     waiting.fold()
     waiting.join_series(is_wanted=True)
@@ -164,6 +166,18 @@ def test_latest_sample():
     latest = [series.sample.created, *whole, records[-1].created]
     assert len(whole) in (3, 4)
     assert all(after - before < 0.012 for before, after in itertools.pairwise(latest))
+
+
+def test_latest_sample_behind_an_odd_record():
+    """A record that waited for the next look, because it says more, is not the latest sample of those behind it."""
+    waiting, series = in_a_series()
+    title = (EVENT[0], EVENT[1], {**EVENT[2], "title": "T"})
+    converter = EmitKitFormatter().json_converter
+    waiting.take(deque(capture(logged(*each), converter) for each in ((11, title), (2_000, EVENT))), 2, 10)
+    waiting.fold()
+    assert [series.fold.samples[-1].created, series.fold.count] == [pytest.approx(1_002.0), 12]
+    waiting.join_series(is_wanted=True)
+    assert waiting.series["order_placed"].copied_at == pytest.approx(1_002.0)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +198,7 @@ def test_latest_sample():
         {"created": "now"},
         {"created": float("nan")},
         {"created": 999.0},
+        {UNTRUSTED_KEY: Marker.UNTRUSTED},
     ],
 )
 def test_what_is_in_no_series(extra):
@@ -192,6 +207,25 @@ def test_what_is_in_no_series(extra):
     record = logged(10, EVENT)
     assert capture_brief(record, series) is not None
     record.__dict__.update(extra)
+    assert capture_brief(record, series) is None
+
+
+@pytest.mark.parametrize("created", [1e18, -1e18, float("inf")])
+def test_unusable_time(created):
+    """Records with a time that no calendar has are captured whole, where the present time replaces it."""
+    _, series = in_a_series()
+    for number in range(3):
+        record = logged(number, EVENT)
+        record.created = created
+        assert capture_brief(record, series) is None
+    assert capture_brief(logged(12, EVENT), series) is not None
+
+
+def test_record_without_a_time():
+    """A record that has no time at all is captured whole, too."""
+    _, series = in_a_series()
+    record = logged(12, EVENT)
+    del record.created
     assert capture_brief(record, series) is None
 
 
@@ -219,6 +253,17 @@ def test_record_behind_its_fold(gone):
     assert (popped.records, popped.event.metadata["event"], popped.event.user_id) == (1, "order_placed", "u-1")
     assert popped.event.created == pytest.approx(1_000.012)
     assert "number" not in popped.event.metadata
+
+
+def test_push_behind_its_fold():
+    """A brief record whose fold waits no more does not push where the records of the fold do not."""
+    waiting, series = in_a_series(notify=False)
+    late = [capture_brief(logged(number, (*EVENT[:2], EVENT[2] | {"notify": False})), series) for number in (11, 12)]
+    assert waiting.pop().records == 10
+    waiting.take(deque(late), 2, 100)
+    waiting.fold()
+    popped = waiting.pop()
+    assert (popped.records, popped.event.notify) == (2, False)
 
 
 def test_fold_is_sent_after_its_series():

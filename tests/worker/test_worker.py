@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import logging.config
@@ -449,6 +450,42 @@ def test_signal_handler_logs(handler, logger):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
     assert all(interrupted)
+
+
+class _Interrupt(BaseException):
+    """What a signal handler raises."""
+
+
+def test_signal_handler_raises(server, handler, logger):
+    """Wherever in a call a signal handler raises, the next calls find no lock that this thread seems to hold."""
+    made = handler(queue_size=50, rate_limit=6_000, shutdown_timeout=5)
+    logger.handlers[:] = [made]  # without pytest's own handlers, whose locks a signal handler may leave locked
+    logger.info("x", extra=EVENT)
+    completed, interrupted, calling = 1, 0, threading.Event()
+
+    def interrupt(*_: object) -> None:
+        if calling.is_set():
+            calling.clear()
+            raise _Interrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    end = time.monotonic() + 2
+    try:
+        while time.monotonic() < end:
+            with contextlib.suppress(_Interrupt):
+                calling.set()
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + interrupted % 20 / 100_000)
+                while calling.is_set():  # what was raised may be lost where Python itself ignores errors
+                    logger.info("x", extra=EVENT)
+                    completed += 1
+            interrupted += 1
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert made.flush(10)
+    assert balanced(made.stats)
+    assert made.stats.accepted <= completed + interrupted
 
 
 def test_collected(server, logger):
