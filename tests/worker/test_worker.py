@@ -456,6 +456,7 @@ class _Interrupt(BaseException):
     """What a signal handler raises."""
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised where Python ignores errors
 def test_signal_handler_raises(server, handler, logger):
     """Wherever in a call a signal handler raises, the next calls find no lock that this thread seems to hold."""
     made = handler(queue_size=50, rate_limit=6_000, shutdown_timeout=5)
