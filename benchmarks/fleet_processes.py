@@ -1,7 +1,7 @@
 """Twenty processes that share a key through a relay: how soon alerts arrive, and what the server refuses.
 
 `python -m benchmarks.fleet_processes` takes a minute and a half; it needs redis-server. Each process logs ten product
-events a second, which is twelve times what the server allows, and every second process one alert of a new kind.
+events a second, together 120 times what the server allows, and every second process one alert of a new kind.
 """
 
 from __future__ import annotations
