@@ -414,11 +414,23 @@ class Backlog:
         return examined, self._drop(size)
 
     def _condense(self, size: int) -> None:
-        # until a tenth is free, so that not each further record sorts all folds
-        for fold in sorted(self._folds.by_key.values(), key=_least_first):
-            self._digest(fold)
-            if self.held <= size - size // 10:
+        """Leave each fold one sample, then digest folds, the least important and oldest first.
+
+        A fold that would be a digest by itself stays one: nothing would be held less.
+        """
+        enough = size - size // 10  # so that not each further record sorts all folds
+        folds = sorted(self._folds.by_key.values(), key=_least_first)
+        for fold in folds:
+            if self.held <= enough:
                 return
+            self._folds.thin(fold)
+        together = Counter(map(self._folds.digest_of, folds))
+        for fold in folds:
+            if self.held <= enough:
+                return
+            digest = self._folds.digest_of(fold)
+            if isinstance(digest, Digest) or together[digest] > 1:
+                self._digest(fold)
 
     def _drop(self, size: int) -> Counter[int]:
         lost: Counter[int] = Counter()

@@ -110,6 +110,13 @@ class Folds:
             del self.by_key[entry.key]
             self.samples -= len(entry.samples)
 
+    def thin(self, fold: Fold) -> None:
+        """Leave a fold one sample."""
+        if len(fold.samples) > 1:
+            self.samples -= len(fold.samples) - 1
+            fold.keep_samples(1)
+            self._observer.changed(fold)
+
     def digest_of(self, fold: Fold) -> Digest | DigestKey:
         """Return the digest that a fold would join, or the key of that digest while there is none."""
         key = _digest_key(fold)

@@ -156,6 +156,28 @@ def test_new_kind_in_a_storm():
         harness.clock.now += 1.0
 
 
+@pytest.mark.parametrize("size", [1, 2, 5, 6])
+@pytest.mark.parametrize("priority", [logging.INFO, logging.ERROR])
+def test_single_name_is_never_digested(size, priority):
+    """However little may be held, the records of one name are a fold, which counts all of them."""
+    harness = Harness(rate_limit=10, size=size)
+    for _ in range(60):
+        harness.put("a", priority=priority)
+    bodies = harness.send_all()
+    assert sum(body["metadata"].get("occurrences", 1) for body in bodies) == 60
+    assert not any("digest" in body["metadata"] for body in bodies)
+    assert not harness.outbox.stats().dropped
+
+
+def test_folds_give_up_samples_before_names():
+    """Where more would be held than may be, folds of several names keep one sample each."""
+    harness = spent(size=10)
+    for name in "abcde":
+        harness.put(*[name] * 20)
+    bodies = harness.send_all()[-5:]
+    assert sorted(titles(bodies)) == [f"{name} (×20)" for name in "abcde"]
+
+
 def test_repeats_leave_the_reserve():
     """Repeats of alerts use nothing of the reserve, also when nothing else waits."""
     harness = Harness(rate_limit=10)
