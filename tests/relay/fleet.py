@@ -47,7 +47,7 @@ class RedisServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self._folder = folder
+        self.folder = folder
         self._arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -63,12 +63,17 @@ class RedisServer:
         """Start it, with what its files hold, and wait until it answers."""
         assert PROGRAM is not None, "redis-server is not installed"
         self.process = subprocess.Popen(
-            [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
+            [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
             + [*self._arguments, *more],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         until(self.answers)
+
+    def start_with(self, other: RedisServer) -> None:
+        """Start it with what another one has saved, as a replica that takes its place has it."""
+        shutil.copy(other.folder / "dump.rdb", self.folder)
+        self.start()
 
     def answers(self) -> bool:
         try:
@@ -90,7 +95,7 @@ class RedisServer:
 
     def forget(self) -> None:
         """Remove its files."""
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

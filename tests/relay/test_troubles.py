@@ -239,6 +239,36 @@ def test_lagging_replica_takes_over(account, client, redis_server, relay, logger
     until(lambda: account.total() == 6)
 
 
+def test_failover_to_a_lagging_replica(account, another, server, logger):
+    """A replica that lacks the last changes takes the place of Redis: the rest is sent, and nothing twice."""
+    first = another()
+    replica = another("--replicaof", "127.0.0.1", str(first.port))
+    process = RelayProcess(first.url, server, "--rate-limit", "0")
+    handler = EmitKitHandler(relay=first.url, shutdown_timeout=0)
+    logger.addHandler(handler)
+    log(logger, 3)
+    assert handler.flush(20)
+    with first.client() as client, replica.client() as lagging:
+        until(lambda: account.total() == 3 and is_relayed(client))
+        assert client.wait(1, 20_000) == 1
+        lagging.replicaof("NO", "ONE")
+        log(logger, 3, first=3)
+        assert handler.flush(20)
+        until(lambda: account.total() == 6)
+        lagging.save()
+    replica.kill()
+    first.kill()
+    first.start_with(replica)
+    log(logger, 3, first=6)
+    assert handler.flush(30)
+    process.wait_for("older state")
+    until(lambda: account.total() == 9)
+    handler.close()
+    process.kill()
+    assert account.numbers() == dict.fromkeys(range(9), 1)
+    assert not account.repeats
+
+
 EDGE_RULES = """-@all +eval +time +select +get +hget +hlen +exists +xrange +xdel +xadd +hincrby +hset +expire
 +zadd +zremrangebyscore ~emitkit:in:* ~emitkit:edge:* %R~emitkit:relay:* ~emitkit:relay:counts"""
 RELAY_RULES = "-@all +@read +@write +@pubsub +eval +time +select ~emitkit:* &emitkit:*"
