@@ -469,16 +469,20 @@ def test_signal_handler_raises(server, handler, logger):
             calling.clear()
             raise _Interrupt
 
+    def call_until_interrupted() -> None:  # a function: where it is raised, no `with` of the caller begins or ends
+        nonlocal completed
+        calling.set()
+        signal.setitimer(signal.ITIMER_REAL, 0.0001 + interrupted % 20 / 100_000)
+        while calling.is_set():  # what was raised may be lost where Python itself ignores errors
+            logger.info("x", extra=EVENT)
+            completed += 1
+
     previous = signal.signal(signal.SIGALRM, interrupt)
     end = time.monotonic() + 2
     try:
         while time.monotonic() < end:
             with contextlib.suppress(_Interrupt):
-                calling.set()
-                signal.setitimer(signal.ITIMER_REAL, 0.0001 + interrupted % 20 / 100_000)
-                while calling.is_set():  # what was raised may be lost where Python itself ignores errors
-                    logger.info("x", extra=EVENT)
-                    completed += 1
+                call_until_interrupted()
             interrupted += 1
     finally:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
