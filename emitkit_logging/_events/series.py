@@ -67,6 +67,14 @@ class BriefRecord:
     created: float
     user_id: str | None
 
+    def join(self) -> bool:
+        """Count it in the fold of its series, if that still waits; return whether it does."""
+        fold = self.series.fold
+        if fold.is_gone:
+            return False
+        fold.count_repeat(self.created, self.user_id)
+        return True
+
     def whole(self) -> CapturedRecord:
         """Return a whole record, for the rare case that the fold does not wait any more.
 

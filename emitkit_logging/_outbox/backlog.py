@@ -100,9 +100,7 @@ class Backlog:
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
             if type(captured) is BriefRecord:
-                fold = captured.series.fold
-                if not fold.is_gone:
-                    fold.count_repeat(captured.created, captured.user_id)
+                if captured.join():
                     continue  # a store with an observer takes no brief records
                 captured = captured.whole()
             came(place, captured)

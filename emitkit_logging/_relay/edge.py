@@ -103,9 +103,7 @@ class EdgeBacklog:
             captured = queue.popleft()
             self.newest += 1
             if type(captured) is BriefRecord:
-                fold = captured.series.fold
-                if not fold.is_gone:
-                    fold.count_repeat(captured.created, captured.user_id)
+                if captured.join():
                     continue
                 captured = captured.whole()
             if self.series and (fold := repeated_fold(self.series, captured)) is not None:

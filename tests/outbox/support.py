@@ -14,6 +14,7 @@ from emitkit_logging._events.identity import Identity
 from emitkit_logging._events.kinds import FoldKey, PlainKinds
 from emitkit_logging._events.redaction import Redactor
 from emitkit_logging._outbox.budget import RateBudget
+from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
@@ -99,6 +100,7 @@ class Harness:
         rate_limit: int | None = 0,
         observer: BacklogObserver = NOBODY,
         clock: Clock | None = None,
+        factory: EventFactory | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.budget = RateBudget(rate_limit=rate_limit, alert_reserve=0.1, clock=self.clock)
@@ -109,7 +111,7 @@ class Harness:
             budget=self.budget,
             users=self.users,
             kinds=self.kinds,
-            factory=Factory(),
+            factory=factory or Factory(),
             clock=self.clock,
             observer=observer,
         )

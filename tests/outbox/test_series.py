@@ -19,13 +19,10 @@ from emitkit_logging._context.capture import capture, capture_brief
 from emitkit_logging._events.captured import UNTRUSTED_KEY, Marker
 from emitkit_logging._events.series import Series
 from emitkit_logging._outbox.backlog import Backlog
-from emitkit_logging._outbox.budget import RateBudget
-from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import Changes
-from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._worker.store import MemoryStore
-from tests.outbox.support import ACCEPTED, Clock
+from tests.outbox.support import ACCEPTED, Harness
 
 MESSAGES = ("order_placed", "the order was placed", "amount=7 currency=EUR", '{"event": "other", "title": "T"}')
 EXTRAS = st.fixed_dictionaries(
@@ -269,16 +266,8 @@ def test_push_behind_its_fold():
 def test_fold_is_sent_after_its_series():
     """Before the event of a fold is made, its series ends, and what came in for it is taken."""
     formatter = EmitKitFormatter()
-    clock = Clock()
-    outbox = Outbox(
-        size=1_000,
-        budget=RateBudget(rate_limit=10, alert_reserve=0.0, clock=clock),
-        users=KnownUsers(ttl=1.0, size=1, clock=clock),
-        kinds=KindMemory(notify_interval=300.0, clock=clock),
-        factory=Formatting(formatter),
-        clock=clock,
-    )
-    store = MemoryStore(outbox)
+    harness = Harness(size=1_000, rate_limit=10, factory=Formatting(formatter))
+    store = MemoryStore(harness.outbox)
     for number in range(40):
         store.append(capture(logged(number, EVENT), formatter.json_converter))
     store.take()
@@ -288,7 +277,7 @@ def test_fold_is_sent_after_its_series():
     brief = capture_brief(logged(41, EVENT), store.series["order_placed"])
     for _ in range(500):
         store.append(brief)
-    clock.now += 61
+    harness.clock.now += 61
     request = store.next()
     assert not store.series
     assert not store.queue
