@@ -60,6 +60,9 @@ _UNCHANGING = frozenset(
     + (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
 )
 _CUT = re.compile(rf"{MORE} \[\d+ characters\]\Z")
+_SHORT = 64
+"""A text of so many characters may come again: what is masked in it is remembered."""
+
 _SHALLOW = 4
 _FEW = 6
 _SHORTEST_CUT = 20  # the mark of a text that is left out would be longer than a shorter one
@@ -128,7 +131,8 @@ class JsonConverter:
         size = str.__len__(text)
         if size > LONGEST_TEXT:
             return self.part(str.__str__(text)[: LONGEST_TEXT + _MARGIN], f"{size} characters")
-        return self._redactor.mask(clean(str.__str__(text)))
+        mask = self._redactor.mask_repeated if size <= _SHORT else self._redactor.mask
+        return mask(clean(str.__str__(text)))
 
     def part(self, text: str, whole: str) -> str:
         """Return the beginning of a text that is too long, and how long the `whole` was."""

@@ -180,7 +180,8 @@ def of_record(attributes: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         attributes: the record's `__dict__`, or a copy of it.
     """
-    found = {key: value for key, value in _with_text_keys(attributes) if key not in STANDARD and not is_private(key)}
+    added = {key: value for key, value in list(attributes.items()) if type(key) is not str or key not in STANDARD}
+    found = {key: value for key, value in _with_text_keys(added) if key not in STANDARD and not is_private(key)}
     if is_dict(found.get("extra")):
         found = with_nested(found, found.pop("extra"))
     message = attributes.get("msg")
@@ -249,7 +250,9 @@ class Extras:
 
     def take(self, key: str) -> Any:
         """Return the value of a key of the table when it has the right type, and remove it; else `None`."""
-        value = self.get(key)
+        if key not in self.remaining:  # nearly always
+            return None
+        value = get(self.remaining, key)
         if value is not None:
             del self.remaining[key]
         return value

@@ -100,14 +100,12 @@ class IdentityReader:
             What the record says about users, and the id of its own user, or `None`.
         """
         own_id, user = found.take("user_id"), found.take("user")
-        given_id = self._id(own_id)
-        self._keep_whole(found, "user_id", own_id)
+        given_id = self._kept_id(own_id, found, "user_id")
         identities: list[Identity] = []
-        fallback = self._id(user)
-        self._keep_whole(found, "user", user)
+        fallback = self._kept_id(user, found, "user")
         if fallback is None and extras.is_dict(user):
             identity = self._identity(user, given_id, created)
-            self._keep_whole(found, "user_id", self._given_id(user))
+            self._kept_id(self._given_id(user), found, "user_id")
             if identity is not None and identity.has_facts:
                 identities.append(identity)
             fallback = identity.user_id if identity is not None else None
@@ -121,11 +119,13 @@ class IdentityReader:
             identities = [replace(identity, is_trusted=False) for identity in identities]
         return tuple(identities), given_id or fallback
 
-    def _keep_whole(self, found: Extras, key: str, value: object) -> None:
-        """Leave an id that had to be shortened to the metadata."""
-        text = self.whole_id(value)
-        if text is not None and units(text) > LONGEST_ID:
-            found.remaining.setdefault(key, text)
+    def _kept_id(self, value: object, found: Extras, key: str) -> str | None:
+        """Return what `_id` returns, and leave an id that had to be shortened to the metadata as `key`."""
+        text = None if value is None else self.whole_id(value)
+        if text is None or units(text) <= LONGEST_ID:
+            return text
+        found.remaining.setdefault(key, text)
+        return shorten(text, LONGEST_ID)
 
     def identify(self, found: Extras, created: float) -> Identity | None:
         """Return what `extra["identify"]` says, without taking it, or `None` where it names nobody."""

@@ -27,7 +27,8 @@ def merge(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> Values:
         inner: the values of the inner context, or of a record; not changed.
     """
     result = dict(inner)
-    drops_user = any(key in inner for key in _USER) and not _is_same_user(outer, inner)
+    names_users = not outer.keys().isdisjoint(_USER) and not inner.keys().isdisjoint(_USER)
+    drops_user = names_users and not _is_same_user(outer, inner)
     for key, value in outer.items():
         if key not in inner:
             if not (drops_user and key in _USER):

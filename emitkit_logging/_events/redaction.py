@@ -61,7 +61,7 @@ class Redactor:
         """Mask `text` wherever it stands from now on."""
         if text and text not in self._literals:
             self._literals = (*self._literals, text)
-            self._masked.clear()
+            self._masked = {}  # not cleared: another thread may be about to add what it masked without `text`
 
     def mask(self, text: str) -> str:
         """Return `text` with the secrets masked that can be recognised in it.
@@ -97,14 +97,15 @@ class Redactor:
         return text
 
     def mask_repeated(self, text: str) -> str:
-        """Return what `mask` returns, remembered for texts that come again, such as names of loggers."""
-        masked = self._masked.get(text)
+        """Return what `mask` returns, remembered for texts that may come again, such as names of loggers and events."""
+        remembered = self._masked
+        masked = remembered.get(text)
         if masked is None:
             masked = self.mask(text)
             if len(text) <= _LONGEST_REMEMBERED:
-                if len(self._masked) >= _MOST_REMEMBERED:
-                    self._masked.clear()
-                self._masked[text] = masked
+                if len(remembered) >= _MOST_REMEMBERED:
+                    remembered.clear()
+                remembered[text] = masked
         return masked
 
     def is_secret_pair(self, pair: object) -> bool:

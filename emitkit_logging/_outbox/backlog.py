@@ -230,11 +230,10 @@ class Backlog:
 
     # What is sent
 
-    def pop(self) -> Popped:
-        """Take out what goes first. Something must be able to go."""
+    def pop(self, rank: Rank) -> Popped:
+        """Take out what goes first, whose rank `rank` has returned."""
         self._is_series_ended = False
-        rank, queues = self.rank(), self._queues
-        assert rank is not None  # noqa: S101 - its caller looked
+        queues = self._queues
         priority = -int(rank[1])
         if rank == queues.firsts.rank():
             place, first = queues.firsts.pop(priority)

@@ -91,6 +91,11 @@ class RateBudget:
         with_reserve = alert or self.closing
         return is_refused or (self._is_limited and self._window.wait(now, with_reserve=with_reserve, kept=kept) > 0)
 
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether requests are not counted."""
+        return not self._is_limited
+
     def capacity(self, *, alert: bool) -> float:
         """Return how many requests a whole window has for alerts, or for other requests."""
         return self._window.capacity(with_reserve=alert) if self._is_limited else math.inf

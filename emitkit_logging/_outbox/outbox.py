@@ -285,7 +285,7 @@ class Outbox:
                 return min(wait, self._until_retry(now))
             if not isinstance(first, Delivery) and self._backlog.end_series(first):
                 return 0.0
-            delivery = first if isinstance(first, Delivery) else self._pop()
+            delivery = first if isinstance(first, Delivery) else self._pop(first)
             if delivery is not None:
                 self._scarcity.started(delivery)
                 return self._deliveries.start(delivery, now)
@@ -318,9 +318,13 @@ class Outbox:
         started, rank = self._deliveries.first_event(now), self._backlog.rank()
         return started if rank is None or (started is not None and started.rank < rank) else rank
 
-    def _pop(self) -> EventDelivery | None:
-        """Make a delivery of the first of the backlog; return `None` where what goes first must be looked up again."""
-        priority, age, place, records, event, is_new, key = self._backlog.pop()
+    def _pop(self, rank: Rank) -> EventDelivery | None:
+        """Make a delivery of the first of the backlog, which has this rank.
+
+        Returns:
+            The delivery; `None` where what goes first must be looked up again.
+        """
+        priority, age, place, records, event, is_new, key = self._backlog.pop(rank)
         if event is None:
             self._reject_unbuilt(priority, place, records)
             return None

@@ -145,8 +145,9 @@ class Queues:
     first_keys: set[FoldKey] = field(default_factory=set)
 
     @property
-    def _all(self) -> tuple[PriorityQueue[Any], ...]:
-        return (self.firsts, self.unfoldable_firsts, self.singles, self.unfoldable)
+    def _filled(self) -> list[PriorityQueue[Any]]:
+        queues = (self.firsts, self.unfoldable_firsts, self.singles, self.unfoldable)
+        return [queue for queue in queues if queue.by_priority]
 
     def __len__(self) -> int:
         """Count the log records."""
@@ -154,7 +155,7 @@ class Queues:
 
     def count(self, below: float = math.inf) -> int:
         """Count the events of priorities less than `below`, arrivals left out."""
-        return sum([queue.count(below) for queue in self._all])
+        return sum([queue.count(below) for queue in self._filled])
 
     def news(self) -> int:
         """Count the first alerts of kinds."""
@@ -162,17 +163,17 @@ class Queues:
 
     def rank(self) -> Rank | None:
         """Return the rank of what goes first, or `None` when nothing waits."""
-        return min(filter(None, [queue.rank() for queue in self._all]), default=None)
+        return min(filter(None, [queue.rank() for queue in self._filled]), default=None)
 
     def is_after(self, place: float) -> bool:
         """Whether all items came in after `place`."""
         if self.arrivals and self.arrivals[0][0] <= place:
             return False
-        return all(queue.is_after(place) for queue in self._all)
+        return all(queue.is_after(place) for queue in self._filled)
 
     def expire(self, oldest: float) -> Iterator[tuple[int, int]]:
         """Take out what was logged before `oldest`, in epoch seconds, and yield priority and place of each item."""
-        for queue in self._all:
+        for queue in self._filled:
             yield from queue.expire(oldest)
         self.first_keys = {first.key for items in self.firsts.by_priority.values() for _, first in items}
         self.first_keys |= {key_of_event(e) for items in self.unfoldable_firsts.by_priority.values() for _, e in items}
@@ -191,7 +192,7 @@ class Queues:
         """Forget all."""
         self.arrivals.clear()
         self.first_keys.clear()
-        for queue in self._all:
+        for queue in self._filled:
             queue.by_priority.clear()
 
 

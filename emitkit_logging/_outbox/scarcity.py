@@ -89,8 +89,11 @@ class ScarcityPolicy:
             backlog.release()
             return examined + self._fold_for_exit()
         backlog.release_due(self._clock())
-        examined += self._fold_untrusted() + self._fold_others()
-        return examined + self._fold_repeats() + self._fold_firsts()
+        is_spent = self._others_are_spent()
+        examined += self._fold_untrusted() + self._fold_others(is_spent=is_spent)
+        if is_spent and self._others_are_spent():
+            examined += self._fold_repeats()
+        return examined + self._fold_firsts()
 
     def fold_arrived(self) -> list[Examined]:
         """Fold what has come in, if records fold anyway and many wait.
@@ -104,13 +107,13 @@ class ScarcityPolicy:
         self._backlog.join_series(is_wanted=True)
         return examined
 
-    def _fold_others(self) -> list[Examined]:
+    def _fold_others(self, *, is_spent: bool) -> list[Examined]:
         events = self._backlog.events(below=ALERT)
         capacity = self._budget.capacity(alert=False)
         is_flood = self._is_flood(starts=events > _MOST_WINDOWS * capacity)
         if not events:
             self._is_folding = False
-        elif is_flood or self._others_are_spent():
+        elif is_flood or is_spent:
             self._is_folding = True
         if not self.is_scarce:
             self._backlog.join_series(is_wanted=False)
@@ -128,8 +131,6 @@ class ScarcityPolicy:
 
     def _fold_repeats(self) -> list[Examined]:
         backlog = self._backlog
-        if not self._others_are_spent():
-            return []
         examined = backlog.fold() if backlog.singles() > backlog.singles(below=ALERT) else []
         backlog.digest(self._budget.capacity(alert=False) + backlog.news())
         return examined
@@ -163,6 +164,8 @@ class ScarcityPolicy:
         Args:
             is_new: whether to ask for the first alert of a kind, which may use the reserve.
         """
+        if self._budget.is_unlimited:
+            return 0
         news = self._backlog.news()
         events = news if is_new else self._backlog.events() - news
         is_enough = self._budget.closing or events <= self._budget.available(alert=is_new)

@@ -13,6 +13,7 @@ from emitkit_logging._events.event import Event
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._events.kinds import FoldKey, PlainKinds
 from emitkit_logging._events.redaction import Redactor
+from emitkit_logging._outbox.backlog import Backlog, Popped
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.identifies import KnownUsers
@@ -89,6 +90,13 @@ def record(title: str, priority: int = logging.INFO, created: float = 0.0, **mor
 
 def identity(user_id: str = "u", **properties) -> Identity:
     return Identity(user_id, properties or {"plan": "pro"})
+
+
+def pop(backlog: Backlog) -> Popped:
+    """Take out what goes first of a backlog."""
+    rank = backlog.rank()
+    assert rank is not None
+    return backlog.pop(rank)
 
 
 class Harness:

@@ -13,7 +13,7 @@ from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import Changes, Ended
 from emitkit_logging._outbox.queues import Places
-from tests.outbox.support import Clock, Factory, identity, record
+from tests.outbox.support import Clock, Factory, identity, pop, record
 
 
 def backlog(*records: CapturedRecord) -> tuple[Backlog, Changes]:
@@ -30,8 +30,8 @@ def backlog(*records: CapturedRecord) -> tuple[Backlog, Changes]:
 
 def pop_all(waiting: Backlog) -> list[str | None]:
     popped = []
-    while waiting.rank() is not None:
-        event = waiting.pop().event
+    while (rank := waiting.rank()) is not None:
+        event = waiting.pop(rank).event
         popped.append(event and event.title)
     return popped
 
@@ -57,7 +57,7 @@ def test_popped():
     waiting, _ = backlog(record("a"), record("a"), record("x", 40, raises=True))
     assert waiting.admit() == [(40, 3, None, None)]
     waiting.fold()
-    popped = waiting.pop()
+    popped = pop(waiting)
     assert (popped.priority, popped.age, popped.place, popped.records) == (20, 1, 1, 2)
 
 
@@ -84,7 +84,7 @@ def test_is_after():
     waiting.fold()
     assert waiting.is_after(0)
     assert not waiting.is_after(1)
-    waiting.pop()
+    pop(waiting)
     assert waiting.is_after(1)
     assert not waiting.is_after(2)
 

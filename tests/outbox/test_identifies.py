@@ -270,8 +270,8 @@ def test_no_record_is_lost_with_a_failing_identify():
         assert isinstance(harness.outbox.next(), ApiRequest)
         harness.put("b", identities=(identity("u", n=2),), only_identifies=True)
         harness.outbox.hurry(0.0)
-        while harness.outbox._backlog.rank() is not None:
-            harness.outbox._pop()
+        while (rank := harness.outbox._backlog.rank()) is not None:
+            harness.outbox._pop(rank)
         assert harness.outbox.stats().pending == 2
         harness.outbox.settle(answer)
         assert harness.outbox.stats().pending == 2

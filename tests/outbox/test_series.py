@@ -22,7 +22,7 @@ from emitkit_logging._outbox.backlog import Backlog
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import Changes
 from emitkit_logging._worker.store import MemoryStore
-from tests.outbox.support import ACCEPTED, Harness
+from tests.outbox.support import ACCEPTED, Harness, pop
 
 MESSAGES = ("order_placed", "the order was placed", "amount=7 currency=EUR", '{"event": "other", "title": "T"}')
 EXTRAS = st.fixed_dictionaries(
@@ -68,7 +68,7 @@ def states(waiting: Backlog) -> list[dict]:
     waiting.fold()
     found = []
     while waiting.rank() is not None:
-        popped = waiting.pop()
+        popped = pop(waiting)
         assert popped.event is not None
         body = popped.event.body()
         body["metadata"].pop("samples", None)
@@ -239,14 +239,14 @@ def test_record_behind_its_fold(gone):
     waiting, series = in_a_series()
     late = capture_brief(logged(12, EVENT), series)
     if gone == "sent":
-        assert waiting.pop().records == 10
+        assert pop(waiting).records == 10
     elif gone == "digested":
         waiting._folds.digest(series.fold)
-        assert waiting.pop().records == 10
+        assert pop(waiting).records == 10
     else:
         waiting.clear()
     waiting.take(deque([late]), 1, 100)
-    popped = waiting.pop()
+    popped = pop(waiting)
     assert (popped.records, popped.event.metadata["event"], popped.event.user_id) == (1, "order_placed", "u-1")
     assert popped.event.created == pytest.approx(1_000.012)
     assert "number" not in popped.event.metadata
@@ -256,10 +256,10 @@ def test_push_behind_its_fold():
     """A brief record whose fold waits no more does not push where the records of the fold do not."""
     waiting, series = in_a_series(notify=False)
     late = [capture_brief(logged(number, (*EVENT[:2], EVENT[2] | {"notify": False})), series) for number in (11, 12)]
-    assert waiting.pop().records == 10
+    assert pop(waiting).records == 10
     waiting.take(deque(late), 2, 100)
     waiting.fold()
-    popped = waiting.pop()
+    popped = pop(waiting)
     assert (popped.records, popped.event.notify) == (2, False)
 
 
