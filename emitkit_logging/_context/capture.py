@@ -113,7 +113,7 @@ def capture_brief(record: logging.LogRecord, series: Series) -> BriefRecord | No
     ):
         return None
     if 0 <= created - series.copied_at < OLDEST_SAMPLE:
-        return BriefRecord(series, created, user_id)
+        return series, created, user_id
     if is_time(created):
         series.copied_at = created
     return None

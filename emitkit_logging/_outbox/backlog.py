@@ -16,7 +16,7 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.event import Event
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._events.series import BriefRecord, Series
+from emitkit_logging._events.series import Series, count_brief, restore_brief
 from emitkit_logging._outbox.admission import Admission, Examined
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Digest, Fold, Rank
@@ -99,10 +99,10 @@ class Backlog:
         self.taken += count
         for place in range(newest + 1, newest + count + 1):
             captured = pop()
-            if type(captured) is BriefRecord:
-                if captured.join():
+            if type(captured) is tuple:  # a brief record
+                if count_brief(captured):
                     continue  # a store with an observer takes no brief records
-                captured = captured.whole()
+                captured = restore_brief(captured)
             came(place, captured)
             if series_of and (fold := repeated_fold(series_of, captured)) is not None:
                 fold.repeat(captured, captured.user_id)

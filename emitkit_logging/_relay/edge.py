@@ -17,7 +17,7 @@ from emitkit_logging._events.captured import CapturedRecord
 from emitkit_logging._events.faults import is_fault
 from emitkit_logging._events.identity import Identity
 from emitkit_logging._events.kinds import FoldKey
-from emitkit_logging._events.series import BriefRecord, Series
+from emitkit_logging._events.series import Series, count_brief, restore_brief
 from emitkit_logging._outbox.factory import SafeEventFactory
 from emitkit_logging._outbox.folding import Fold
 from emitkit_logging._outbox.identifies import KnownUsers
@@ -102,10 +102,10 @@ class EdgeBacklog:
         for _ in range(arrived):
             captured = queue.popleft()
             self.newest += 1
-            if type(captured) is BriefRecord:
-                if captured.join():
+            if type(captured) is tuple:  # a brief record
+                if count_brief(captured):
                     continue
-                captured = captured.whole()
+                captured = restore_brief(captured)
             if self.series and (fold := repeated_fold(self.series, captured)) is not None:
                 fold.repeat(captured, _user_of(captured))
                 continue

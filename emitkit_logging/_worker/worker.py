@@ -37,7 +37,7 @@ _LIMIT_SHARE = 2
 _AT_ONCE = 250
 """Records that the thread takes at a time, so that in a storm, too, it soon sees what is to be sent at once."""
 
-_RELIEF_BATCH = 32
+_RELIEF_BATCH = 64
 """Records that a producer takes from the queue at least when it helps the thread."""
 
 _RELIEF_SLOPE = 16
