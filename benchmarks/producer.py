@@ -161,6 +161,9 @@ REGIMES = {"first": 1_000, "sustained": 300_000, "bursts": 30_000}
 INTERLEAVED = 30
 """Parts in which a regime is measured, each handler in turn, so that other work on the machine meets all of them."""
 
+PEERS_INTERLEAVED = 3
+"""The same for peers. They have their turns after that: some have work in the background left when a part is over."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -210,14 +213,18 @@ def regimes(made: list[tuple[str, logging.Logger]]) -> dict[str, dict[str, list[
         parts = 1 if regime == "first" else INTERLEAVED
         for _ in range(parts):
             for name, logger in made:
-                is_slow = name not in ("NullHandler", "QueueHandler", "EmitKitHandler")
-                costs[name].append(measure(regime, logger, calls // parts // (10 if is_slow and parts > 1 else 1)))
+                if name not in PEERS:
+                    costs[name].append(measure(regime, logger, calls // parts))
+        for _ in range(min(parts, PEERS_INTERLEAVED)):
+            for name, logger in made:
+                if name in PEERS:
+                    costs[name].append(measure(regime, logger, calls // parts // min(parts, 10)))
     return found
 
 
 def _own(costs: dict[str, list[Cost]], name: str) -> float:
     """Return the median of a handler's cost beyond a NullHandler's, in seconds."""
-    pairs = zip(costs[name], costs["NullHandler"], strict=True)
+    pairs = zip(costs[name], costs["NullHandler"], strict=name not in PEERS)
     return statistics.median(ours.wall - null.wall for ours, null in pairs)
 
 
