@@ -104,7 +104,7 @@ class Fleet:
         self._factory = Factory()
         self._edges = [self._edge() for _ in range(machines)]
         self._stream: dict[str, deque[Item]] = {"alerts": deque(), "records": deque()}
-        self._said = ""
+        self._sent_signal = ""
         self._signal = ScarcitySignal(clock)
         self._server = Server(clock)
         self._outbox = Outbox(
@@ -138,7 +138,7 @@ class Fleet:
         for batch in shipment.batches:
             self._stream[batch.lane].extend(batch.items)
             self.result.entries[int(self._clock.now)] += len(batch.items)
-        return Receipt([Reply("added", self._said, 0) for _ in shipment.batches])
+        return Receipt([Reply("added", self._sent_signal, 0) for _ in shipment.batches])
 
     # Machines
 
@@ -191,7 +191,7 @@ class Fleet:
             if self._under_way is None:
                 self._start()
             capacity, waiting = self._outbox.capacity, self._outbox.pending
-            self._said = self._signal.value(is_spent=self._outbox.is_scarce, capacity=capacity, waiting=waiting)
+            self._sent_signal = self._signal.value(is_spent=self._outbox.is_scarce, capacity=capacity, waiting=waiting)
         self.result.relay += time.process_time() - began
         self._at(now + POLL, "relay", 0)
 

@@ -18,7 +18,7 @@ from emitkit_logging._events.merging import Values, merge
 from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
-from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.observer import NO_OBSERVER, BacklogObserver
 from emitkit_logging._outbox.outbox import Outbox
 from emitkit_logging._worker import own_calls
 from emitkit_logging._worker.clock import monotonic
@@ -142,7 +142,7 @@ def make_worker(settings: Settings, formatting: Formatting) -> Worker:
     if settings.relay is not None:
         return _edge_worker(settings, settings.relay, formatting)
 
-    def make_outbox(observer: BacklogObserver = NOBODY) -> Outbox:
+    def make_outbox(observer: BacklogObserver = NO_OBSERVER) -> Outbox:
         budget = RateBudget(rate_limit=settings.rate_limit, alert_reserve=settings.alert_reserve, clock=monotonic)
         users = KnownUsers(ttl=settings.alias_ttl, size=settings.alias_cache_size, clock=monotonic)
         return Outbox(

@@ -68,19 +68,19 @@ def flag(option: str, value: object) -> bool:
     return value
 
 
-def _said(variable: str) -> bool | None:
+def _flag_of(variable: str) -> bool | None:
     """Return what a variable of the environment says, or `None` if it is not set or says neither yes nor no."""
     return _FLAGS.get(os.environ.get(variable, "").strip().lower())
 
 
 def enabled(value: object) -> bool:
     """Return whether the handler works: the option's value, else that of `EMITKIT_ENABLED`, else `True`."""
-    return _said(ENABLED_VARIABLE) is not False if value is None else flag("enabled", value)
+    return _flag_of(ENABLED_VARIABLE) is not False if value is None else flag("enabled", value)
 
 
 def allow_http(value: object) -> bool:
     """Return whether plain http is allowed: the option's value, else that of `EMITKIT_ALLOW_HTTP`, else `False`."""
-    return _said(ALLOW_HTTP_VARIABLE) is True if value is None else flag("allow_http", value)
+    return _flag_of(ALLOW_HTTP_VARIABLE) is True if value is None else flag("allow_http", value)
 
 
 def number(option: str, value: object, *, least: float = 0.0, most: float = math.inf, above: bool = False) -> float:

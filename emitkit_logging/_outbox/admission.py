@@ -30,13 +30,13 @@ class Examined(NamedTuple):
 
     Attributes:
         priority: of the record.
-        place: where the record came in.
+        position: where the record came in.
         event: its event; `None` if it could not be made, and for a later report.
         reported_at: of a later report, where the first one waited; `None` for all other records.
     """
 
     priority: int
-    place: int
+    position: int
     event: Event | None
     reported_at: int | None = None
 
@@ -99,7 +99,7 @@ class Admission:
         left = int(min(len(arrivals), most))
         while left:
             left -= 1
-            place, captured = arrivals.popleft()
+            position, captured = arrivals.popleft()
             try:
                 key = key_of(captured)
             except BaseException as error:  # from an application's own formatter; making the event raises it again
@@ -107,19 +107,19 @@ class Admission:
                     raise
                 key = None
             if key is None:
-                key = self._admit_event(place, captured, examined)
+                key = self._admit_event(position, captured, examined)
                 if key is None:
                     continue
             elif captured.report and (first := self.reports.find(captured, key)) is not None:
-                self._add_report(first, place, captured, captured.user_id, examined)
+                self._add_report(first, position, captured, captured.user_id, examined)
                 key = first.key
             elif (fold := by_key.get(key)) is not None:
                 counts.setdefault(fold, fold.count)
-                join(fold, place, captured, captured.user_id)
+                join(fold, position, captured, captured.user_id)
                 if captured.report:
-                    self.reports.add(captured, key, fold.place, waits=False)
+                    self.reports.add(captured, key, fold.position, waits=False)
                 continue
-            elif self._admit_single(key, place, captured):
+            elif self._admit_single(key, position, captured):
                 left = int(min(left, most_behind_first))
             if by_key.get(key) not in counts:  # else it is counted with what its fold grew by
                 records[key] = records.get(key, 0) + 1
@@ -137,22 +137,22 @@ class Admission:
         self._admitted.clear()
         self._joined.clear()
 
-    def _admit_single(self, key: FoldKey, place: int, captured: CapturedRecord) -> bool:
+    def _admit_single(self, key: FoldKey, position: int, captured: CapturedRecord) -> bool:
         """Admit an alert; no fold of its kind waited when the kind was looked up. Return whether it is the first."""
         self.follow_templates()
         if (fold := self._folds.by_key.get(key)) is not None:
-            self._folds.join(fold, place, captured, captured.user_id)
-            self.reports.add(captured, key, fold.place, waits=False)
+            self._folds.join(fold, position, captured, captured.user_id)
+            self.reports.add(captured, key, fold.position, waits=False)
             return False
-        self.reports.add(captured, key, place, waits=True)
+        self.reports.add(captured, key, position, waits=True)
         if self._is_first(key):
-            self._put_first(key, place, captured)
+            self._put_first(key, position, captured)
             return True
         if self._kinds.take_place(key):
-            self._queues.singles.put(key.level, place, captured)
+            self._queues.singles.put(key.level, position, captured)
         else:
-            fold = self._folds.add(key, place)
-            self._folds.join(fold, place, captured, captured.user_id)
+            fold = self._folds.add(key, position)
+            self._folds.join(fold, position, captured, captured.user_id)
             self._folds.hold(fold)
         return False
 
@@ -177,56 +177,56 @@ class Admission:
     def _is_first(self, key: FoldKey) -> bool:
         return key not in self._queues.first_keys and not self._kinds.is_known(key)
 
-    def _put_first(self, key: FoldKey, place: int, captured: CapturedRecord) -> None:
+    def _put_first(self, key: FoldKey, position: int, captured: CapturedRecord) -> None:
         self._kinds.take_place(key)
         self._queues.first_keys.add(key)
-        self._queues.firsts.put(key.level, place, FirstOfKind(captured, key))
+        self._queues.firsts.put(key.level, position, FirstOfKind(captured, key))
 
-    def _admit_event(self, place: int, captured: CapturedRecord, examined: list[Examined]) -> FoldKey | None:
+    def _admit_event(self, position: int, captured: CapturedRecord, examined: list[Examined]) -> FoldKey | None:
         """Admit an alert whose kind only its event says; return the kind, or `None` where it waits no more."""
         event = self._factory.event(captured)
         if event is None or event.only_identifies:
-            examined.append(Examined(captured.priority, place, event))
+            examined.append(Examined(captured.priority, position, event))
             return None
         key = key_of_event(event)
         first = None if event.fold_key is None else self.reports.find(captured, key)
         if first is not None:
-            self._add_report(first, place, captured, event.user_id, examined)
+            self._add_report(first, position, captured, event.user_id, examined)
             if event.identities:
-                examined.append(Examined(event.level, place, event))
+                examined.append(Examined(event.level, position, event))
             return first.key
         if event.fold_key is None and not self._is_first(key):
-            self._queues.unfoldable.put(event.level, place, event)
+            self._queues.unfoldable.put(event.level, position, event)
         elif event.fold_key is not None and (fold := self._folds.by_key.get(key)) is not None:
-            self._folds.join(fold, place, captured, event.user_id)
-            self.reports.add(captured, key, fold.place, waits=False)
+            self._folds.join(fold, position, captured, event.user_id)
+            self.reports.add(captured, key, fold.position, waits=False)
         else:
-            self._admit_single(key, place, captured)
+            self._admit_single(key, position, captured)
         if event.identities and key in self._folds.by_key:
-            examined.append(Examined(event.level, place, event))
+            examined.append(Examined(event.level, position, event))
         return key
 
     # Several reports of one exception
 
     def _add_report(
-        self, first: Report, place: int, captured: CapturedRecord, user_id: object, examined: list[Examined]
+        self, first: Report, position: int, captured: CapturedRecord, user_id: object, examined: list[Examined]
     ) -> None:
         """Add a later report of an exception to the fold of the first, or to where the first is by now."""
         fold = self._folds.by_key.get(first.key) or self._fold_waiting(first)
         if fold is None:
-            examined.append(Examined(captured.priority, place, None, first.place))
+            examined.append(Examined(captured.priority, position, None, first.position))
             return
-        self._folds.join(fold, place, captured, fold.user_id if user_id is None else user_id)
+        self._folds.join(fold, position, captured, fold.user_id if user_id is None else user_id)
         self._observer.changed(fold)
 
     def _fold_waiting(self, first: Report) -> Fold | None:
         """Make a fold of a report that waits by itself; return `None` where it does not."""
-        new = self._queues.firsts.remove(first.key.level, first.place)
-        captured = self._queues.singles.remove(first.key.level, first.place) if new is None else new.captured
+        new = self._queues.firsts.remove(first.key.level, first.position)
+        captured = self._queues.singles.remove(first.key.level, first.position) if new is None else new.captured
         if captured is None:
             return None
         self._queues.first_keys.discard(first.key)
-        fold = self._folds.add(first.key, first.place)
+        fold = self._folds.add(first.key, first.position)
         fold.is_new = new is not None
-        self._folds.join(fold, first.place, captured, captured.user_id)
+        self._folds.join(fold, first.position, captured, captured.user_id)
         return fold

@@ -22,7 +22,7 @@ from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.folding import Digest, Fold, Rank
 from emitkit_logging._outbox.folds import DigestKey, Folds
 from emitkit_logging._outbox.kinds import KindMemory
-from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.observer import NO_OBSERVER, BacklogObserver
 from emitkit_logging._outbox.queues import Queues, key_of_event
 from emitkit_logging._outbox.repeats import repeated_fold, series_of_folds
 
@@ -38,8 +38,8 @@ class Popped(NamedTuple):
 
     Attributes:
         priority: of the most important record.
-        age: the place of the oldest record.
-        place: where it waited.
+        first_position: the position of the oldest record.
+        position: where it waited.
         records: how many log records it stands for.
         event: its event, or `None` where it could not be made.
         is_new: whether it has the first record of a kind of alerts.
@@ -47,8 +47,8 @@ class Popped(NamedTuple):
     """
 
     priority: int
-    age: float
-    place: int
+    first_position: float
+    position: int
     records: int
     event: Event | None
     is_new: bool = False
@@ -72,7 +72,7 @@ class Backlog:
         self,
         factory: EventFactory,
         kinds: KindMemory,
-        observer: BacklogObserver = NOBODY,
+        observer: BacklogObserver = NO_OBSERVER,
         *,
         clock: Callable[[], float],
     ) -> None:
@@ -91,32 +91,32 @@ class Backlog:
         Args:
             queue: captured records, and brief ones of `series`.
             count: how many are moved.
-            newest: the place before the first of them; it is not less than the places of all that waits.
+            newest: the position before the first of them; it is not less than the positions of all that waits.
         """
         pop, came, by_priority = queue.popleft, self._observer.came, self._queues.singles.by_priority
         series_of, joined = self._folds.series, self._observer.joined
         changed: dict[Fold, None] = {}
         self.taken += count
-        for place in range(newest + 1, newest + count + 1):
+        for position in range(newest + 1, newest + count + 1):
             captured = pop()
             if type(captured) is tuple:  # a brief record
                 if count_brief(captured):
                     continue  # a store with an observer takes no brief records
                 captured = restore_brief(captured)
-            came(place, captured)
+            came(position, captured)
             if series_of and (fold := repeated_fold(series_of, captured)) is not None:
                 fold.repeat(captured, captured.user_id)
-                joined(place, fold.place)
+                joined(position, fold.position)
                 changed[fold] = None
                 continue
             priority = captured.priority
             if priority >= ALERT:
-                self._queues.arrivals.append((place, captured))
+                self._queues.arrivals.append((position, captured))
                 continue
             items = by_priority.get(priority)
             if items is None:
                 items = by_priority[priority] = deque()
-            items.append((place, captured))
+            items.append((position, captured))
         for fold in changed:
             self._observer.changed(fold)
 
@@ -155,7 +155,7 @@ class Backlog:
         """Take records that were folded elsewhere; alerts that came in before have been admitted.
 
         Args:
-            fold: it has its place; all that waits came in before.
+            fold: it has its position; all that waits came in before.
         """
         waiting = self._folds.by_key.get(fold.key)
         if waiting is not None:
@@ -224,9 +224,9 @@ class Backlog:
         """Whether the entry with this rank stands for one record."""
         return not any(entry.rank == rank and entry.count > 1 for entry in self._folds)
 
-    def is_after(self, place: float) -> bool:
-        """Whether all that waits came in after `place`."""
-        return self._queues.is_after(place) and all(entry.age > place for entry in self._folds)
+    def is_after(self, position: float) -> bool:
+        """Whether all that waits came in after `position`."""
+        return self._queues.is_after(position) and all(entry.first_position > position for entry in self._folds)
 
     # What is sent
 
@@ -236,24 +236,26 @@ class Backlog:
         queues = self._queues
         priority = -int(rank[1])
         if rank == queues.firsts.rank():
-            place, first = queues.firsts.pop(priority)
+            position, first = queues.firsts.pop(priority)
             queues.first_keys.discard(first.key)
-            return Popped(priority, place, place, 1, self._factory.event(first.captured), is_new=True, key=first.key)
+            return Popped(
+                priority, position, position, 1, self._factory.event(first.captured), is_new=True, key=first.key
+            )
         if rank == queues.unfoldable_firsts.rank():
-            place, event = queues.unfoldable_firsts.pop(priority)
+            position, event = queues.unfoldable_firsts.pop(priority)
             queues.first_keys.discard(key_of_event(event))
-            return Popped(priority, place, place, 1, event, is_new=True, key=key_of_event(event))
+            return Popped(priority, position, position, 1, event, is_new=True, key=key_of_event(event))
         if rank == queues.singles.rank():
-            place, captured = queues.singles.pop(priority)
-            return _popped_single(priority, place, self._factory.event(captured))
+            position, captured = queues.singles.pop(priority)
+            return _popped_single(priority, position, self._factory.event(captured))
         if rank == queues.unfoldable.rank():
-            place, event = queues.unfoldable.pop(priority)
-            return _popped_single(priority, place, event)
+            position, event = queues.unfoldable.pop(priority)
+            return _popped_single(priority, position, event)
         entry = next(entry for entry in self._folds.sendable() if entry.rank == rank)
         self._folds.remove(entry)
         key = entry.key if isinstance(entry, Fold) else None
         made = entry.event(self._factory)
-        return Popped(priority, entry.age, entry.place, entry.count, made, is_new=entry.is_new, key=key)
+        return Popped(priority, entry.first_position, entry.position, entry.count, made, is_new=entry.is_new, key=key)
 
     # What folds
 
@@ -278,10 +280,10 @@ class Backlog:
             for folded in range(number):
                 if folded in _SERIES_CHECKS and priority < ALERT:
                     series_of = series_of_folds(self._folds.by_key.values(), self._factory)
-                place, captured = items.popleft()
+                position, captured = items.popleft()
                 if series_of and (fold := repeated_fold(series_of, captured)) is not None:
                     fold.repeat(captured, captured.user_id)
-                    joined(place, fold.place)
+                    joined(position, fold.position)
                     changed[fold.key] = fold
                     continue
                 try:
@@ -291,14 +293,14 @@ class Backlog:
                         raise
                     key = None
                 if key is None:
-                    self._fold_event(priority, place, captured, examined)
+                    self._fold_event(priority, position, captured, examined)
                     continue
                 fold = by_key.get(key)
                 if fold is None:
-                    fold = self._folds.add(key, place)
+                    fold = self._folds.add(key, position)
                 elif priority >= ALERT:
                     self._pass_place(fold)
-                join(fold, place, captured, captured.user_id)
+                join(fold, position, captured, captured.user_id)
                 changed[key] = fold
             if not items:
                 del by_priority[priority]
@@ -316,9 +318,9 @@ class Backlog:
         examined: list[Examined] = []
         for priority in sorted(self._queues.firsts.by_priority):
             for _ in range(int(min(len(self._queues.firsts.by_priority[priority]), most))):
-                place, first = self._queues.firsts.pop(priority)
+                position, first = self._queues.firsts.pop(priority)
                 self._queues.first_keys.discard(first.key)
-                self._fold_event(priority, place, first.captured, examined, is_new=True)
+                self._fold_event(priority, position, first.captured, examined, is_new=True)
                 most -= 1
         return examined
 
@@ -333,27 +335,27 @@ class Backlog:
             self._kinds.return_place(fold.key)
 
     def _fold_event(
-        self, priority: int, place: int, captured: CapturedRecord, examined: list[Examined], *, is_new: bool = False
+        self, priority: int, position: int, captured: CapturedRecord, examined: list[Examined], *, is_new: bool = False
     ) -> None:
         event = self._factory.event(captured)
         if event is None or event.identities:
-            examined.append(Examined(priority, place, event))
+            examined.append(Examined(priority, position, event))
         if event is None or event.only_identifies:
             return
         key = event.fold_key
         if key is None:
             # it keeps its identities: they are taken out of it by the reader of `examined`
-            (self._queues.unfoldable_firsts if is_new else self._queues.unfoldable).put(priority, place, event)
+            (self._queues.unfoldable_firsts if is_new else self._queues.unfoldable).put(priority, position, event)
             if is_new:
                 self._queues.first_keys.add(key_of_event(event))
             return
         fold = self._folds.by_key.get(key)
         if fold is None:
-            fold = self._folds.add(key, place)
+            fold = self._folds.add(key, position)
         elif priority >= ALERT:
             self._pass_place(fold)
         fold.is_new = fold.is_new or is_new
-        self._folds.join(fold, place, captured, event.user_id)
+        self._folds.join(fold, position, captured, event.user_id)
         self._observer.changed(fold)
 
     def digest(self, most: float, below: float = math.inf) -> None:
@@ -443,13 +445,13 @@ class Backlog:
         entry = min(self._folds, key=_least_first, default=None)
         if entry is not None and entry.priority < priority:
             self._folds.remove(entry)
-            priority, place, records = entry.priority, entry.place, entry.count
+            priority, position, records = entry.priority, entry.position, entry.count
         else:
             queue = next(queue for queue in queues if priority in queue.by_priority)
-            place, event = queue.pop(int(priority))
+            position, event = queue.pop(int(priority))
             records = 1
             self._queues.first_keys.discard(key_of_event(event))
-        self._observer.ended(place, "overflow")
+        self._observer.ended(position, "overflow")
         return int(priority), records
 
     def expire(self, oldest: float) -> Counter[int]:
@@ -458,23 +460,23 @@ class Backlog:
         Returns:
             How many log records were dropped of each priority.
         """
-        expired = [(priority, place, 1) for priority, place in self._queues.expire(oldest)]
+        expired = [(priority, position, 1) for priority, position in self._queues.expire(oldest)]
         for entry in [entry for entry in self._folds if entry.last_seen < oldest]:
             self._folds.remove(entry)
-            expired.append((entry.priority, entry.place, entry.count))
+            expired.append((entry.priority, entry.position, entry.count))
         lost: Counter[int] = Counter()
-        for priority, place, records in expired:
+        for priority, position, records in expired:
             lost[priority] += records
-            self._observer.ended(place, "expired")
+            self._observer.ended(position, "expired")
         return lost
 
-    def resume(self, place: int, entry: CapturedRecord | Fold | Digest) -> None:
-        """Take over what waited in another outbox, in the order of places. It is not reported to the observer."""
+    def resume(self, position: int, entry: CapturedRecord | Fold | Digest) -> None:
+        """Take over what waited in another outbox, in the order of positions. It is not reported to the observer."""
         if isinstance(entry, CapturedRecord):
             if entry.priority >= ALERT:
-                self._queues.arrivals.append((place, entry))
+                self._queues.arrivals.append((position, entry))
             else:
-                self._queues.singles.put(entry.priority, place, entry)
+                self._queues.singles.put(entry.priority, position, entry)
             return
         self._folds.resume(entry)
         if isinstance(entry, Fold) and entry.priority >= ALERT:
@@ -489,10 +491,10 @@ class Backlog:
         self._folds.clear()
 
 
-def _popped_single(priority: int, place: int, event: Event | None) -> Popped:
-    return Popped(priority, place, place, 1, event, key=None if event is None else key_of_event(event))
+def _popped_single(priority: int, position: int, event: Event | None) -> Popped:
+    return Popped(priority, position, position, 1, event, key=None if event is None else key_of_event(event))
 
 
 def _least_first(entry: Fold | Digest) -> tuple[bool, float, float]:
-    is_repeat, priority, age = entry.rank
-    return (not is_repeat, -priority, -age)
+    is_repeat, priority, first_position = entry.rank
+    return (not is_repeat, -priority, -first_position)

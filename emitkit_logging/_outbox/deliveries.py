@@ -97,24 +97,24 @@ class Deliveries:
         """Add an event."""
         self._events.append(delivery)
 
-    def add_report(self, place: int, first: int) -> None:
+    def add_report(self, position: int, first: int) -> None:
         """Count a later report of an exception whose first report left the backlog.
 
         It is delivered or dropped together with the event that has the first report. Where the server has that already,
         it has been told of the exception: the later report is delivered.
 
         Args:
-            place: where the later report came in.
+            position: where the later report came in.
             first: where the first one waited.
         """
         for delivery in self._events:
-            if delivery.place == first:
+            if delivery.position == first:
                 delivery.records += 1
-                self._observer.joined(place, first)
+                self._observer.joined(position, first)
                 self._observer.attempted(delivery)
                 return
         self.counts.delivered += 1
-        self._observer.ended(place)
+        self._observer.ended(position)
 
     def first_event(self, now: float) -> EventDelivery | None:
         """Return the event that goes first, or `None` when none may be sent at `now`."""
@@ -186,7 +186,7 @@ class Deliveries:
         self.counts.delivered += delivery.records
         self._losses.sent()
         self._remove(delivery)
-        self._observer.ended(delivery.place)
+        self._observer.ended(delivery.position)
         if not isinstance(delivery, IdentifyDelivery):
             self.counts.events += 1
             return
@@ -198,7 +198,7 @@ class Deliveries:
 
     def _settle_rejected(self, delivery: Delivery, answer: ApiResponse) -> None:
         self._remove(delivery)
-        self._observer.ended(delivery.place, "rejected", answer.detail)
+        self._observer.ended(delivery.position, "rejected", answer.detail)
         cause = f"{delivery.label} was rejected: {answer.detail}"
         self._losses.add("rejected", {delivery.priority: delivery.records}, cause)
 

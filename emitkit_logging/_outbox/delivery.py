@@ -52,9 +52,9 @@ class Delivery:
 
     Args:
         priority: of the most important record that it stands for.
-        age: number of the place where its oldest record came in. An identify request goes before its event, so its age
-            can be a fraction less.
-        place: where it waits.
+        first_position: where its oldest record came in. An identify request goes before its event, so it can be a
+            fraction less.
+        position: where it waits.
         records: how many log records it stands for.
 
     Attributes:
@@ -71,10 +71,10 @@ class Delivery:
         "_faults",
         "_first_conflict_at",
         "_successes_at_fault",
-        "age",
+        "first_position",
         "is_new",
         "not_before",
-        "place",
+        "position",
         "priority",
         "records",
         "request",
@@ -83,10 +83,10 @@ class Delivery:
     )
     facts: IdentifyCall | None = None
 
-    def __init__(self, priority: int, age: float, place: int, records: int) -> None:
+    def __init__(self, priority: int, first_position: float, position: int, records: int) -> None:
         self.priority = priority
-        self.age = age
-        self.place = place
+        self.first_position = first_position
+        self.position = position
         self.records = records
         self.request: ApiRequest | None = None
         self.not_before = -math.inf
@@ -101,7 +101,7 @@ class Delivery:
     @property
     def rank(self) -> Rank:
         """Its position in the order of sending: the smallest rank goes first."""
-        return (not self.is_new, -self.priority, self.age)
+        return (not self.is_new, -self.priority, self.first_position)
 
     @property
     def label(self) -> str:
@@ -179,16 +179,18 @@ class EventDelivery(Delivery):
 
     Args:
         priority: of the most important record that it stands for.
-        age: number of the place where its oldest record came in.
-        place: where it waits.
+        first_position: where its oldest record came in.
+        position: where it waits.
         event: what is sent; `None` only where a request that was made earlier is taken over.
         records: how many log records it stands for.
     """
 
     __slots__ = ("_is_shrunk", "event")
 
-    def __init__(self, priority: int, age: float, *, place: int, event: Event | None, records: int = 0) -> None:
-        super().__init__(priority, age, place, records)
+    def __init__(
+        self, priority: int, first_position: float, *, position: int, event: Event | None, records: int = 0
+    ) -> None:
+        super().__init__(priority, first_position, position, records)
         self.event = event
         self._is_shrunk = False
 
@@ -219,8 +221,8 @@ class IdentifyDelivery(Delivery):
 
     Args:
         priority: of the most important record that names the user.
-        age: number of the place where that record came in.
-        place: where it waits.
+        first_position: where that record came in.
+        position: where it waits.
         facts: what is sent.
         records: how many log records it stands for: those that only identify.
     """
@@ -228,8 +230,10 @@ class IdentifyDelivery(Delivery):
     __slots__ = ("facts",)
     facts: IdentifyCall
 
-    def __init__(self, priority: int, age: float, *, place: int, facts: IdentifyCall, records: int = 0) -> None:
-        super().__init__(min(priority, _HIGHEST_IDENTIFY), age, place, records)
+    def __init__(
+        self, priority: int, first_position: float, *, position: int, facts: IdentifyCall, records: int = 0
+    ) -> None:
+        super().__init__(min(priority, _HIGHEST_IDENTIFY), first_position, position, records)
         self.facts = facts
 
     @property

@@ -37,7 +37,7 @@ MOST_NAMES = 100
 _LONGEST_NAME = 100
 
 Rank: TypeAlias = "tuple[bool, float, float]"
-"""The position of what waits in the order of sending, the smallest first: alerts of a new kind, priority, age."""
+"""The order of sending, the smallest first: alerts of a new kind, then by priority, then by the first position."""
 
 
 class Fold:
@@ -45,7 +45,7 @@ class Fold:
 
     Args:
         key: channel, priority and kind.
-        place: where it waits: the place of its first record.
+        position: where it waits: the position of its first record.
 
     Attributes:
         count: how many records it stands for.
@@ -76,15 +76,15 @@ class Fold:
         "is_new",
         "key",
         "last_seen",
-        "place",
+        "position",
         "samples",
         "user_id",
         "users",
     )
 
-    def __init__(self, key: FoldKey, place: int) -> None:
+    def __init__(self, key: FoldKey, position: int) -> None:
         self.key = key
-        self.place = place
+        self.position = position
         self.count = 0
         self.samples: list[CapturedRecord] = []
         self.first_seen = 0.0
@@ -113,14 +113,14 @@ class Fold:
         return self.key.level
 
     @property
-    def age(self) -> int:
-        """The place of its oldest record, which is its own."""
-        return self.place
+    def first_position(self) -> int:
+        """The position of its oldest record, which is its own."""
+        return self.position
 
     @property
     def rank(self) -> Rank:
         """Its position in the order of sending: the smallest rank goes first."""
-        return (not self.is_new, -self.key.level, self.place)
+        return (not self.is_new, -self.key.level, self.position)
 
     def state(self) -> dict[str, Any]:
         """Return its content for `of`: JSON values, except for `samples` (captured records) and `user_id`."""
@@ -133,7 +133,7 @@ class Fold:
             "channel": self.key.channel,
             "priority": self.key.level,
             "kind": list(self.key.kind),
-            "place": self.place,
+            "place": self.position,
             "count": self.count,
             "first_seen": self.first_seen,
             "last_seen": self.last_seen,
@@ -150,12 +150,12 @@ class Fold:
         An unknown field is ignored, a missing one has its default.
 
         Raises:
-            ValueError: if channel, priority, kind or place is missing or has a wrong type.
+            ValueError: if channel, priority, kind or position is missing or has a wrong type.
         """
         channel, priority, kind = state.get("channel"), state.get("priority"), state.get("kind")
         if not (isinstance(channel, str) and isinstance(priority, int) and isinstance(kind, list | tuple) and kind):
             raise ValueError("a fold needs channel, priority and kind")
-        fold = cls(FoldKey(channel, priority, tuple(map(str, kind))), _place(state))
+        fold = cls(FoldKey(channel, priority, tuple(map(str, kind))), _position(state))
         fold.samples = [each for each in state.get("samples") or () if isinstance(each, CapturedRecord)]
         fold.count = state.get("count", len(fold.samples))
         fold.first_seen = state.get("first_seen", 0.0)
@@ -345,13 +345,13 @@ class Digest:
 
     Args:
         channel: the channel of its event.
-        place: where it waits: the place of its first fold.
+        position: where it waits: the position of its first fold.
 
     Attributes:
         priority: the highest priority of its folds.
         is_new: whether one of its folds has the first record of a kind of alerts.
         is_held: never; a digest waits for no place.
-        age: the place of its oldest record.
+        first_position: the position of its oldest record.
         count: how many records it stands for.
         lowest: the lowest priority of its folds.
         names: how many records each name has.
@@ -363,27 +363,27 @@ class Digest:
     """
 
     __slots__ = (
-        "age",
         "amounts",
         "channel",
         "count",
+        "first_position",
         "first_seen",
         "is_new",
         "is_push_due",
         "last_seen",
         "lowest",
         "names",
-        "place",
+        "position",
         "priority",
         "samples",
     )
     is_held = False
 
-    def __init__(self, channel: str, place: int) -> None:
+    def __init__(self, channel: str, position: int) -> None:
         self.channel = channel
-        self.place = place
+        self.position = position
         self.priority = 0
-        self.age = 0.0
+        self.first_position = 0.0
         self.count = 0
         self.lowest = 0
         self.names: dict[str, int] = {}
@@ -397,7 +397,7 @@ class Digest:
     @property
     def rank(self) -> Rank:
         """Its position in the order of sending: the smallest rank goes first."""
-        return (not self.is_new, -self.priority, self.age)
+        return (not self.is_new, -self.priority, self.first_position)
 
     def state(self) -> dict[str, Any]:
         """Return its content for `of`: JSON values, except for `samples` (captured records)."""
@@ -410,8 +410,8 @@ class Digest:
         return {
             "channel": self.channel,
             "priority": self.priority,
-            "place": self.place,
-            "age": self.age,
+            "place": self.position,
+            "age": self.first_position,
             "count": self.count,
             "names": dict(self.names),
             "first_seen": self.first_seen,
@@ -426,15 +426,15 @@ class Digest:
         An unknown field is ignored, a missing one has its default.
 
         Raises:
-            ValueError: if channel or place is missing or has a wrong type.
+            ValueError: if channel or position is missing or has a wrong type.
         """
         channel = state.get("channel")
         if not isinstance(channel, str):
             raise ValueError("a digest needs a channel")  # noqa: TRY004 - data from outside has a wrong value
-        digest = cls(channel, _place(state))
+        digest = cls(channel, _position(state))
         digest.priority = state.get("priority", 0)
         digest.lowest = state.get("lowest", digest.priority)
-        digest.age = state.get("age", digest.place)
+        digest.first_position = state.get("age", digest.position)
         samples = state.get("samples") or {}
         digest.samples = {name: each for name, each in samples.items() if isinstance(each, CapturedRecord)}
         digest.amounts = _amounts(state)
@@ -450,7 +450,7 @@ class Digest:
         is_first = not self.count
         self.priority = fold.priority if is_first else max(self.priority, fold.priority)
         self.lowest = fold.priority if is_first else min(self.lowest, fold.priority)
-        self.age = fold.age if is_first else min(self.age, fold.age)
+        self.first_position = fold.first_position if is_first else min(self.first_position, fold.first_position)
         self.first_seen = fold.first_seen if is_first else min(self.first_seen, fold.first_seen)
         self.last_seen = max(self.last_seen, fold.last_seen)
         self.is_new = self.is_new or fold.is_new
@@ -519,11 +519,11 @@ _GENERATED = frozenset(("category", "event", "timestamp", "log", "exception", "s
 _NEVER_IN_SAMPLES = frozenset(("category", "event", "log"))
 
 
-def _place(state: Mapping[str, Any]) -> int:
-    place = state.get("place")
-    if not isinstance(place, int):
-        raise ValueError("a fold or a digest needs a place")  # noqa: TRY004 - data from outside has a wrong value
-    return place
+def _position(state: Mapping[str, Any]) -> int:
+    position = state.get("place")
+    if not isinstance(position, int):
+        raise ValueError("a fold or a digest needs a position")  # noqa: TRY004 - data from outside has a wrong value
+    return position
 
 
 def _amounts(state: Mapping[str, Any]) -> Amounts:

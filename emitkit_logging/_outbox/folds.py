@@ -63,15 +63,15 @@ class Folds:
         """How much is held in memory: the samples, and each digest as one."""
         return self.samples + len(self._digests)
 
-    def add(self, key: FoldKey, place: int) -> Fold:
+    def add(self, key: FoldKey, position: int) -> Fold:
         """Add an empty fold."""
-        fold = self.by_key[key] = Fold(key, place)
+        fold = self.by_key[key] = Fold(key, position)
         return fold
 
-    def join(self, fold: Fold, place: int, captured: CapturedRecord, user_id: object) -> None:
+    def join(self, fold: Fold, position: int, captured: CapturedRecord, user_id: object) -> None:
         """Add a record to a fold. That the fold has changed is reported by the caller, once for many records."""
         self.samples += fold.add(captured, user_id)
-        self._observer.joined(place, fold.place)
+        self._observer.joined(position, fold.position)
 
     def merge(self, fold: Fold, other: Fold) -> None:
         """Add the records of another fold to one that waits; that it has changed is reported by the caller."""
@@ -82,7 +82,7 @@ class Folds:
     def rename(self, renamed: RenamedKinds) -> None:
         """Let folds whose kinds are one now become one, the oldest of them."""
         self.series.clear()
-        for fold in sorted(self.by_key.values(), key=lambda fold: fold.place):
+        for fold in sorted(self.by_key.values(), key=lambda fold: fold.position):
             latest = renamed.of(fold.key)
             if latest != fold.key:
                 del self.by_key[fold.key]
@@ -92,11 +92,11 @@ class Folds:
 
     def _unite(self, *folds: Fold) -> None:
         """Make one fold, the oldest, of two of one kind; they may be the same."""
-        older, newer = sorted(folds, key=lambda fold: fold.place)
+        older, newer = sorted(folds, key=lambda fold: fold.position)
         if older is not newer:
             self.samples += older.absorb(newer) - len(newer.samples)
             newer.is_gone = True
-            self._observer.joined(newer.place, older.place)
+            self._observer.joined(newer.position, older.position)
         self.by_key[older.key] = older
         self._observer.changed(older)
 
@@ -132,11 +132,11 @@ class Folds:
         key = _digest_key(fold)
         digest = self._digests.get(key)
         if digest is None:
-            digest = self._digests[key] = Digest(fold.channel, fold.place)
+            digest = self._digests[key] = Digest(fold.channel, fold.position)
         digest.add(fold)
         digest.is_push_due = digest.is_push_due or is_push_due
         self.remove(fold)
-        self._observer.joined(fold.place, digest.place)
+        self._observer.joined(fold.position, digest.position)
         self._observer.changed(digest)
 
     def resume(self, entry: Fold | Digest) -> None:

@@ -17,8 +17,8 @@ from emitkit_logging._events.captured import UNTRUSTED_PRIORITY
 from emitkit_logging._events.identity import IdentifyCall, Identity
 from emitkit_logging._outbox.delivery import IdentifyDelivery
 from emitkit_logging._outbox.losses import Losses
-from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
-from emitkit_logging._outbox.queues import Places
+from emitkit_logging._outbox.observer import NO_OBSERVER, BacklogObserver
+from emitkit_logging._outbox.queues import Positions
 
 MOST_PROPERTIES = 100
 """Properties that are remembered of one user."""
@@ -193,7 +193,7 @@ class IdentifyQueue:
     Args:
         users: decides which requests are due.
         size: how many requests may wait; beyond it the oldest is dropped.
-        places: numbers the places.
+        positions: numbers the positions.
         losses: counts what is dropped.
         observer: receives the reports of where each record is.
 
@@ -206,13 +206,13 @@ class IdentifyQueue:
         users: KnownUsers,
         *,
         size: int,
-        places: Places,
+        positions: Positions,
         losses: Losses,
-        observer: BacklogObserver = NOBODY,
+        observer: BacklogObserver = NO_OBSERVER,
     ) -> None:
         self.users = users
         self._size = size
-        self._places = places
+        self._positions = positions
         self._losses = losses
         self._observer = observer
         self._waiting: dict[str, IdentifyDelivery] = {}
@@ -230,13 +230,13 @@ class IdentifyQueue:
 
     # What comes in
 
-    def add(self, identity: Identity, priority: int, age: float) -> IdentifyDelivery | None:
+    def add(self, identity: Identity, priority: int, first_position: float) -> IdentifyDelivery | None:
         """Add what a record says about a user.
 
         Args:
             identity: what it says.
             priority: of the record.
-            age: of the record.
+            first_position: where the record came in.
 
         Returns:
             The request that waits for it, or `None` when the server has these facts.
@@ -247,30 +247,30 @@ class IdentifyQueue:
         delivery = self._waiting.get(facts.user_id)
         if delivery is None or delivery is self._under_way:
             self._make_space()
-            delivery = IdentifyDelivery(priority, age, place=self._places.add(), facts=facts)
+            delivery = IdentifyDelivery(priority, first_position, position=self._positions.add(), facts=facts)
             self._waiting[facts.user_id] = delivery
         else:
             delivery.renew(facts, priority)
         self._observer.attempted(delivery)
         return delivery
 
-    def add_record(self, identities: Iterable[Identity], priority: int, place: int) -> bool:
+    def add_record(self, identities: Iterable[Identity], priority: int, position: int) -> bool:
         """Let a record that only identifies wait with its request.
 
         Args:
             identities: what it says.
             priority: of the record.
-            place: where it came in.
+            position: where it came in.
 
         Returns:
             Whether it waits. It does not when the server has all that it says.
         """
-        due = [self.add(identity, priority, place) for identity in identities]
+        due = [self.add(identity, priority, position) for identity in identities]
         delivery = next((each for each in due if each is not None and self._waits(each)), None)
         if delivery is None:
             return False
         delivery.records += 1
-        self._observer.joined(place, delivery.place)
+        self._observer.joined(position, delivery.position)
         return True
 
     @property
@@ -279,11 +279,11 @@ class IdentifyQueue:
         return sum(not delivery.records for delivery in self)
 
     def is_full_for(self, priority: int) -> bool:
-        """Whether records of `priority` may add no more users: untrusted records have half of the places only."""
+        """Whether records of `priority` may add no more users: untrusted records may fill half of it only."""
         return priority <= UNTRUSTED_PRIORITY and len(self._waiting) >= self._size // 2
 
     def resume(self, delivery: IdentifyDelivery) -> None:
-        """Take over a request that waited in another outbox, in the order of places."""
+        """Take over a request that waited in another outbox, in the order of positions."""
         older = self._waiting.get(delivery.facts.user_id)
         self._waiting[delivery.facts.user_id] = delivery
         if older is not None:  # it was under way, and newer facts waited behind it
@@ -296,7 +296,7 @@ class IdentifyQueue:
         if oldest is None:
             return
         del self._waiting[oldest.facts.user_id]
-        self._observer.ended(oldest.place, "overflow")
+        self._observer.ended(oldest.position, "overflow")
         if not oldest.records:
             self._losses.identifies += 1
         else:
@@ -305,7 +305,7 @@ class IdentifyQueue:
 
     def _join(self, delivery: IdentifyDelivery, newer: IdentifyDelivery) -> None:
         newer.records += delivery.records
-        self._observer.joined(delivery.place, newer.place)
+        self._observer.joined(delivery.position, newer.position)
 
     # What is sent
 
@@ -327,7 +327,7 @@ class IdentifyQueue:
             delivery.not_before = -math.inf
 
     def started(self, delivery: IdentifyDelivery) -> None:
-        """Take note that a request is under way."""
+        """Remember that a request is under way."""
         self._under_way = delivery
 
     def remove(self, delivery: IdentifyDelivery) -> None:

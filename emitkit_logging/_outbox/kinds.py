@@ -139,7 +139,7 @@ class KindMemory:
         return kind is not None and kind.is_known
 
     def started(self, key: FoldKey) -> None:
-        """Take note that a request for this kind starts: it is known from now on."""
+        """Remember that a request for this kind starts: it is known from now on."""
         self._find(key).is_known = True
 
     def count(self, key: FoldKey, records: int) -> None:
@@ -189,7 +189,7 @@ class KindMemory:
         return True
 
     def pushed(self, key: FoldKey) -> None:
-        """Take note that an event of the kind pushes because its record says so."""
+        """Remember that an event of the kind pushes because its record says so."""
         self._find(key).pushed_at = self._clock()
 
     # Kinds that are generalised

@@ -129,7 +129,7 @@ class Losses:
         self.notices.add(reason, f"{self.dropped[reason]} log records dropped so far ({reason}); the last one: {cause}")
 
     def sent(self) -> None:
-        """Take note that the server accepted a request: what was dropped can be reported."""
+        """Remember that the server accepted a request: what was dropped can be reported."""
         if self._unreported and self.report_at == math.inf:
             now = self._clock()
             self.report_at = max(self._first_unreported_at + REPORT_DELAY, self._reported_at + NOTICE_PAUSE, now)

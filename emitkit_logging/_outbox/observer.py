@@ -1,7 +1,7 @@
 """What the outbox reports about where each record is, for a store that outlives the process.
 
-Every record comes in at a *place*, a number that grows. It may join what waits at another place, and it ends delivered
-or dropped. Nothing else can happen to it, so these reports say at every moment where each record is.
+Every record comes in at a *position*, a number that grows. It may join what waits at another position, and it ends
+delivered or dropped. Nothing else can happen to it, so these reports say at every moment where each record is.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ class Knowledge(str, enum.Enum):
 class BacklogObserver(Protocol):
     """Receives the reports of an outbox."""
 
-    def came(self, place: int, captured: CapturedRecord) -> None:
-        """Take note that a record waits at `place`."""
+    def came(self, position: int, captured: CapturedRecord) -> None:
+        """Called when a record waits at `position`."""
 
-    def joined(self, place: int, into: int) -> None:
-        """Take note that what waited at `place` is a part of what waits at `into`."""
+    def joined(self, position: int, into: int) -> None:
+        """Called when what waited at `position` is a part of what waits at `into`."""
 
     def changed(self, entry: Fold | Digest) -> None:
-        """Take note that a fold or a digest has grown."""
+        """Called when a fold or a digest has grown."""
 
     def attempted(self, delivery: Delivery) -> None:
-        """Take note of an identify that waits, or of a request that is about to start."""
+        """Called when an identify waits, or a request is about to start."""
 
-    def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
-        """Take note that what waited at `place` was delivered (no reason), or dropped for a reason."""
+    def ended(self, position: int, reason: str | None = None, detail: str = "") -> None:
+        """Called when what waited at `position` was delivered (no reason), or dropped for a reason."""
 
     def learned(self, of: Knowledge, values: Mapping[str, Json]) -> None:
-        """Take note of what is known now of kinds or templates, by name; `None`: nothing any more."""
+        """Called with what is known now of kinds or templates, by name; `None`: nothing any more."""
 
 
 class NullObserver:
     """Ignores all reports: for a store in memory."""
 
-    def came(self, place: int, captured: CapturedRecord) -> None:
+    def came(self, position: int, captured: CapturedRecord) -> None:
         """Do nothing."""
 
-    def joined(self, place: int, into: int) -> None:
+    def joined(self, position: int, into: int) -> None:
         """Do nothing."""
 
     def changed(self, entry: Fold | Digest) -> None:
@@ -63,28 +63,28 @@ class NullObserver:
     def attempted(self, delivery: Delivery) -> None:
         """Do nothing."""
 
-    def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
+    def ended(self, position: int, reason: str | None = None, detail: str = "") -> None:
         """Do nothing."""
 
     def learned(self, of: Knowledge, values: Mapping[str, Json]) -> None:
         """Do nothing."""
 
 
-NOBODY: BacklogObserver = NullObserver()
+NO_OBSERVER: BacklogObserver = NullObserver()
 """The observer of an outbox whose records stay in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What became of what waited at a place.
+    """What became of what waited at a position.
 
     Attributes:
-        place: where it waited.
+        position: where it waited.
         reason: why it was dropped, or `None` if it was delivered.
         detail: the server's answer, or another explanation for people.
     """
 
-    place: int
+    position: int
     reason: str | None
     detail: str
 
@@ -94,13 +94,13 @@ class Changes:
     """The unit of work: all that an outbox reported since the last one was handed over.
 
     It is an observer that collects. To apply it, first add what came, then move what joined, in order, then write what
-    changed and what was attempted as it is now, then remove what ended: nothing joins a place that has ended.
+    changed and what was attempted as it is now, then remove what ended: nothing joins a position that has ended.
 
     Attributes:
-        came_at: the new records by place.
-        joins: pairs of places: what waited at the first is now a part of the second.
-        entries: folds and digests that have grown, by place.
-        deliveries: identifies that wait and requests that start, by place.
+        came_at: the new records by position.
+        joins: pairs of positions: what waited at the first is now a part of the second.
+        entries: folds and digests that have grown, by position.
+        deliveries: identifies that wait and requests that start, by position.
         ends: what was delivered or dropped.
         knowledge: what is known now of kinds and templates, by name; `None`: nothing any more.
     """
@@ -122,29 +122,29 @@ class Changes:
         for part in (self.came_at, self.joins, self.entries, self.deliveries, self.ends, self.knowledge):
             part.clear()
 
-    def came(self, place: int, captured: CapturedRecord) -> None:
-        """Take note that a record waits at `place`."""
-        self.came_at[place] = captured
+    def came(self, position: int, captured: CapturedRecord) -> None:
+        """Remember that a record waits at `position`."""
+        self.came_at[position] = captured
 
-    def joined(self, place: int, into: int) -> None:
-        """Take note that what waited at `place` is a part of what waits at `into`."""
-        if place != into:
-            self.joins.append((place, into))
+    def joined(self, position: int, into: int) -> None:
+        """Remember that what waited at `position` is a part of what waits at `into`."""
+        if position != into:
+            self.joins.append((position, into))
 
     def changed(self, entry: Fold | Digest) -> None:
-        """Take note that a fold or a digest has grown."""
-        self.entries[entry.place] = entry
+        """Remember that a fold or a digest has grown."""
+        self.entries[entry.position] = entry
 
     def attempted(self, delivery: Delivery) -> None:
-        """Take note of an identify that waits, or of a request that is about to start."""
-        self.deliveries[delivery.place] = delivery
+        """Remember an identify that waits, or a request that is about to start."""
+        self.deliveries[delivery.position] = delivery
 
-    def ended(self, place: int, reason: str | None = None, detail: str = "") -> None:
-        """Take note that what waited at `place` was delivered (no reason), or dropped for a reason."""
-        self.ends.append(Ended(place, reason, detail))
+    def ended(self, position: int, reason: str | None = None, detail: str = "") -> None:
+        """Remember that what waited at `position` was delivered (no reason), or dropped for a reason."""
+        self.ends.append(Ended(position, reason, detail))
 
     def learned(self, of: Knowledge, values: Mapping[str, Json]) -> None:
-        """Take note of what is known now of kinds or templates, by name; `None`: nothing any more."""
+        """Remember what is known now of kinds or templates, by name; `None`: nothing any more."""
         for name, value in values.items():
             self.knowledge.pop((of, name), None)
             self.knowledge[of, name] = value

@@ -32,9 +32,9 @@ from emitkit_logging._outbox.folding import Digest, Fold, Rank
 from emitkit_logging._outbox.identifies import IdentifyQueue, KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.losses import REPORT_PRIORITY, Losses, Undelivered
-from emitkit_logging._outbox.observer import NOBODY, BacklogObserver, Knowledge
+from emitkit_logging._outbox.observer import NO_OBSERVER, BacklogObserver, Knowledge
 from emitkit_logging._outbox.outage import Outage
-from emitkit_logging._outbox.queues import Places
+from emitkit_logging._outbox.queues import Positions
 from emitkit_logging._outbox.scarcity import ScarcityPolicy
 from emitkit_logging.stats import Stats
 
@@ -72,18 +72,20 @@ class Outbox:
         kinds: KindMemory,
         factory: EventFactory,
         clock: Callable[[], float],
-        observer: BacklogObserver = NOBODY,
+        observer: BacklogObserver = NO_OBSERVER,
     ) -> None:
         self._size = size
         self._budget = budget
         self._factory = SafeEventFactory(factory)
         self._clock = clock
         self._observer = observer
-        self._places = Places()
+        self._positions = Positions()
         self._losses = Losses(clock)
         self._kinds = kinds
         self._backlog = Backlog(self._factory, kinds, observer, clock=clock)
-        self._identifies = IdentifyQueue(users, size=size, places=self._places, losses=self._losses, observer=observer)
+        self._identifies = IdentifyQueue(
+            users, size=size, positions=self._positions, losses=self._losses, observer=observer
+        )
         self._outage = Outage(self._losses.notices, lambda: self.pending, clock)
         self._deliveries = Deliveries(
             budget=budget,
@@ -120,8 +122,8 @@ class Outbox:
             for _ in range(arrived):
                 queue.popleft()
             return
-        newest = self._places.newest
-        self._places.newest += arrived
+        newest = self._positions.newest
+        self._positions.newest += arrived
         self._backlog.take(queue, arrived, newest)
         self._read_examined(self._scarcity.fold_arrived())
         if self.held > self._size:
@@ -131,14 +133,14 @@ class Outbox:
         """Take records that were folded elsewhere.
 
         Args:
-            fold: it gets its place here.
+            fold: it gets its position here.
         """
         if self.closed:
             self._losses.dropped["shutdown"] += fold.count
             return
         if fold.priority >= ALERT:
             self._read_examined(self._backlog.admit())
-        fold.place = self._places.add()
+        fold.position = self._positions.add()
         self._backlog.take_fold(fold)
         if self.held > self._size:
             self._shrink(self._size - self._deliveries.events, len(fold.samples))
@@ -173,7 +175,7 @@ class Outbox:
     def identify(self, identity: Identity) -> None:
         """Take what is known of a user, to be sent without an event."""
         if not self.closed:
-            self._identifies.add(identity, _BELOW_ALERTS, self._places.add())
+            self._identifies.add(identity, _BELOW_ALERTS, self._positions.add())
 
     # What another outbox left
 
@@ -182,13 +184,13 @@ class Outbox:
         return self._budget.state() | self._scarcity.state()
 
     def begin_at(self, newest: int, budget: Mapping[str, Any]) -> None:
-        """Continue behind the last place of another outbox, with its budget.
+        """Continue behind the last position of another outbox, with its budget.
 
         Args:
-            newest: its last place, see `newest`.
+            newest: its last position, see `newest`.
             budget: what its `budget` returned.
         """
-        self._places.newest = newest
+        self._positions.newest = newest
         self._budget.resume(budget)
         self._scarcity.resume(budget)
 
@@ -211,34 +213,38 @@ class Outbox:
 
     def resume(
         self,
-        place: int,
+        position: int,
         entry: CapturedRecord | Fold | Digest | IdentifyCall,
         *,
         priority: int = 0,
-        age: float = 0.0,
+        first_position: float = 0.0,
         records: int = 0,
         request: ApiRequest | None = None,
     ) -> None:
-        """Take over what waited in another outbox, in the order of places. The observer knows of it already.
+        """Take over what waited in another outbox, in the order of positions. The observer knows of it already.
 
         Args:
-            place: where it waits.
+            position: where it waits.
             entry: what waits there.
             priority: of the delivery, if it is an identify request or its request was started.
-            age: of that delivery.
+            first_position: of that delivery.
             records: how many log records that delivery stands for.
             request: the request that was started, which is sent again to the byte; `None` if none was.
         """
-        self._places.newest = max(self._places.newest, place)
+        self._positions.newest = max(self._positions.newest, position)
         delivery: Delivery
         if isinstance(entry, IdentifyCall):
-            delivery = identify = IdentifyDelivery(priority, age, place=place, facts=entry, records=records)
+            delivery = identify = IdentifyDelivery(
+                priority, first_position, position=position, facts=entry, records=records
+            )
             self._identifies.resume(identify)
         elif request is None:
-            self._backlog.resume(place, entry)
+            self._backlog.resume(position, entry)
             return
         else:
-            delivery = event = EventDelivery(priority, age, place=place, event=self._event_of(entry), records=records)
+            delivery = event = EventDelivery(
+                priority, first_position, position=position, event=self._event_of(entry), records=records
+            )
             self._deliveries.add(event)
         delivery.request = request
         delivery.tries = int(request is not None)
@@ -324,14 +330,14 @@ class Outbox:
         Returns:
             The delivery; `None` where what goes first must be looked up again.
         """
-        priority, age, place, records, event, is_new, key = self._backlog.pop(rank)
+        priority, first_position, position, records, event, is_new, key = self._backlog.pop(rank)
         if event is None:
-            self._reject_unbuilt(priority, place, records)
+            self._reject_unbuilt(priority, position, records)
             return None
         if event.only_identifies:
-            self._add_identify_only(event, priority, place)
+            self._add_identify_only(event, priority, position)
             return None
-        delivery = EventDelivery(priority, age, place=place, event=event, records=records)
+        delivery = EventDelivery(priority, first_position, position=position, event=event, records=records)
         delivery.is_new = is_new
         if priority >= ALERT:
             self._limit_pushes(event, key)
@@ -343,10 +349,10 @@ class Outbox:
             if not is_fault(error):
                 raise
             self._factory.error = error
-            self._reject_unbuilt(priority, place, records)
+            self._reject_unbuilt(priority, position, records)
             return None
         self._deliveries.add(delivery)
-        return None if self._add_identities(event, priority, age) else delivery
+        return None if self._add_identities(event, priority, first_position) else delivery
 
     def _limit_pushes(self, event: Event, key: FoldKey | None) -> None:
         """Let an alert push unless one of its kind has pushed before; what its record says goes before that."""
@@ -377,46 +383,46 @@ class Outbox:
     # What records say about users
 
     def _read_examined(self, examined: Iterable[Examined]) -> None:
-        for priority, place, event, reported_at in examined:
+        for priority, position, event, reported_at in examined:
             if reported_at is not None:
-                self._deliveries.add_report(place, reported_at)
+                self._deliveries.add_report(position, reported_at)
             elif event is None:
-                self._reject_unbuilt(priority, place, 1)
+                self._reject_unbuilt(priority, position, 1)
             elif event.only_identifies:
-                self._add_identify_only(event, priority, place)
+                self._add_identify_only(event, priority, position)
             else:
-                self._add_identities(event, priority, place)
+                self._add_identities(event, priority, position)
 
-    def _add_identities(self, event: Event, priority: int, age: float) -> bool:
+    def _add_identities(self, event: Event, priority: int, first_position: float) -> bool:
         """Take what an event says about users, and return whether an identify request waits for it."""
         identities, event.identities = event.identities, ()
         if self._identifies.is_full_for(priority):
             return False
-        # half a place before its event, so that the identify request goes first within a priority
-        due = [self._identifies.add(identity, priority, age - 0.5) for identity in identities]
+        # half a position before its event, so that the identify request goes first within a priority
+        due = [self._identifies.add(identity, priority, first_position - 0.5) for identity in identities]
         return any(delivery is not None for delivery in due)
 
-    def _add_identify_only(self, event: Event, priority: int, place: int) -> None:
+    def _add_identify_only(self, event: Event, priority: int, position: int) -> None:
         if self._identifies.is_full_for(priority):
-            self._observer.ended(place, "overflow")
+            self._observer.ended(position, "overflow")
             self._losses.add("overflow", {priority: 1}, "browsers name more users than can be identified")
-        elif not self._identifies.add_record(event.identities, priority, place):
+        elif not self._identifies.add_record(event.identities, priority, position):
             self._deliveries.counts.delivered += 1  # the server has these facts
-            self._observer.ended(place)
+            self._observer.ended(position)
 
     # What is dropped
 
-    def _reject_unbuilt(self, priority: int, place: int, records: int) -> None:
+    def _reject_unbuilt(self, priority: int, position: int, records: int) -> None:
         error = type(self._factory.error).__name__
-        self._observer.ended(place, "rejected", error)
+        self._observer.ended(position, "rejected", error)
         self._losses.add("rejected", {priority: records}, f"no event could be made of it: {error}")
 
     def _add_report(self) -> None:
         """Let the event wait that reports drops, when it is due."""
         event = None if self.closed else self._losses.report(self._factory)
         if event is not None:
-            place = self._places.add()
-            self._deliveries.add(EventDelivery(REPORT_PRIORITY, place, place=place, event=event))
+            position = self._positions.add()
+            self._deliveries.add(EventDelivery(REPORT_PRIORITY, position, position=position, event=event))
 
     def notices(self) -> list[str]:
         """Return the warnings for the log since the last call: at most one a minute for each reason."""
@@ -453,7 +459,7 @@ class Outbox:
         Returns:
             What waited, and why it could not be delivered.
         """
-        lost = Undelivered(self.pending, self._identifies.without_records, self._hindrance())
+        lost = Undelivered(self.pending, self._identifies.without_records, self._why_undelivered())
         self._losses.dropped[reason] += lost.records
         self._losses.identifies += lost.identifies
         self._backlog.clear()
@@ -461,7 +467,7 @@ class Outbox:
         self.closed = True
         return lost
 
-    def _hindrance(self) -> str:
+    def _why_undelivered(self) -> str:
         """Return why what waits could not be delivered, or an empty string."""
         if self._outage.reason:
             return self._outage.reason
@@ -473,12 +479,14 @@ class Outbox:
 
     @property
     def newest(self) -> int:
-        """The place of what came in last. Places grow by one."""
-        return self._places.newest
+        """The position of what came in last. Positions grow by one."""
+        return self._positions.newest
 
-    def is_settled(self, place: int) -> bool:
-        """Whether nothing that came in up to `place` still waits."""
-        return self._backlog.is_after(place) and all(delivery.age > place for delivery in self._deliveries)
+    def is_settled(self, position: int) -> bool:
+        """Whether nothing that came in up to `position` still waits."""
+        return self._backlog.is_after(position) and all(
+            delivery.first_position > position for delivery in self._deliveries
+        )
 
     @property
     def is_scarce(self) -> bool:

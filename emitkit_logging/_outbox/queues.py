@@ -20,17 +20,17 @@ _FAR = 1_000
 """Items that `remove` looks at, at most."""
 
 
-class Places:
-    """Numbers the places where records, folds, digests and requests wait. A later place has a greater number.
+class Positions:
+    """Numbers the positions where records, folds, digests and requests wait. A later position has a greater number.
 
     Attributes:
-        newest: the number of the latest place.
+        newest: the number of the latest position.
     """
 
     newest = 0
 
     def add(self) -> int:
-        """Return the number of one more place."""
+        """Return the number of one more position."""
         self.newest += 1
         return self.newest
 
@@ -56,7 +56,7 @@ _Item = TypeVar("_Item", CapturedRecord, Event, FirstOfKind)
 
 
 class PriorityQueue(Generic[_Item]):
-    """Items with their places: the highest priority first, within a priority the oldest.
+    """Items with their positions: the highest priority first, within a priority the oldest.
 
     Args:
         is_new: whether the items are the first alerts of their kinds, which go before all else.
@@ -69,12 +69,12 @@ class PriorityQueue(Generic[_Item]):
         self._is_repeat = not is_new
         self.by_priority: dict[int, deque[tuple[int, _Item]]] = {}
 
-    def put(self, priority: int, place: int, item: _Item) -> None:
-        """Add an item; its place is behind all that are here."""
+    def put(self, priority: int, position: int, item: _Item) -> None:
+        """Add an item; its position is behind all that are here."""
         items = self.by_priority.get(priority)
         if items is None:
             items = self.by_priority[priority] = deque()
-        items.append((place, item))
+        items.append((position, item))
 
     def count(self, below: float = math.inf) -> int:
         """Count the items of priorities less than `below`."""
@@ -90,35 +90,35 @@ class PriorityQueue(Generic[_Item]):
         priority = max(self.by_priority, default=None)
         return None if priority is None else (self._is_repeat, -priority, self.by_priority[priority][0][0])
 
-    def is_after(self, place: float) -> bool:
-        """Whether all items came in after `place`."""
-        return all(items[0][0] > place for items in self.by_priority.values())
+    def is_after(self, position: float) -> bool:
+        """Whether all items came in after `position`."""
+        return all(items[0][0] > position for items in self.by_priority.values())
 
     def pop(self, priority: int) -> tuple[int, _Item]:
-        """Take out the oldest item of a priority, and return its place and it."""
+        """Take out the oldest item of a priority, and return its position and it."""
         items = self.by_priority[priority]
         first = items.popleft()
         if not items:
             del self.by_priority[priority]
         return first
 
-    def remove(self, priority: int, place: int) -> _Item | None:
-        """Take out the item of a priority that waits at `place`, which came in lately; return `None` if none does."""
+    def remove(self, priority: int, position: int) -> _Item | None:
+        """Take out the item of a priority that waits at `position` and came in lately; return `None` if none does."""
         items = self.by_priority.get(priority)
         if items is None:
             return None
         for number, (at, item) in enumerate(reversed(items)):
-            if at == place:
+            if at == position:
                 del items[len(items) - 1 - number]
                 if not items:
                     del self.by_priority[priority]
                 return item
-            if at < place or number >= _FAR:
+            if at < position or number >= _FAR:
                 break
         return None
 
     def expire(self, oldest: float) -> Iterator[tuple[int, int]]:
-        """Take out what was logged before `oldest`, in epoch seconds, and yield priority and place of each item."""
+        """Take out what was logged before `oldest`, in epoch seconds, and yield priority and position of each item."""
         for priority in list(self.by_priority):
             while priority in self.by_priority and self.by_priority[priority][0][1].created < oldest:
                 yield priority, self.pop(priority)[0]
@@ -129,7 +129,7 @@ class Queues:
     """All that waits by itself.
 
     Attributes:
-        arrivals: alerts of which it is not decided yet how they wait, with their places.
+        arrivals: alerts of which it is not decided yet how they wait, with their positions.
         firsts: the first alerts of their kinds.
         unfoldable_firsts: likewise, events that never fold.
         singles: records that may fold; alerts among them have a place of their kind each.
@@ -165,28 +165,28 @@ class Queues:
         """Return the rank of what goes first, or `None` when nothing waits."""
         return min(filter(None, [queue.rank() for queue in self._filled]), default=None)
 
-    def is_after(self, place: float) -> bool:
-        """Whether all items came in after `place`."""
-        if self.arrivals and self.arrivals[0][0] <= place:
+    def is_after(self, position: float) -> bool:
+        """Whether all items came in after `position`."""
+        if self.arrivals and self.arrivals[0][0] <= position:
             return False
-        return all(queue.is_after(place) for queue in self._filled)
+        return all(queue.is_after(position) for queue in self._filled)
 
     def expire(self, oldest: float) -> Iterator[tuple[int, int]]:
-        """Take out what was logged before `oldest`, in epoch seconds, and yield priority and place of each item."""
+        """Take out what was logged before `oldest`, in epoch seconds, and yield priority and position of each item."""
         for queue in self._filled:
             yield from queue.expire(oldest)
         self.first_keys = {first.key for items in self.firsts.by_priority.values() for _, first in items}
         self.first_keys |= {key_of_event(e) for items in self.unfoldable_firsts.by_priority.values() for _, e in items}
         while self.arrivals and self.arrivals[0][1].created < oldest:
-            place, captured = self.arrivals.popleft()
-            yield captured.priority, place
+            position, captured = self.arrivals.popleft()
+            yield captured.priority, position
 
     def rename(self, renamed: RenamedKinds) -> None:
-        """Take note of what kinds are called now."""
+        """Remember what kinds are called now."""
         self.first_keys = set(map(renamed.of, self.first_keys))
         for items in self.firsts.by_priority.values():
-            for number, (place, first) in enumerate(items):
-                items[number] = place, FirstOfKind(first.captured, renamed.of(first.key))
+            for number, (position, first) in enumerate(items):
+                items[number] = position, FirstOfKind(first.captured, renamed.of(first.key))
 
     def clear(self) -> None:
         """Forget all."""

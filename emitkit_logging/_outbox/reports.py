@@ -27,12 +27,12 @@ class Report(NamedTuple):
 
     Attributes:
         key: what its record folds by.
-        place: where its record waits, or waited.
+        position: where its record waits, or waited.
         created: when it was logged, in epoch seconds.
     """
 
     key: FoldKey
-    place: int
+    position: int
     created: float
 
 
@@ -65,35 +65,35 @@ class Reports:
             return None
         return first
 
-    def add(self, captured: CapturedRecord, key: FoldKey, place: int, *, waits: bool) -> None:
+    def add(self, captured: CapturedRecord, key: FoldKey, position: int, *, waits: bool) -> None:
         """Remember an alert that is no later report of an exception.
 
         Args:
             captured: its record.
             key: what it folds by.
-            place: where it waits.
+            position: where it waits.
             waits: whether it waits for more reports. Not so in a fold, which others would hold back again and again.
         """
         if not captured.report or captured.report in self._firsts:
             return
         while len(self._firsts) >= MOST_REPORTS:
             del self._firsts[next(iter(self._firsts))]
-        self._firsts[captured.report] = Report(key, place, captured.created)
+        self._firsts[captured.report] = Report(key, position, captured.created)
         if not waits:
             return
         now = self._clock()
         while self._ready_at and next(iter(self._ready_at.values())) <= now:
             del self._ready_at[next(iter(self._ready_at))]
-        self._ready_at[place] = now + GRACE
+        self._ready_at[position] = now + GRACE
 
     def rename(self, renamed: RenamedKinds) -> None:
-        """Take note of what kinds are called now."""
+        """Remember what kinds are called now."""
         for name, first in self._firsts.items():
-            self._firsts[name] = Report(renamed.of(first.key), first.place, first.created)
+            self._firsts[name] = Report(renamed.of(first.key), first.position, first.created)
 
-    def wait(self, place: int) -> float:
-        """Return the seconds for which what waits at a place waits for more reports."""
-        ready_at = self._ready_at.get(place)
+    def wait(self, position: int) -> float:
+        """Return the seconds for which what waits at a position waits for more reports."""
+        ready_at = self._ready_at.get(position)
         return 0.0 if ready_at is None else max(0.0, ready_at - self._clock())
 
     def release(self) -> None:

@@ -180,7 +180,7 @@ class ScarcityPolicy:
         return self._firsts_were_spent or self._budget.is_spent(alert=True, kept=self.kept(is_new=True))
 
     def started(self, delivery: Delivery) -> None:
-        """Take note that a request starts: what comes in from now on did not wait for the budget."""
+        """Remember that a request starts: what comes in from now on did not wait for the budget."""
         self._others_were_spent = self._firsts_were_spent = False
         if delivery.priority <= UNTRUSTED_PRIORITY:
             self._untrusted_starts.append(self._clock())
@@ -232,10 +232,10 @@ class ScarcityPolicy:
         return examined
 
     def remember_spent(self) -> None:
-        """Take note of whether what comes in from now on has to wait for the budget."""
+        """Remember whether what comes in from now on has to wait for the budget."""
         self._firsts_were_spent = self._budget.is_spent(alert=True)
         self._others_were_spent = self._budget.is_spent(alert=False)
 
     def exit_within(self, seconds: float) -> None:
-        """Take note that the process ends, and that this much time is left."""
+        """Remember that the process ends, and that this much time is left."""
         self._exit_at = self._clock() + seconds

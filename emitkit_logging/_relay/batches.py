@@ -66,7 +66,7 @@ class Lane:
         return batch
 
     def acknowledge(self, batch: Batch) -> None:
-        """Take note that Redis has a batch."""
+        """Remember that Redis has a batch."""
         self.acknowledged = max(self.acknowledged, batch.number)
         self.waiting = [other for other in self.waiting if other.number > batch.number]
 

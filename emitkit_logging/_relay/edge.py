@@ -43,11 +43,11 @@ class Item(NamedTuple):
     """Something that waits.
 
     Attributes:
-        place: the number of its first record; places grow by one.
+        position: the number of its first record; positions grow by one.
         entry: what it is.
     """
 
-    place: int
+    position: int
     entry: Entry
 
     @property
@@ -70,7 +70,7 @@ class EdgeBacklog:
 
     Attributes:
         is_scarce: whether the relay says that the budget does not last.
-        newest: the place of what came in last.
+        newest: the position of what came in last.
         overflowed: log records that were dropped because too many waited.
         series: by the name of the event, the series whose records join their fold when they come in, see `Fold.series`.
     """
@@ -149,11 +149,13 @@ class EdgeBacklog:
         """How many waiting parts say something about users and stand for no log record."""
         return len(self._identities)
 
-    def is_after(self, place: int) -> bool:
-        """Whether all that waits came in after `place`."""
+    def is_after(self, position: int) -> bool:
+        """Whether all that waits came in after `position`."""
         queues = (*self._arrivals.values(), *self._ready.values(), self._identities)
-        waiting = (item.place for items in queues for item in items)
-        return all(other > place for other in waiting) and all(fold.place > place for fold in self._folds.values())
+        waiting = (item.position for items in queues for item in items)
+        return all(other > position for other in waiting) and all(
+            fold.position > position for fold in self._folds.values()
+        )
 
     def release(self) -> None:
         """Let nothing that came in before now wait for others of its kind."""
@@ -209,7 +211,7 @@ class EdgeBacklog:
                 continue  # it came due just now: its series is to end first
             fold = self._take_out(key)
             self._remember(key, now)
-            self._ready[ALERTS if fold.priority >= _ALERT else RECORDS].append(Item(fold.place, fold))
+            self._ready[ALERTS if fold.priority >= _ALERT else RECORDS].append(Item(fold.position, fold))
 
     def _take_out(self, key: FoldKey) -> Fold:
         fold = self._folds.pop(key)
@@ -249,9 +251,9 @@ class EdgeBacklog:
                 self._remember(key, now)
                 self._ready[lane].append(item)
                 return
-            fold = self._folds[key] = Fold(key, item.place)
+            fold = self._folds[key] = Fold(key, item.position)
             self._due[key] = max(now, due)
-        if item.place <= self._released:
+        if item.position <= self._released:
             self._due[key] = now
         self._samples += fold.add(captured, user_id)
 
@@ -294,7 +296,7 @@ class EdgeBacklog:
             self._drop_least()
 
     def _drop_least(self) -> None:
-        fold = min(self._folds.values(), key=lambda fold: (fold.priority, -fold.place), default=None)
+        fold = min(self._folds.values(), key=lambda fold: (fold.priority, -fold.position), default=None)
         for lane in reversed(LANES):
             ready = self._ready[lane]
             if ready and (fold is None or lane == RECORDS or fold.priority >= _ALERT):

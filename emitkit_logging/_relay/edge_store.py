@@ -194,7 +194,7 @@ class EdgeStore:
 
     def _is_settled(self, newest: int) -> bool:
         batches = [batch for lane in self._lanes.values() for batch in lane.waiting]
-        return self._backlog.is_after(newest) and all(batch.items[0].place > newest for batch in batches)
+        return self._backlog.is_after(newest) and all(batch.items[0].position > newest for batch in batches)
 
     def hurry(self, deadline: float) -> Callable[[], bool]:  # noqa: ARG002 - Redis takes all at once
         """Prepare for the end of the process: everything that waits is to be in Redis by the deadline."""
@@ -214,7 +214,7 @@ class EdgeStore:
     def give_up(self) -> Undelivered:
         """Drop what waits, and return what it was."""
         identities = self._backlog.identities + len(self._identities)
-        lost = Undelivered(self._pending(), identities, self._trouble.reason or self._hindrance())
+        lost = Undelivered(self._pending(), identities, self._trouble.reason or self._why_undelivered())
         self._dropped["shutdown"] += lost.records
         self._backlog.clear()
         self._identities.clear()
@@ -223,7 +223,7 @@ class EdgeStore:
         self._is_closed = True
         return lost
 
-    def _hindrance(self) -> str:
+    def _why_undelivered(self) -> str:
         return "Redis does not answer" if self._under_way is not None else ""
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ class Counted:
 
     Attributes:
         counts: by name.
-        newest: the newest place of the outbox.
+        newest: the newest position of the outbox.
         budget: the state of budget and kinds.
         signal: what the relay says to applications.
         config: what applications need to know.
@@ -137,7 +137,7 @@ class LeaderState:
         self.rows.requests.update(map(int, requests))
         for field_name, data in sorted(self._scan("waiting"), key=lambda pair: int(pair[0])):
             self._resume(outbox, int(field_name), data, requests.get(field_name))
-        self._dead |= self.rows.requests - self.rows.places
+        self._dead |= self.rows.requests - self.rows.positions
 
     def _scan(self, name: str) -> Iterator[tuple[bytes, bytes]]:
         yield from self._client.hscan_iter(self._keys.relay(name), count=_SCAN)
@@ -152,24 +152,29 @@ class LeaderState:
         for call, at in found:
             outbox.remember(call, max(0.0, now - at))
 
-    def _resume(self, outbox: Outbox, place: int, data: bytes, started: bytes | None) -> None:
-        self.rows.places.add(place)
+    def _resume(self, outbox: Outbox, position: int, data: bytes, started: bytes | None) -> None:
+        self.rows.positions.add(position)
         try:
-            entry = wire.read_entry(data, place)
+            entry = wire.read_entry(data, position)
             if isinstance(entry, Identity):
                 raise ValueError("it does not wait in a relay")  # noqa: TRY004, TRY301 - data has a wrong value
             request = None if started is None else unit.read_request(started)
         except ValueError as error:
             self.unreadable[str(error)] += wire.records_of(data)
-            self._dead.add(place)
+            self._dead.add(position)
             return
         if request is None:
-            outbox.resume(place, entry)
+            outbox.resume(position, entry)
             return
         if isinstance(entry, IdentifyCall):
-            self.rows.calls[place] = entry
+            self.rows.calls[position] = entry
         outbox.resume(
-            place, entry, priority=request.priority, age=request.age, records=request.records, request=request.request
+            position,
+            entry,
+            priority=request.priority,
+            first_position=request.first_position,
+            records=request.records,
+            request=request.request,
         )
 
     # What comes in
@@ -225,7 +230,7 @@ class LeaderState:
             position = self._positions[lane]
             arguments += [unit.until(position.last) if position.lines else "", position.lines, position.records]
         gone = work.gone | self._dead
-        arguments += _counted_list(list(gone & self.rows.places))
+        arguments += _counted_list(list(gone & self.rows.positions))
         arguments += _counted_list(list(gone & self.rows.requests))
         arguments += _pairs(work.rows)
         arguments += _pairs(work.requests)
@@ -247,7 +252,7 @@ class LeaderState:
         self.revision += 1
         self._budget = budget
         work.apply(changes, self.rows)
-        self.rows.places -= self._dead
+        self.rows.positions -= self._dead
         self.rows.requests -= self._dead
         self._dead = set()
         for user_id in (*forgotten, *users):

@@ -125,7 +125,7 @@ class Lease:
             subscription.connection_pool.disconnect()
 
     def lose(self) -> None:
-        """Take note that another relay leads."""
+        """Remember that another relay leads."""
         self.value = ""
         self._next_at = -math.inf
 

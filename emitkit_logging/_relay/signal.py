@@ -31,7 +31,7 @@ class ScarcitySignal:
         self._sum = 0
 
     def arrived(self, records: int) -> None:
-        """Take note of log records that came in."""
+        """Remember log records that came in."""
         if records:
             self._arrived.append((self._clock(), records))
             self._sum += records

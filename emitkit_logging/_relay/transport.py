@@ -106,7 +106,7 @@ class RedisTransport:
                 batch.reason = str(part)
         batch.parts = len(parts)
         batch.payload = wire.write_batch(parts)
-        batch.items = [Item(item.place, _SHAPED) for item in batch.items]  # the records are not needed any more
+        batch.items = [Item(item.position, _SHAPED) for item in batch.items]  # the records are not needed any more
 
     def _part(self, item: Item) -> bytes | Unshapable:
         entry = item.entry

@@ -81,7 +81,7 @@ class TroubleLog:
         self.failures = 0
 
     def failed(self, error: Exception, consequence: str) -> None:
-        """Take note of an error.
+        """Remember an error.
 
         The first one in a row is no trouble yet: a server closes connections that were idle, and the next try succeeds.
 
@@ -94,7 +94,7 @@ class TroubleLog:
         self.begin(cause, f"Redis at {self._address} {cause}: {detail}", consequence)
 
     def begin(self, cause: str, text: str, consequence: str) -> None:
-        """Take note of a trouble, as `failed` does.
+        """Remember a trouble, as `failed` does.
 
         Args:
             cause: tells troubles apart.
@@ -118,7 +118,7 @@ class TroubleLog:
         self._notices.append(text)
 
     def over(self) -> None:
-        """Take note that it works."""
+        """Remember that it works."""
         if self._told:
             lasted = self._clock() - self._began_at
             self._notices.append(f"Redis at {self._address} works again, after {lasted:.0f} seconds")

@@ -26,18 +26,20 @@ class Rows:
     """What Redis holds of what waits, as far as commits need it.
 
     Attributes:
-        places: where something waits.
+        positions: where something waits.
         requests: where a request was started.
-        calls: the identify calls, by place.
+        calls: the identify calls, by position.
     """
 
-    places: set[int] = field(default_factory=set)
+    positions: set[int] = field(default_factory=set)
     requests: set[int] = field(default_factory=set)
     calls: dict[int, IdentifyCall] = field(default_factory=dict)
 
     def count_with(self, changes: Changes) -> int:
         """Return how many rows there would be after `changes`, at most."""
-        return len(self.places) + len(changes.came_at) + len(changes.entries) - len(changes.joins) - len(changes.ends)
+        return (
+            len(self.positions) + len(changes.came_at) + len(changes.entries) - len(changes.joins) - len(changes.ends)
+        )
 
 
 @dataclass(slots=True)
@@ -45,9 +47,9 @@ class Unit:
     """The changes of one commit.
 
     Attributes:
-        gone: places where nothing waits any more.
-        rows: what waits, by place, as it is written.
-        requests: the requests that start, by place, as they are written.
+        gone: positions where nothing waits any more.
+        rows: what waits, by position, as it is written.
+        requests: the requests that start, by position, as they are written.
         users: what the server has taken over, by user.
     """
 
@@ -64,41 +66,41 @@ class Unit:
             changes: what the outbox reported.
             before: what Redis holds.
         """
-        unit = cls({place for place, _ in changes.joins} | {end.place for end in changes.ends})
-        for place, captured in changes.came_at.items():
-            if place not in unit.gone and place not in changes.entries:
-                unit.rows[place] = wire.write_entry(captured)
-        for place, entry in changes.entries.items():
-            if place not in unit.gone:
-                unit.rows[place] = wire.write_entry(entry)
-        for place, delivery in changes.deliveries.items():
-            if place in unit.gone:
+        unit = cls({position for position, _ in changes.joins} | {end.position for end in changes.ends})
+        for position, captured in changes.came_at.items():
+            if position not in unit.gone and position not in changes.entries:
+                unit.rows[position] = wire.write_entry(captured)
+        for position, entry in changes.entries.items():
+            if position not in unit.gone:
+                unit.rows[position] = wire.write_entry(entry)
+        for position, delivery in changes.deliveries.items():
+            if position in unit.gone:
                 continue
             if delivery.facts is not None:
-                unit.rows[place] = wire.write_entry(delivery.facts)
+                unit.rows[position] = wire.write_entry(delivery.facts)
             # the event that reports drops has no row: it is not taken over by another leader
-            has_row = place in unit.rows or place in before.places
+            has_row = position in unit.rows or position in before.positions
             if has_row and (delivery.request is not None or delivery.facts is not None):
-                unit.requests[place] = write_request(delivery)
+                unit.requests[position] = write_request(delivery)
         for end in changes.ends:
             if end.reason is None:
-                ended = changes.deliveries.get(end.place)
-                call = before.calls.get(end.place) if ended is None else ended.facts
+                ended = changes.deliveries.get(end.position)
+                call = before.calls.get(end.position) if ended is None else ended.facts
                 if call is not None:
                     unit.users[call.user_id] = call
         return unit
 
     def apply(self, changes: Changes, rows: Rows) -> None:
-        """Take note in `rows` of what was committed."""
-        rows.places |= self.rows.keys()
+        """Change `rows` by what was committed."""
+        rows.positions |= self.rows.keys()
         rows.requests |= self.requests.keys()
-        rows.places -= self.gone
+        rows.positions -= self.gone
         rows.requests -= self.gone
-        for place, delivery in changes.deliveries.items():
+        for position, delivery in changes.deliveries.items():
             if delivery.facts is not None:
-                rows.calls[place] = delivery.facts
-        for place in self.gone:
-            rows.calls.pop(place, None)
+                rows.calls[position] = delivery.facts
+        for position in self.gone:
+            rows.calls.pop(position, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,13 @@ class StartedRequest:
 
     Attributes:
         priority: of the delivery.
-        age: of the delivery.
+        first_position: of the delivery.
         records: how many log records it stands for.
         request: what was sent, or `None`.
     """
 
     priority: int
-    age: float
+    first_position: float
     records: int
     request: ApiRequest | None
 
@@ -121,7 +123,7 @@ class StartedRequest:
 def write_request(delivery: Delivery) -> bytes:
     """Return a delivery: an array in JSON, and behind a newline the body of its request."""
     request = delivery.request
-    header: list[Any] = [delivery.priority, delivery.age, delivery.records]
+    header: list[Any] = [delivery.priority, delivery.first_position, delivery.records]
     if request is None:
         return json.dumps(header).encode()
     header += [request.path, request.success, request.key]
@@ -136,9 +138,9 @@ def read_request(data: bytes) -> StartedRequest:
     """
     header, separator, body = data.partition(b"\n")
     try:
-        priority, age, records, *more = json.loads(header)
+        priority, first_position, records, *more = json.loads(header)
         request = ApiRequest(str(more[0]), int(more[1]), body, more[2]) if separator else None
-        return StartedRequest(int(priority), float(age), int(records), request)
+        return StartedRequest(int(priority), float(first_position), int(records), request)
     except (ValueError, TypeError, IndexError) as error:
         raise ValueError(f"it is no request: {error}") from error
 

@@ -226,7 +226,7 @@ def write_call(call: IdentifyCall) -> bytes:
 
 
 def write_entry(entry: CapturedRecord | Fold | Digest | IdentifyCall) -> bytes:
-    """Return what waits at one place, of a relay's outbox: its records are shaped."""
+    """Return what waits at one position, of a relay's outbox: its records are shaped."""
     if isinstance(entry, ShapedRecord):
         return b"r" + entry.line
     if isinstance(entry, Fold):
@@ -251,24 +251,24 @@ def read_batch(payload: bytes) -> list[bytes]:
     return payload.split(_PART) if payload else []
 
 
-def read_part(part: bytes, place: int = 0) -> Part:
+def read_part(part: bytes, position: int = 0) -> Part:
     """Return what a part of a batch holds.
 
     Args:
         part: the part.
-        place: where a fold waits.
+        position: where a fold waits.
 
     Raises:
         ValueError: if it cannot be read; the text says why.
     """
-    entry = read_entry(part, place)
+    entry = read_entry(part, position)
     if isinstance(entry, ShapedRecord | Fold | Identity):
         return entry
     raise ValueError("no process writes that")
 
 
-def read_entry(data: bytes, place: int) -> Any:
-    """Return what waits at a place: a record, a fold, a digest, an identity or an identify call.
+def read_entry(data: bytes, position: int) -> Any:
+    """Return what waits at a position: a record, a fold, a digest, an identity or an identify call.
 
     Raises:
         ValueError: if it cannot be read; the text says why.
@@ -278,9 +278,9 @@ def read_entry(data: bytes, place: int) -> Any:
         if letter == b"r":
             return ShapedRecord(content)
         if letter == b"f":
-            return _fold(content, place)
+            return _fold(content, position)
         if letter == b"d":
-            return _digest(content, place)
+            return _digest(content, position)
         if letter in (b"i", b"c"):
             return _read_user(json.loads(content), is_call=letter == b"c")
     except _UNREADABLE as error:
@@ -300,10 +300,10 @@ def records_of(part: bytes) -> int:
         return 1
 
 
-def _fold(content: bytes, place: int) -> Fold:
+def _fold(content: bytes, position: int) -> Fold:
     header, *samples = content.split(_SAMPLE)
     state = _decode(header.decode())
-    state["place"] = place
+    state["place"] = position
     state["samples"] = [ShapedRecord(sample) for sample in samples]
     fold = Fold.of(state)
     if not (type(fold.count) is int and fold.count > 0):
@@ -311,10 +311,10 @@ def _fold(content: bytes, place: int) -> Fold:
     return fold
 
 
-def _digest(content: bytes, place: int) -> Digest:
+def _digest(content: bytes, position: int) -> Digest:
     header, *samples = content.split(_SAMPLE)
     state = _decode(header.decode())
-    state["place"] = place
+    state["place"] = position
     names = state.get("sampled") or []
     state["samples"] = {name: ShapedRecord(sample) for name, sample in zip(names, samples, strict=False)}
     return Digest.of(state)

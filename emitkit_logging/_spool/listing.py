@@ -18,7 +18,7 @@ from emitkit_logging._worker.clock import monotonic
 
 @dataclass(frozen=True)
 class Row:
-    """What waits at one place of a spool, or was rejected.
+    """What waits at one position of a spool, or was rejected.
 
     Attributes:
         kind: `record`, `fold`, `digest`, `identify`, or `line` for a line of a journal that could not be read.

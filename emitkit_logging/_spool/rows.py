@@ -32,9 +32,10 @@ class WrittenRow:
     """A row that is new or changed.
 
     Attributes:
-        place: where it waits.
+        position: where it waits.
         kind: `record`, `fold`, `digest` or `identify`.
-        priority, age: of the most important record, and of the first one.
+        priority: of the most important record.
+        first_position: where the first record came in.
         since: when the latest record was logged, in epoch seconds.
         channel: where its event goes, or an empty text.
         records: log records that it stands for.
@@ -42,10 +43,10 @@ class WrittenRow:
         data: the content.
     """
 
-    place: int
+    position: int
     kind: str
     priority: int
-    age: float
+    first_position: float
     since: float
     channel: str
     records: int
@@ -57,7 +58,7 @@ class WrittenRow:
         priority = max(-_LARGEST, min(_LARGEST, self.priority))
         since = self.since if math.isfinite(self.since) else time.time()
         channel, share = clean(self.channel), json.dumps(self.share)
-        return self.place, self.kind, priority, self.age, since, channel, self.records, share, self.data
+        return self.position, self.kind, priority, self.first_position, since, channel, self.records, share, self.data
 
 
 class RowWriter:
@@ -74,24 +75,24 @@ class RowWriter:
 
     def rows(self, changes: Changes, unit: Unit) -> Iterator[WrittenRow]:
         """Return the rows that are new or changed."""
-        for place, captured in changes.came_at.items():
-            if unit.is_written(place) and place not in changes.entries:
-                yield self._of_record(place, captured, unit.shares.get(place, {}))
-        for place, entry in changes.entries.items():
-            if unit.is_written(place):
-                yield self._of_entry(place, entry, unit)
-        for place, delivery in changes.deliveries.items():
-            if delivery.facts is not None and unit.is_written(place):
-                yield self._of_call(place, delivery, delivery.facts, unit.shares.get(place, {}))
+        for position, captured in changes.came_at.items():
+            if unit.is_written(position) and position not in changes.entries:
+                yield self._of_record(position, captured, unit.shares.get(position, {}))
+        for position, entry in changes.entries.items():
+            if unit.is_written(position):
+                yield self._of_entry(position, entry, unit)
+        for position, delivery in changes.deliveries.items():
+            if delivery.facts is not None and unit.is_written(position):
+                yield self._of_call(position, delivery, delivery.facts, unit.shares.get(position, {}))
 
     def users(self, unit: Unit) -> dict[str, str]:
         """Return what the server has taken over, a JSON object for each user."""
         return {user_id: codec.write_call(call, self._converter) for user_id, call in unit.users.items()}
 
-    def _of_record(self, place: int, captured: CapturedRecord, share: Share) -> WrittenRow:
+    def _of_record(self, position: int, captured: CapturedRecord, share: Share) -> WrittenRow:
         data = origin_of(captured).line or codec.write_record(captured, self._converter)
         channel = self._channel(captured)
-        return WrittenRow(place, "record", captured.priority, place, captured.created, channel, 1, share, data)
+        return WrittenRow(position, "record", captured.priority, position, captured.created, channel, 1, share, data)
 
     def _channel(self, captured: CapturedRecord) -> str:
         try:
@@ -101,24 +102,24 @@ class RowWriter:
                 raise
             return ""
 
-    def _of_entry(self, place: int, entry: Fold | Digest, unit: Unit) -> WrittenRow:
+    def _of_entry(self, position: int, entry: Fold | Digest, unit: Unit) -> WrittenRow:
         kind, channel = ("fold", entry.key.channel) if isinstance(entry, Fold) else ("digest", entry.channel)
         data = codec.write_entry(kind, entry.state(), self._converter)
-        priority, age = entry.priority, entry.age
-        share = unit.shares.get(place, {})
-        return WrittenRow(place, kind, priority, age, entry.last_seen, channel, entry.count, share, data)
+        priority, first_position = entry.priority, entry.first_position
+        share = unit.shares.get(position, {})
+        return WrittenRow(position, kind, priority, first_position, entry.last_seen, channel, entry.count, share, data)
 
-    def _of_call(self, place: int, delivery: Delivery, call: IdentifyCall, share: Share) -> WrittenRow:
+    def _of_call(self, position: int, delivery: Delivery, call: IdentifyCall, share: Share) -> WrittenRow:
         data = codec.write_identify(call, self._converter)
-        priority, age, records = delivery.priority, delivery.age, delivery.records
-        return WrittenRow(place, "identify", priority, age, time.time(), "", records, share, data)
+        priority, first_position, records = delivery.priority, delivery.first_position, delivery.records
+        return WrittenRow(position, "identify", priority, first_position, time.time(), "", records, share, data)
 
 
 def requests(changes: Changes) -> Iterator[tuple[Any, ...]]:
     """Return the requests that are about to start, as the values of `tables.write_waiting`."""
-    for place, delivery in changes.deliveries.items():
+    for position, delivery in changes.deliveries.items():
         if (request := delivery.request) is not None:
-            yield request.path, request.success, request.key, request.body, delivery.records, place
+            yield request.path, request.success, request.key, request.body, delivery.records, position
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +127,15 @@ class ReadRow:
     """A row, as `tables.SELECT_WAITING` returns it.
 
     Attributes:
-        place, kind, priority, age, since, records, data: as of `WrittenRow`.
+        position, kind, priority, first_position, since, records, data: as of `WrittenRow`.
         shares: the JSON object of the shares.
         path, success, key, body: of the request that was started, or `None` each.
     """
 
-    place: int
+    position: int
     kind: str
     priority: int
-    age: float
+    first_position: float
     since: float
     records: int
     shares: str
@@ -150,7 +151,9 @@ class ReadRow:
         Raises:
             ValueError: if one has a wrong type: SQLite holds any value in any column.
         """
-        if not all(isinstance(each, int | float) for each in (self.priority, self.age, self.since, self.records)):
+        if not all(
+            isinstance(each, int | float) for each in (self.priority, self.first_position, self.since, self.records)
+        ):
             raise ValueError("a column has a wrong type")
 
     @property

@@ -6,20 +6,20 @@ The database is an SQLite file with the `application_id` `EMKT` and, as `user_ve
 ``waiting``   what waits, one row for each event or identify call to come
 ``rejected``  what was rejected or could not be read, kept for people
 ``counts``    records delivered (no reason) or dropped, for each origin, which is the journal of one process
-``journals``  how far each file of a journal was read (``offset`` in bytes) and the newest place at that time
+``journals``  how far each file of a journal was read (``offset`` in bytes) and the newest position then
 ``users``     what the server knows of each user
 ``known``     what is known of kinds of alerts and of templates (``about``: `kind`, `template`), as JSON
 ``lease``     which process may send, until when, and the number of changes of it
-``progress``  the newest place, and the state of the rate budget
+``progress``  the newest position, and the state of the rate budget
 ============  ==========================================================================================
 
 Columns of ``waiting`` and ``rejected``:
 
 ============  ==========================================================================================
-``place``     where it waits: greater is later (``rejected`` has its own ``number``)
+``place``     the position where it waits: greater is later (``rejected`` has its own ``number``)
 ``kind``      ``record``, ``fold``, ``digest`` or ``identify``; ``line`` for a line that could not be read
 ``priority``  of the most important record
-``age``       the place of the first record
+``age``       the position of the first record
 ``since``     when the latest record was logged, in epoch seconds
 ``channel``   where the event goes; empty where only the options of the sender say so
 ``records``   log records that it stands for

@@ -1,8 +1,8 @@
 """The spool: where each record is, in SQLite, for the process that sends.
 
 One process at a time is the sender, by a lease in the database. It reads all journals, and writes each unit of work of
-its outbox before a request starts and after its answer. The sender that comes next goes on at the same place: with the
-same waiting records and folds, the same requests to the byte, and the same budget.
+its outbox before a request starts and after its answer. The sender that comes next continues with the same waiting
+records and folds, the same requests to the byte, and the same budget.
 """
 
 from __future__ import annotations
@@ -202,19 +202,26 @@ class Spool:
         self._lease.is_fresh = False
 
     def _resume(self, outbox: Outbox, row: rows.ReadRow, oldest: float) -> None:
-        self._waiting.put(row.place, row.share, len(row.data))
+        self._waiting.put(row.position, row.share, len(row.data))
         try:
             row.check()
             entry = rows.read_entry(row.kind, row.data)
         except ValueError as error:
-            self._findings.ends.append(Ended(row.place, REJECTED, f"its row cannot be read: {error}"))
+            self._findings.ends.append(Ended(row.position, REJECTED, f"its row cannot be read: {error}"))
             return
         if row.since < oldest:
-            self._findings.ends.append(Ended(row.place, "expired", ""))
+            self._findings.ends.append(Ended(row.position, "expired", ""))
             return
         if isinstance(entry, IdentifyCall):
-            self._waiting.calls[row.place] = entry
-        outbox.resume(row.place, entry, priority=row.priority, age=row.age, records=row.records, request=row.request)
+            self._waiting.calls[row.position] = entry
+        outbox.resume(
+            row.position,
+            entry,
+            priority=row.priority,
+            first_position=row.first_position,
+            records=row.records,
+            request=row.request,
+        )
 
     @property
     def is_commit_due(self) -> bool:
@@ -269,7 +276,7 @@ class Spool:
 
         Args:
             changes: all that the outbox reported since the last commit that succeeded.
-            newest: the newest place of the outbox.
+            newest: the newest position of the outbox.
             budget: the state of its budget.
 
         Raises:
@@ -285,7 +292,7 @@ class Spool:
             # first what is gone: its pages are used again, and the database does not grow
             tables.delete_waiting(connection, (unit.gone - unit.rejected.keys()) & self._waiting.sizes.keys())
             tables.write_waiting(connection, [row.values() for row in written], rows.requests(changes))
-            tables.keep_rejected(connection, unit.rejected.values(), {end.place for end in self._findings.ends})
+            tables.keep_rejected(connection, unit.rejected.values(), {end.position for end in self._findings.ends})
             tables.delete_waiting(connection, unit.rejected.keys())
             tables.keep_lines(connection, self._findings.lines)
             tables.add_counts(connection, unit.counts)
@@ -294,7 +301,7 @@ class Spool:
             state = codec.write_state(budget, self._converter)
             tables.put_progress(connection, self._reader.positions(), newest, state)
         for row in written:
-            self._waiting.put(row.place, row.share, len(row.data))
+            self._waiting.put(row.position, row.share, len(row.data))
         self._waiting.apply(changes, unit.gone)
         self._counted.update(unit.counts - self._findings.counts)
         self._findings = Findings()

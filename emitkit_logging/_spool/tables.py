@@ -65,9 +65,9 @@ def write_waiting(connection: sqlite3.Connection, rows: Iterable[Values], reques
     connection.executemany(_UPDATE_REQUEST, requests)
 
 
-def delete_waiting(connection: sqlite3.Connection, places: Iterable[int]) -> None:
-    """Delete the rows of `places`."""
-    connection.executemany("DELETE FROM waiting WHERE place = ?", [(place,) for place in places])
+def delete_waiting(connection: sqlite3.Connection, positions: Iterable[int]) -> None:
+    """Delete the rows of `positions`."""
+    connection.executemany("DELETE FROM waiting WHERE place = ?", [(position,) for position in positions])
 
 
 def keep_rejected(connection: sqlite3.Connection, ends: Iterable[Ended], unreadable: Container[int]) -> None:
@@ -76,10 +76,10 @@ def keep_rejected(connection: sqlite3.Connection, ends: Iterable[Ended], unreada
     Args:
         connection: the database.
         ends: where the rows are, and why they were rejected.
-        unreadable: places of rows that are kept in any case; others are where they stand for a log record.
+        unreadable: positions of rows that are kept in any case; others are where they stand for a log record.
     """
     now = time.time()
-    values = [(now, clean(end.detail), end.place, end.place in unreadable) for end in ends]
+    values = [(now, clean(end.detail), end.position, end.position in unreadable) for end in ends]
     connection.executemany(_KEEP_REJECTED, values)
 
 
@@ -135,7 +135,7 @@ def known(connection: sqlite3.Connection, of: Knowledge) -> dict[str, Json]:
 def put_progress(
     connection: sqlite3.Connection, positions: Iterable[tuple[str, int]], newest: int, budget: str
 ) -> None:
-    """Write how far the journals were read, the newest place, and the state of the budget as JSON."""
+    """Write how far the journals were read, the newest position, and the state of the budget as JSON."""
     values = [(name, offset, newest) for name, offset in positions]
     connection.executemany("INSERT OR REPLACE INTO journals VALUES (?, ?, ?)", values)
     connection.execute("UPDATE progress SET newest = ?, budget = ?", (newest, budget))
@@ -200,13 +200,13 @@ def has_counts(connection: sqlite3.Connection) -> bool:
 
 
 def newest(connection: sqlite3.Connection) -> int:
-    """Return the newest place."""
-    place: int = connection.execute("SELECT newest FROM progress").fetchone()[0]
-    return place
+    """Return the newest position."""
+    position: int = connection.execute("SELECT newest FROM progress").fetchone()[0]
+    return position
 
 
 def read_until(connection: sqlite3.Connection, name: str) -> tuple[int, int] | None:
-    """Return how many bytes of a journal's file were read, and the newest place then; `None` if none were."""
+    """Return how many bytes of a journal's file were read, and the newest position then; `None` if none were."""
     row: tuple[int, int] | None = connection.execute(
         "SELECT offset, place FROM journals WHERE name = ?", (name,)
     ).fetchone()
@@ -218,7 +218,7 @@ def has_waiting(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM waiting LIMIT 1").fetchone() is not None
 
 
-def has_waiting_of(connection: sqlite3.Connection, origin: str, place: int) -> bool:
-    """Whether a row waits that came in up to `place` and holds records of `origin`."""
+def has_waiting_of(connection: sqlite3.Connection, origin: str, position: int) -> bool:
+    """Whether a row waits that came in up to `position` and holds records of `origin`."""
     select = "SELECT 1 FROM waiting WHERE age <= ? AND instr(shares, ?) LIMIT 1"
-    return connection.execute(select, (place, origin)).fetchone() is not None
+    return connection.execute(select, (position, origin)).fetchone() is not None

@@ -20,7 +20,7 @@ DELIVERED = ""
 REJECTED = "rejected"
 
 Share: TypeAlias = "dict[str, int]"
-"""Log records of each origin that wait at one place."""
+"""Log records of each origin that wait at one position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ class Waiting:
     """What the rows of the database hold, as far as commits need it.
 
     Attributes:
-        shares: by place.
-        sizes: bytes of `data`, by place.
+        shares: by position.
+        sizes: bytes of `data`, by position.
         size: their sum.
-        calls: the identify calls, by place.
+        calls: the identify calls, by position.
     """
 
     shares: dict[int, Share] = field(default_factory=dict)
@@ -94,28 +94,28 @@ class Waiting:
     size: int = 0
     calls: dict[int, IdentifyCall] = field(default_factory=dict)
 
-    def put(self, place: int, share: Share, size: int) -> None:
-        """Take note of a row that was written or read."""
-        self.shares[place] = share
-        self.size += size - self.sizes.get(place, 0)
-        self.sizes[place] = size
+    def put(self, position: int, share: Share, size: int) -> None:
+        """Remember a row that was written or read."""
+        self.shares[position] = share
+        self.size += size - self.sizes.get(position, 0)
+        self.sizes[position] = size
 
-    def remove(self, place: int) -> None:
-        """Take note that a row is gone."""
-        self.shares.pop(place, None)
-        self.calls.pop(place, None)
-        self.size -= self.sizes.pop(place, 0)
+    def remove(self, position: int) -> None:
+        """Remember that a row is gone."""
+        self.shares.pop(position, None)
+        self.calls.pop(position, None)
+        self.size -= self.sizes.pop(position, 0)
 
     def apply(self, changes: Changes, gone: set[int]) -> None:
-        """Take note of what was committed besides the rows: calls, and places where nothing waits any more.
+        """Remember what was committed besides the rows: calls, and positions where nothing waits any more.
 
         The records that came in are the outbox's alone now: what they were read from is no longer needed.
         """
-        for place, delivery in changes.deliveries.items():
+        for position, delivery in changes.deliveries.items():
             if delivery.facts is not None:
-                self.calls[place] = delivery.facts
-        for place in gone:
-            self.remove(place)
+                self.calls[position] = delivery.facts
+        for position in gone:
+            self.remove(position)
         for captured in changes.came_at.values():
             captured.origin = None
 
@@ -125,10 +125,10 @@ class Waiting:
 
     def size_with(self, changes: Changes) -> int:
         """Return the bytes that would wait after `changes`, folds as large as they are now."""
-        gone = {place for place, _ in changes.joins}
-        gone.update(end.place for end in changes.ends)
-        came = [origin_of(captured).line for place, captured in changes.came_at.items() if place not in gone]
-        left = sum([self.sizes.get(place, 0) for place in gone])
+        gone = {position for position, _ in changes.joins}
+        gone.update(end.position for end in changes.ends)
+        came = [origin_of(captured).line for position, captured in changes.came_at.items() if position not in gone]
+        left = sum([self.sizes.get(position, 0) for position in gone])
         return self.size - left + sum([len(line) for line in came if line is not None])
 
 
@@ -137,9 +137,9 @@ class Unit:
     """The changes of one commit.
 
     Attributes:
-        shares: the new shares of all places that were touched and are not gone.
-        gone: places where nothing waits any more.
-        rejected: what ended rejected, by place: the rows are kept for people.
+        shares: the new shares of all positions that were touched and are not gone.
+        gone: positions where nothing waits any more.
+        rejected: what ended rejected, by position: the rows are kept for people.
         counts: records delivered or dropped, by origin and reason, those of `Findings` included.
         users: what the server has taken over, by user.
     """
@@ -159,42 +159,44 @@ class Unit:
             findings: what the spool itself found.
             waiting: what waited before.
         """
-        shares = {place: {origin_of(captured).journal: 1} for place, captured in changes.came_at.items()}
+        shares = {position: {origin_of(captured).journal: 1} for position, captured in changes.came_at.items()}
         unit = cls(shares, counts=Counter(findings.counts))
         unit.counts.update((line.origin, REJECTED) for line in findings.lines)
-        for place, into in changes.joins:
-            unit._join(place, into, waiting.shares)
-        for place in changes.entries.keys() - unit.shares.keys() - unit.gone:
-            unit.shares[place] = dict(waiting.shares.get(place, ()))  # a fold that became a digest, at the same place
+        for position, into in changes.joins:
+            unit._join(position, into, waiting.shares)
+        for position in changes.entries.keys() - unit.shares.keys() - unit.gone:
+            unit.shares[position] = dict(
+                waiting.shares.get(position, ())
+            )  # a fold that became a digest, at the same position
         for end in (*findings.ends, *changes.ends):
             unit._end(end, changes, waiting)
         return unit
 
-    def _join(self, place: int, into: int, before: Mapping[int, Share]) -> None:
+    def _join(self, position: int, into: int, before: Mapping[int, Share]) -> None:
         share = self.shares.get(into)
         if share is None:
             share = self.shares[into] = dict(before.get(into, ()))
-        for origin, records in self._leave(place, before).items():
+        for origin, records in self._leave(position, before).items():
             share[origin] = share.get(origin, 0) + records
 
     def _end(self, end: Ended, changes: Changes, waiting: Waiting) -> None:
-        for origin, records in self._leave(end.place, waiting.shares).items():
+        for origin, records in self._leave(end.position, waiting.shares).items():
             self.counts[origin, end.reason or DELIVERED] += records
         if end.reason == REJECTED:
-            self.rejected[end.place] = end
+            self.rejected[end.position] = end
         if end.reason is None:
-            delivery = changes.deliveries.get(end.place)
-            call = waiting.calls.get(end.place) if delivery is None else delivery.facts
+            delivery = changes.deliveries.get(end.position)
+            call = waiting.calls.get(end.position) if delivery is None else delivery.facts
             if call is not None:
                 self.users[call.user_id] = call
 
-    def _leave(self, place: int, before: Mapping[int, Share]) -> Share:
-        if place in self.gone:
+    def _leave(self, position: int, before: Mapping[int, Share]) -> Share:
+        if position in self.gone:
             return {}
-        self.gone.add(place)
-        share = self.shares.pop(place, None)
-        return before.get(place, {}) if share is None else share
+        self.gone.add(position)
+        share = self.shares.pop(position, None)
+        return before.get(position, {}) if share is None else share
 
-    def is_written(self, place: int) -> bool:
-        """Whether the row of a place that was touched is to be written: it stays, or is kept as rejected."""
-        return place not in self.gone or place in self.rejected
+    def is_written(self, position: int) -> bool:
+        """Whether the row of a position that was touched is to be written: it stays, or is kept as rejected."""
+        return position not in self.gone or position in self.rejected

@@ -25,7 +25,7 @@ _POLL = 0.005
 """Seconds between two looks of a greenlet at a lock."""
 
 _LOOK = 0.05
-"""Seconds after which a waiting thread tries a lock again without a ring: the thread that was rung may wait no more."""
+"""Seconds after which a waiting thread tries a lock again unasked: the thread that was woken may wait no more."""
 
 _is_exiting = False
 
@@ -117,8 +117,8 @@ def adapt_to_replacement(thread: threading.Thread) -> None:
         active[threading.get_ident()] = active.pop(get_ident(), thread)
 
 
-class Bell:
-    """Wakes one thread that waits for it; a ring that nobody waits for is kept."""
+class Wakeup:
+    """Wakes one thread that waits for it, or the next one that will wait."""
 
     __slots__ = ("_lock",)
 
@@ -126,15 +126,15 @@ class Bell:
         self._lock = _allocate_lock()
         self._lock.acquire()
 
-    def ring(self) -> None:
-        """Wake the thread that waits, or the next that will."""
+    def set(self) -> None:
+        """Wake the thread that waits; if none does, the next one that will."""
         try:
             self._lock.release()
-        except RuntimeError:  # it has rung already
+        except RuntimeError:  # it is set
             return
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a ring, at most some seconds; return whether there was one."""
+        """Wait until it is set, at most some seconds; return whether it was."""
         return _acquire(self._lock, seconds)
 
 
@@ -180,7 +180,7 @@ class StateLock:
 
     def __init__(self) -> None:
         self._holder: dict[None, int] = {}
-        self._claims: deque[Bell] = deque()
+        self._claims: deque[Wakeup] = deque()
 
     @property
     def is_mine(self) -> bool:
@@ -206,19 +206,19 @@ class StateLock:
 
     def _wait(self, ident: int, seconds: float) -> bool:
         deadline = monotonic() + seconds
-        bell = Bell()
+        wakeup = Wakeup()
         try:
-            self._claims.append(bell)
+            self._claims.append(wakeup)
             # try once more after the claim: a thread that released the lock before it has not seen the claim
             while self._holder.setdefault(None, ident) != ident:
                 left = deadline - monotonic()
                 if left <= 0:
                     return False
-                bell.wait(min(left, _LOOK))
+                wakeup.wait(min(left, _LOOK))
             return True
         finally:
             with contextlib.suppress(ValueError):  # a signal handler raised before the claim
-                self._claims.remove(bell)
+                self._claims.remove(wakeup)
 
     def release(self) -> None:
         """Let another thread have it, if this thread holds it."""
@@ -226,7 +226,7 @@ class StateLock:
             return
         self._holder.pop(None, None)
         with contextlib.suppress(IndexError):  # nobody waits any more
-            self._claims[0].ring()
+            self._claims[0].set()
 
 
 _opening = Token()

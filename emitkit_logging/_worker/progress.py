@@ -23,29 +23,29 @@ class Progress:
     def __init__(self) -> None:
         self.steps = 0
         self.next_at = 0.0
-        self._watchers: dict[native.Bell, Callable[[], bool]] = {}
+        self._watchers: dict[native.Wakeup, Callable[[], bool]] = {}
 
     @contextlib.contextmanager
-    def watched(self, is_over: Callable[[], bool]) -> Iterator[native.Bell]:
-        """A context whose bell rings when `is_over` may have become true, or the worker pauses."""
-        bell = native.Bell()
-        self._watchers[bell] = is_over
+    def watched(self, is_over: Callable[[], bool]) -> Iterator[native.Wakeup]:
+        """A context whose wakeup is set when `is_over` may have become true, or the worker pauses."""
+        wakeup = native.Wakeup()
+        self._watchers[wakeup] = is_over
         try:
-            yield bell
+            yield wakeup
         finally:
-            del self._watchers[bell]
+            del self._watchers[wakeup]
 
     def step(self, *, is_pause: bool = False) -> None:
         """Count a step, and wake those who wait for it: not at each request, which would cost a switch of threads."""
         self.steps += 1
-        for bell, is_over in list(self._watchers.items()):
+        for wakeup, is_over in list(self._watchers.items()):
             if is_pause or is_over():
-                bell.ring()
+                wakeup.set()
 
     def notify(self) -> None:
         """Wake all who wait."""
-        for bell in list(self._watchers):
-            bell.ring()
+        for wakeup in list(self._watchers):
+            wakeup.set()
 
 
 class Stall:

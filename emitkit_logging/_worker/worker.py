@@ -108,7 +108,7 @@ class Worker(QueueListener):
         self._client = client
         self._debug = debug
         self._lock = native.StateLock()
-        self._bell = native.Bell()
+        self._wakeup = native.Wakeup()
         self._starting = native.Token()
         self._sending = native.Token()
         self._is_forking = False
@@ -122,7 +122,7 @@ class Worker(QueueListener):
     def wake(self) -> None:
         """Wake the thread: something was accepted that it waits for."""
         self.wake_level = NEVER
-        self._bell.ring()
+        self._wakeup.set()
 
     def identify(self, identity: Identity) -> None:
         """Accept what is known of a user, without an event."""
@@ -141,7 +141,7 @@ class Worker(QueueListener):
         """
         if len(self.queue) <= self._limit and not self._is_in_request:
             self.relief = self._limit
-            self._bell.ring()
+            self._wakeup.set()
         else:
             self._help(max(0, len(self.queue) - self._limit))
 
@@ -314,7 +314,7 @@ class Worker(QueueListener):
 
     def _wait(self, is_over: Callable[[], bool], deadline: float) -> bool:
         progress, stall = self._progress, Stall()
-        with progress.watched(is_over) as bell:
+        with progress.watched(is_over) as wakeup:
             while True:
                 with self._locked():
                     if is_over():
@@ -324,7 +324,7 @@ class Worker(QueueListener):
                         return False
                     if stall.lasts(progress.steps, now) and holds_logging_lock():
                         return False  # the thread may be waiting for the lock that our caller holds
-                bell.wait(min(deadline - now, STALL))
+                wakeup.wait(min(deadline - now, STALL))
 
     def _run_here(self, is_over: Callable[[], bool], deadline: float) -> bool:
         while True:
@@ -391,7 +391,7 @@ class Worker(QueueListener):
             if not block and not self.queue:
                 raise queue.Empty
             if pause and len(self.queue) <= self._waking:  # what waits there cannot be sent yet
-                self._bell.wait(min(pause, _LONGEST_SLEEP))
+                self._wakeup.wait(min(pause, _LONGEST_SLEEP))
 
     def handle(self, record: Any) -> None:  # noqa: ARG002 - with it, those behind it are taken
         """Move a record, and those that wait behind it, from the queue to the outbox."""

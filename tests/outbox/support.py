@@ -18,7 +18,7 @@ from emitkit_logging._outbox.budget import RateBudget
 from emitkit_logging._outbox.factory import EventFactory
 from emitkit_logging._outbox.identifies import KnownUsers
 from emitkit_logging._outbox.kinds import KindMemory
-from emitkit_logging._outbox.observer import NOBODY, BacklogObserver
+from emitkit_logging._outbox.observer import NO_OBSERVER, BacklogObserver
 from emitkit_logging._outbox.outbox import Outbox
 
 ACCEPTED = ApiResponse(Verdict.ACCEPTED)
@@ -106,7 +106,7 @@ class Harness:
         self,
         size: int = 100,
         rate_limit: int | None = 0,
-        observer: BacklogObserver = NOBODY,
+        observer: BacklogObserver = NO_OBSERVER,
         clock: Clock | None = None,
         factory: EventFactory | None = None,
     ) -> None:

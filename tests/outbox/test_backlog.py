@@ -12,12 +12,12 @@ from emitkit_logging._outbox.factory import SafeEventFactory
 from emitkit_logging._outbox.folding import Digest, Fold
 from emitkit_logging._outbox.kinds import KindMemory
 from emitkit_logging._outbox.observer import Changes, Ended
-from emitkit_logging._outbox.queues import Places
+from emitkit_logging._outbox.queues import Positions
 from tests.outbox.support import Clock, Factory, identity, pop, record
 
 
 def backlog(*records: CapturedRecord) -> tuple[Backlog, Changes]:
-    """A backlog in which records wait at the places 1, 2, …, and what it reported since."""
+    """A backlog in which records wait at the positions 1, 2, …, and what it reported since."""
     changes = Changes()
     made = Backlog(
         SafeEventFactory(Factory()), KindMemory(notify_interval=300.0, clock=Clock()), changes, clock=Clock()
@@ -37,9 +37,9 @@ def pop_all(waiting: Backlog) -> list[str | None]:
 
 
 def test_places():
-    """Each place has a greater number than the one before."""
-    places = Places()
-    assert [places.add(), places.add(), places.newest] == [1, 2, 2]
+    """Each position has a greater number than the one before."""
+    positions = Positions()
+    assert [positions.add(), positions.add(), positions.newest] == [1, 2, 2]
 
 
 def test_order():
@@ -58,7 +58,7 @@ def test_popped():
     assert waiting.admit() == [(40, 3, None, None)]
     waiting.fold()
     popped = pop(waiting)
-    assert (popped.priority, popped.age, popped.place, popped.records) == (20, 1, 1, 2)
+    assert (popped.priority, popped.first_position, popped.position, popped.records) == (20, 1, 1, 2)
 
 
 def test_counts():
@@ -77,7 +77,7 @@ def test_counts():
 
 
 def test_is_after():
-    """Whether all that waits came in after a place: also what folded since, by its oldest record."""
+    """Whether all that waits came in after a position: also what folded since, by its oldest record."""
     waiting, _ = backlog(record("a"), record("b", key="1"), record("a"))
     assert waiting.is_after(0)
     assert not waiting.is_after(1)
@@ -94,7 +94,7 @@ def test_fold_reports():
     waiting, changes = backlog(record("a"), record("b"), record("a"))
     assert waiting.fold() == []
     assert changes.joins == [(3, 1)]
-    assert {place: entry.count for place, entry in changes.entries.items()} == {1: 2, 2: 1}
+    assert {position: entry.count for position, entry in changes.entries.items()} == {1: 2, 2: 1}
 
 
 def test_fold_at_most():
@@ -114,7 +114,7 @@ def test_fold_returns_what_names_users():
         record("k", identities=(identity(),), key="1"),
     )
     examined = waiting.fold()
-    assert [(each.place, each.event and each.event.title) for each in examined] == [
+    assert [(each.position, each.event and each.event.title) for each in examined] == [
         (1, "a"),
         (2, "i"),
         (3, None),
@@ -179,7 +179,7 @@ def test_expire():
     waiting.fold()
     waiting.take(deque([record("k", created=1.0, key="1"), record("l", created=9.0)]), 2, 4)
     assert waiting.expire(5.0) == {logging.INFO: 3}
-    assert {(end.place, end.reason) for end in changes.ends} == {(1, "expired"), (5, "expired")}
+    assert {(end.position, end.reason) for end in changes.ends} == {(1, "expired"), (5, "expired")}
     assert pop_all(waiting) == ["b (×2)", "l"]
 
 

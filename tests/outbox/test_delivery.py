@@ -27,11 +27,11 @@ NOW = 1_000.0
 
 def of_event(key: str | None = None, **metadata) -> EventDelivery:
     event = Event("c", "title", idempotency_key=key, metadata=metadata)
-    return EventDelivery(logging.INFO, 1, place=1, event=event, records=1)
+    return EventDelivery(logging.INFO, 1, position=1, event=event, records=1)
 
 
 def of_identify(priority: int = logging.INFO) -> IdentifyDelivery:
-    return IdentifyDelivery(priority, 1, place=1, facts=IdentifyCall("u", {"a": 1}, ("u",)))
+    return IdentifyDelivery(priority, 1, position=1, facts=IdentifyCall("u", {"a": 1}, ("u",)))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_too_large(key):
 
 def test_taken_over_event_cannot_shrink():
     """A request of another process whose event cannot be made any more is dropped when it is too large."""
-    delivery = EventDelivery(logging.INFO, 1, place=1, event=None)
+    delivery = EventDelivery(logging.INFO, 1, position=1, event=None)
     assert delivery.settle(TOO_LARGE, NOW, 0) is Outcome.REJECTED
     assert delivery.label == "an event"
 
@@ -149,6 +149,8 @@ def test_failed_identify_goes_last():
 
 
 def test_rank():
-    """The higher priority goes first, then the lower age."""
-    important, old, new = (EventDelivery(p, age, place=1, event=None) for p, age in ((30, 9), (20, 1), (20, 2)))
+    """The higher priority goes first, then the earlier position."""
+    important, old, new = (
+        EventDelivery(p, first_position, position=1, event=None) for p, first_position in ((30, 9), (20, 1), (20, 2))
+    )
     assert sorted([new, important, old], key=lambda delivery: delivery.rank) == [important, old, new]

@@ -40,7 +40,7 @@ def test_merge():
 
 
 def test_new_alert():
-    """A fold of a kind that is not known goes first and pushes; the next ones have places and do not push."""
+    """A fold of a kind that is not known goes first and pushes; the next ones have positions and do not push."""
     harness = Harness(rate_limit=100)
     harness.outbox.take_fold(fold("a", 20, 2))
     harness.outbox.take_fold(fold("boom", 40, 2))

@@ -18,8 +18,8 @@ from tests.outbox.support import Factory, record
 FACTORY = Factory()
 
 
-def fold(name: str = "a", count: int = 1, place: int = 1, priority: int = logging.INFO, user: object = "u") -> Fold:
-    made = Fold(FoldKey("c", priority, (name,)), place)
+def fold(name: str = "a", count: int = 1, position: int = 1, priority: int = logging.INFO, user: object = "u") -> Fold:
+    made = Fold(FoldKey("c", priority, (name,)), position)
     for number in range(count):
         more = {"metadata": {"number": number}}
         made.add(record(name, priority, 100.0 + number, user_id=user, **more), user)
@@ -166,11 +166,11 @@ def test_no_event():
 
 
 def test_digest():
-    """A digest counts each name, the most frequent first, and has the highest priority and the lowest age."""
+    """A digest counts each name, the most frequent first, and has the highest priority and the first position."""
     digest = Digest("c", 5)
-    digest.add(fold("a", 2, place=5))
-    digest.add(fold("b", 3, place=7, priority=logging.WARNING))
-    digest.add(fold("a", 2, place=4))
+    digest.add(fold("a", 2, position=5))
+    digest.add(fold("b", 3, position=7, priority=logging.WARNING))
+    digest.add(fold("a", 2, position=4))
     event = digest.event(FACTORY)
     assert (event.title, event.level, event.channel) == (
         "7 more events of 2 kinds",
@@ -327,7 +327,7 @@ def test_fold_state_is_read_tolerantly():
 
 @pytest.mark.parametrize("missing", ["channel", "priority", "kind", "place"])
 def test_fold_without_key(missing):
-    """A fold without key or place is a `ValueError`, which costs its row alone."""
+    """A fold without key or position is a `ValueError`, which costs its row alone."""
     state = fold().state()
     del state[missing]
     with pytest.raises(ValueError, match="needs"):
@@ -339,7 +339,7 @@ def test_fold_without_key(missing):
 def test_digest_state():
     """The state of a digest has field names of its own, is JSON, and makes the same digest again."""
     digest = Digest("c", 5)
-    digest.add(fold("a", 2, place=4))
+    digest.add(fold("a", 2, position=4))
     assert digest.state() == {
         "channel": "c",
         "priority": 20,
@@ -354,9 +354,9 @@ def test_digest_state():
 
 
 def test_digest_state_is_read_tolerantly():
-    """Unknown fields are ignored, missing ones have their default; without channel or place it is a `ValueError`."""
+    """Unknown fields are ignored, missing ones have their default; without channel or position it is a `ValueError`."""
     digest = Digest.of({"channel": "c", "place": 3, "names": {"a": 2}, "new": 1})
-    assert (digest.age, digest.count, digest.priority) == (3, 2, 0)
+    assert (digest.first_position, digest.count, digest.priority) == (3, 2, 0)
     for state in ({"channel": "c"}, {"place": 3}):
         with pytest.raises(ValueError, match="needs"):
             Digest.of(state)

@@ -13,7 +13,7 @@ from emitkit_logging._outbox.delivery import IdentifyDelivery
 from emitkit_logging._outbox.identifies import MOST_ALIASES, MOST_PROPERTIES, IdentifyQueue, KnownUsers
 from emitkit_logging._outbox.losses import Losses
 from emitkit_logging._outbox.observer import Changes, Ended
-from emitkit_logging._outbox.queues import Places
+from emitkit_logging._outbox.queues import Positions
 from tests.outbox.support import ACCEPTED, FAILED, REFUSED, Clock, Harness, identity
 
 
@@ -131,11 +131,13 @@ class Queue:
     def __init__(self, size: int = 10) -> None:
         self.changes = Changes()
         self.losses = Losses(Clock())
-        self.places = Places()
-        self.waiting = IdentifyQueue(users(), size=size, places=self.places, losses=self.losses, observer=self.changes)
+        self.positions = Positions()
+        self.waiting = IdentifyQueue(
+            users(), size=size, positions=self.positions, losses=self.losses, observer=self.changes
+        )
 
-    def add(self, user: str, priority: int = 20, age: float = 1.0, **properties) -> IdentifyDelivery:
-        delivery = self.waiting.add(identity(user, **properties), priority, age)
+    def add(self, user: str, priority: int = 20, first_position: float = 1.0, **properties) -> IdentifyDelivery:
+        delivery = self.waiting.add(identity(user, **properties), priority, first_position)
         assert delivery is not None
         return delivery
 
@@ -174,8 +176,8 @@ def test_nothing_is_due():
 def test_records_wait_with_their_request():
     """A record that only identifies joins the request, and ends with it."""
     queue = Queue()
-    for place in (101, 102):
-        assert queue.waiting.add_record([identity("u"), identity("v")], 20, place)
+    for position in (101, 102):
+        assert queue.waiting.add_record([identity("u"), identity("v")], 20, position)
     assert [delivery.records for delivery in queue.waiting] == [2, 0]
     assert queue.changes.joins == [(101, 1), (102, 1)]
 
@@ -186,7 +188,7 @@ def test_newer_facts_while_under_way():
     queue.waiting.add_record([identity("u", a=1)], 20, 101)
     old = queue.start()
     queue.waiting.add_record([identity("u", a=2)], 20, 102)
-    old_again, new = sorted(queue.waiting, key=lambda delivery: delivery.place)
+    old_again, new = sorted(queue.waiting, key=lambda delivery: delivery.position)
     assert old_again is old
     assert (old.records, new.records) == (1, 1)
     queue.waiting.remove(old)
@@ -202,7 +204,7 @@ def test_retry_behind_newer_facts():
     queue.waiting.retry(old)
     (new,) = queue.waiting
     assert (new.records, new.facts.properties) == (2, {"a": 2})
-    assert queue.changes.joins[-1] == (old.place, new.place)
+    assert queue.changes.joins[-1] == (old.position, new.position)
 
 
 def test_retry():
@@ -254,11 +256,11 @@ def test_untrusted_half():
 def test_resume_two_of_one_user():
     """Where a request was under way and newer facts waited, the newer request takes over the records of both."""
     queue = Queue()
-    for place, plan in ((4, "pro"), (9, "max")):
+    for position, plan in ((4, "pro"), (9, "max")):
         facts = IdentifyCall("u", {"plan": plan}, ("u",))
-        queue.waiting.resume(IdentifyDelivery(20, 1, place=place, facts=facts, records=1))
+        queue.waiting.resume(IdentifyDelivery(20, 1, position=position, facts=facts, records=1))
     (delivery,) = queue.waiting
-    assert (delivery.place, delivery.records, delivery.facts.properties) == (9, 2, {"plan": "max"})
+    assert (delivery.position, delivery.records, delivery.facts.properties) == (9, 2, {"plan": "max"})
     assert queue.changes.joins == [(4, 9)]
 
 

@@ -152,17 +152,17 @@ def names(request: ApiRequest) -> Counter[str]:
 
 @dataclass
 class Row:
-    """What a store has of a place."""
+    """What a store has of a position."""
 
     entry: CapturedRecord | Fold | Digest | IdentifyCall
     records: set[int] = field(default_factory=set)
     priority: int = 0
-    age: float = 0.0
+    first_position: float = 0.0
     request: ApiRequest | None = None
 
 
 class Replay:
-    """Applies changes as a store does, and knows at each moment at which place each record is."""
+    """Applies changes as a store does, and knows at each moment at which position each record is."""
 
     def __init__(self) -> None:
         self.rows: dict[int, Row] = {}
@@ -172,27 +172,31 @@ class Replay:
         self._reports: set[int] = set()
 
     def apply(self, changes: Changes) -> None:
-        for place, captured in changes.came_at.items():
-            assert place not in self.rows
-            self.rows[place] = Row(captured, {place})
-        for place, delivery in changes.deliveries.items():
+        for position, captured in changes.came_at.items():
+            assert position not in self.rows
+            self.rows[position] = Row(captured, {position})
+        for position, delivery in changes.deliveries.items():
             if delivery.facts is not None:
-                row = self.rows.setdefault(place, Row(delivery.facts))
+                row = self.rows.setdefault(position, Row(delivery.facts))
                 row.entry = delivery.facts
             elif not delivery.records:
-                self._reports.add(place)
-        for place, into in changes.joins:
-            self.rows[into].records |= self.rows.pop(place).records
-        for place, entry in changes.entries.items():
-            if place in self.rows:
-                self.rows[place].entry = copy_of(entry)
-        for place, delivery in changes.deliveries.items():
-            if place in self.rows:
-                row = self.rows[place]
-                row.priority, row.age, row.request = delivery.priority, delivery.age, delivery.request
+                self._reports.add(position)
+        for position, into in changes.joins:
+            self.rows[into].records |= self.rows.pop(position).records
+        for position, entry in changes.entries.items():
+            if position in self.rows:
+                self.rows[position].entry = copy_of(entry)
+        for position, delivery in changes.deliveries.items():
+            if position in self.rows:
+                row = self.rows[position]
+                row.priority, row.first_position, row.request = (
+                    delivery.priority,
+                    delivery.first_position,
+                    delivery.request,
+                )
         for end in changes.ends:
-            if end.place not in self._reports:
-                row = self.rows.pop(end.place)
+            if end.position not in self._reports:
+                row = self.rows.pop(end.position)
                 assert not row.records & self.ended_records
                 self.ended_records |= row.records
                 self.ended[end.reason or "delivered"] += len(row.records)
@@ -202,15 +206,15 @@ class Replay:
                 self.known[of][name] = json.loads(json.dumps(value, allow_nan=False))
 
     def resume(self, harness: Harness) -> None:
-        """Hand all rows to another outbox, in the order of places."""
+        """Hand all rows to another outbox, in the order of positions."""
         harness.outbox.know_kinds(self.known[Knowledge.KIND])
         harness.outbox.know_templates(self.known[Knowledge.TEMPLATE])
-        for place, row in sorted(self.rows.items()):
+        for position, row in sorted(self.rows.items()):
             harness.outbox.resume(
-                place,
+                position,
                 row.entry,
                 priority=row.priority,
-                age=row.age,
+                first_position=row.first_position,
                 records=len(row.records),
                 request=row.request,
             )
@@ -224,7 +228,7 @@ def copy_of(entry: Fold | Digest) -> Fold | Digest:
 
 
 class Store(RuleBasedStateMachine):
-    """By the changes alone each record is at exactly one place, or has ended once, and another outbox can take over."""
+    """By the changes alone each record is at one position, or has ended once, and another outbox can take over."""
 
     SIZE = 6
 
@@ -317,7 +321,7 @@ class Store(RuleBasedStateMachine):
             assert count == len(row.records)
         delivery = self.harness.outbox._deliveries._under_way
         if delivery is not None and (delivery.records or delivery.facts is not None):
-            assert self.replay.rows[delivery.place].request is delivery.request
+            assert self.replay.rows[delivery.position].request is delivery.request
         gone = Counter(self.gone)
         stats = self.harness.outbox.stats()
         gone.update({"delivered": stats.delivered, **stats.dropped})

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from emitkit_logging._outbox.delivery import EventDelivery
 from emitkit_logging._outbox.folding import Digest
-from emitkit_logging._outbox.observer import NOBODY, Changes, Ended
+from emitkit_logging._outbox.observer import NO_OBSERVER, Changes, Ended
 from tests.outbox.support import Harness, record
 
 
 def test_changes_collect():
-    """Changes keep what came, joined, changed, was attempted and ended; a place does not join itself."""
+    """Changes keep what came, joined, changed, was attempted and ended; a position does not join itself."""
     changes = Changes()
     assert changes.is_empty
-    captured, digest, delivery = record("a"), Digest("c", 2), EventDelivery(20, 1, place=3, event=None)
+    captured, digest, delivery = record("a"), Digest("c", 2), EventDelivery(20, 1, position=3, event=None)
     changes.came(1, captured)
     changes.joined(1, 2)
     changes.joined(2, 2)
@@ -35,6 +35,6 @@ def test_a_request_is_reported_before_it_starts():
 
 def test_nobody():
     """Without a store the reports are ignored."""
-    harness = Harness(observer=NOBODY)
+    harness = Harness(observer=NO_OBSERVER)
     harness.put("a", "a")
     assert [harness.send(), harness.send()] == ["a", "a"]

@@ -371,10 +371,10 @@ def test_resume():
     fold = Fold(FoldKey("c", logging.INFO, ("f",)), 2)
     for number in range(3):
         fold.add(record("f", metadata={"number": number}), None)
-    harness.outbox.resume(1, record("started"), priority=20, age=1, records=1, request=request)
+    harness.outbox.resume(1, record("started"), priority=20, first_position=1, records=1, request=request)
     harness.outbox.resume(2, fold)
     harness.outbox.resume(5, record("r"))
-    harness.outbox.resume(6, IdentifyCall("u", {"plan": "pro"}, ("u",)), priority=20, age=5.5, records=2)
+    harness.outbox.resume(6, IdentifyCall("u", {"plan": "pro"}, ("u",)), priority=20, first_position=5.5, records=2)
     assert harness.outbox.newest == 7
     assert harness.outbox.stats().pending == 7
     assert not harness.outbox.is_settled(1)

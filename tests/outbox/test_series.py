@@ -72,7 +72,7 @@ def states(waiting: Backlog) -> list[dict]:
         assert popped.event is not None
         body = popped.event.body()
         body["metadata"].pop("samples", None)
-        found.append((popped.place, popped.records, popped.key, body))
+        found.append((popped.position, popped.records, popped.key, body))
     return found
 
 
@@ -95,8 +95,8 @@ def test_same_result(first, second):
     assert len(early) == len(ours)
     late.take(deque(theirs), len(theirs), 0)
     assert states(early) == states(late)
-    places = {place for place, _ in early_changes.joins} | set(early_changes.entries)
-    assert places <= set(range(1, len(ours) + 1))
+    positions = {position for position, _ in early_changes.joins} | set(early_changes.entries)
+    assert positions <= set(range(1, len(ours) + 1))
 
 
 def test_is_used():
@@ -127,13 +127,13 @@ def test_brief_records(first, second):
         waiting.take(deque(capture(each, converter) for each in records[: len(first)]), len(first), 0)
         waiting.fold()
         waiting.join_series(is_wanted=True)
-    place = len(first)
+    position = len(first)
     for each in records[len(first) :]:
         series = brief.series.get(each.event)
         short = None if series is None else capture_brief(each, series)
-        brief.take(deque([capture(each, converter) if short is None else short]), 1, place)
-        whole.take(deque([capture(each, converter)]), 1, place)
-        place += 1
+        brief.take(deque([capture(each, converter) if short is None else short]), 1, position)
+        whole.take(deque([capture(each, converter)]), 1, position)
+        position += 1
         brief.join_series(is_wanted=True)
         whole.join_series(is_wanted=True)
     assert len(brief) == len(whole) == len(records)

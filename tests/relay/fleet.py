@@ -71,7 +71,7 @@ class RedisServer:
         until(self.answers)
 
     def start_with(self, other: RedisServer) -> None:
-        """Start it with what another one has saved, as a replica that takes its place has it."""
+        """Start it with what another one has saved, as a replica that takes its position has it."""
         shutil.copy(other.folder / "dump.rdb", self.folder)
         self.start()
 

@@ -240,7 +240,7 @@ def test_lagging_replica_takes_over(account, client, redis_server, relay, logger
 
 
 def test_failover_to_a_lagging_replica(account, another, server, logger):
-    """A replica that lacks the last changes takes the place of Redis: the rest is sent, and nothing twice."""
+    """A replica that lacks the last changes takes the position of Redis: the rest is sent, and nothing twice."""
     first = another()
     replica = another("--replicaof", "127.0.0.1", str(first.port))
     process = RelayProcess(first.url, server, "--rate-limit", "0")

@@ -81,7 +81,7 @@ def test_fold(more):
     fold.count += more
     fold.amounts["EUR"] = Decimal("1.50")
     read = wire.read_entry(wire.write_entry(fold), 9)
-    assert read.place == 9
+    assert read.position == 9
     assert (read.count, read.key, read.amounts) == (fold.count, fold.key, fold.amounts)
     assert [each.line for each in read.samples] == [each.line for each in fold.samples]
     assert wire.records_of(wire.write_entry(fold)) == fold.count
@@ -127,7 +127,7 @@ def test_amounts(amount):
 def test_fold_of_folds_is_an_event():
     """Folds of several processes merge into one event with all counts, and the template where titles differ."""
     factory = ShapedFactory(EmitKitFormatter())
-    first, second = (Fold(FoldKey("c", 40, ("app", "order … failed", "", "")), place) for place in (1, 2))
+    first, second = (Fold(FoldKey("c", 40, ("app", "order … failed", "", "")), position) for position in (1, 2))
     for fold, title in ((first, "order 1 failed"), (second, "order 2 failed")):
         for _ in range(3):
             fold.add(shaped(title, 40, user_id=title), title)

@@ -26,7 +26,7 @@ BODY = b'{"channelName":"general","title":"Started","metadata":{"event":"started
 BUDGET = {"starts": [1.5, 2.5], "full_answers": 1, "quota": {"limit": 100, "remaining": 7, "ends_at": 60.5}}
 CONVERTER = JsonConverter(Redactor())
 FOLD, DIGEST, STARTED, CALL, REJECTED = 3, 5, 6, 8, 7
-"""Places."""
+"""Positions."""
 
 
 def record(msg: Any = "x", level: int = 20, number: int = 0, **extra: Any) -> CapturedRecord:
@@ -66,7 +66,7 @@ def closely(captured: CapturedRecord, **fields: Any) -> CapturedRecord:
 
 
 def committed() -> list[CapturedRecord]:
-    """Return the records that the sender has read, at the places from 1."""
+    """Return the records that the sender has read, at the positions from 1."""
     failed = CapturedException("ValueError", "what", 'Traceback:\n  File "/srv/app.py", line 7\nValueError: what\n')
     types = {"at": Converted("2026-01-02"), "tags": ("a", "b"), "ids": {7}, "odd": {"$set": [1]}, "map": {1: "one"}}
     return [
@@ -99,25 +99,25 @@ def identity() -> Identity:
 def changes_of(records: list[CapturedRecord]) -> Changes:
     """Return a unit of work with every kind of change."""
     changes = Changes()
-    for place, captured in enumerate(records, 1):
-        changes.came(place, captured)
+    for position, captured in enumerate(records, 1):
+        changes.came(position, captured)
     fold = Fold(FoldKey("general", 20, ("folded",)), FOLD)
-    for place in (FOLD, FOLD + 1):
-        fold.add(records[place - 1], records[place - 1].user_id)
-        changes.joined(place, fold.place)
+    for position in (FOLD, FOLD + 1):
+        fold.add(records[position - 1], records[position - 1].user_id)
+        changes.joined(position, fold.position)
     changes.changed(fold)
     digested = Fold(FoldKey("general", 20, ("digested",)), DIGEST)
     digested.add(records[DIGEST - 1], None)
     digest = Digest("general", DIGEST)
     digest.add(digested)
     changes.changed(digest)
-    started = EventDelivery(20, STARTED, place=STARTED, event=None, records=1)
+    started = EventDelivery(20, STARTED, position=STARTED, event=None, records=1)
     started.request = ApiRequest(EVENTS_PATH, 201, BODY, "key-1")
     changes.attempted(started)
     call = IdentifyCall("ada", {"email": "ada@example.com"}, ("ada", "ada@example.com"))
-    changes.attempted(IdentifyDelivery(20, CALL, place=CALL, facts=call, records=1))
+    changes.attempted(IdentifyDelivery(20, CALL, position=CALL, facts=call, records=1))
     changes.ended(REJECTED, "rejected", "HTTP 400; Invalid")
-    known = IdentifyDelivery(20, 11, place=11, facts=IdentifyCall("eve", {"plan": "pro"}, ("eve",)))
+    known = IdentifyDelivery(20, 11, position=11, facts=IdentifyCall("eve", {"plan": "pro"}, ("eve",)))
     changes.attempted(known)
     changes.ended(11)
     changes.ended(len(records))

@@ -157,7 +157,7 @@ def test_flush_of_another_process(account, handler, logger, path, others):
     until(lambda: account.total() == 5)
     other = others()
     other("e")
-    assert other("f") == [2, 2, 0]  # within 10 s, and a place is free after 60 s
+    assert other("f") == [2, 2, 0]  # within 10 s, and a position is free after 60 s
     assert made.stats.pending == 0
     assert account.total() == 9
 
@@ -310,12 +310,12 @@ def read(spool: Spool, *records: CapturedRecord) -> Changes:
         assert spool.append(captured)
     assert spool.acquire(5.0)
     changes = Changes()
-    place = 0
-    while place == 0 or spool.is_behind:
+    position = 0
+    while position == 0 or spool.is_behind:
         for found, _, _ in spool.read():
             for captured in found:
-                place += 1
-                changes.came(place, captured)
+                position += 1
+                changes.came(position, captured)
     return changes
 
 
@@ -352,9 +352,9 @@ def test_nothing_is_written_twice(path, spool):
     spool.commit(changes, 2, {})
     spool.commit(Changes(), 99, {})
     assert query(path, "SELECT newest FROM progress") == [(2,)]
-    (place,) = [place for place, captured in changes.came_at.items() if captured.level == 40]
+    (position,) = [position for position, captured in changes.came_at.items() if captured.level == 40]
     ended = Changes()
-    ended.ended(place)
+    ended.ended(position)
     spool.commit(ended, 2, {})
     assert spool.counts() == (1, {})
     assert [kind for (kind,) in query(path, "SELECT kind FROM waiting")] == ["record"]
@@ -380,7 +380,7 @@ def test_shares_move(path, spool):
 
 
 def test_shares_stay(path, spool):
-    """An entry that changes without a join, as a fold that becomes a digest at its place, keeps its shares."""
+    """An entry that changes without a join, as a fold that becomes a digest at its position, keeps its shares."""
     first = read(spool, *golden.committed()[:2])
     first.joined(2, 1)
     first.changed(fold(first, 1))
@@ -394,9 +394,9 @@ def test_shares_stay(path, spool):
     assert spool.counts() == (2, {})
 
 
-def fold(changes: Changes, place: int) -> Fold:
-    made = Fold(FoldKey("general", 20, ("name",)), place)
-    made.add(changes.came_at[place], None)
+def fold(changes: Changes, position: int) -> Fold:
+    made = Fold(FoldKey("general", 20, ("name",)), position)
+    made.add(changes.came_at[position], None)
     return made
 
 
@@ -442,9 +442,9 @@ def test_lines_that_cannot_be_read(path, spool):
     assert max(len(row.data) for row in kept) < len(long)
 
 
-def changes_with_end(place: int) -> Changes:
+def changes_with_end(position: int) -> Changes:
     changes = Changes()
-    changes.ended(place)
+    changes.ended(position)
     return changes
 
 
@@ -538,20 +538,20 @@ STEPS = st.lists(st.sampled_from(["came", "came", "joined", "ended", "dropped", 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, chance=st.randoms(use_true_random=False))
 def test_any_sequence_of_changes(tmp_path, steps, chance):
-    """Whatever comes, joins and ends, and whichever commits fail: each record waits at one place or is counted once."""
+    """Whatever comes, joins and ends, whichever commits fail: each record waits at one position or is counted once."""
     path = Path(tempfile.mkdtemp(dir=tmp_path)) / "spool.db"
     waiting: dict[int, int] = {}
     counts: Counter = Counter()
-    changes, place = Changes(), 0
+    changes, position = Changes(), 0
     with contextlib.closing(opened(path)) as spool:
         assert spool.acquire(60.0)
         for step in [*steps, "committed"]:
             if step == "came":
                 assert spool.append(golden.record(event="x"))
                 ((records, _, _),) = spool.read()
-                place += 1
-                waiting[place] = 1
-                changes.came(place, records[0])
+                position += 1
+                waiting[position] = 1
+                changes.came(position, records[0])
             elif step == "joined" and len(waiting) > 1:
                 into, gone = sorted(chance.sample(sorted(waiting), 2))
                 waiting[into] += waiting.pop(gone)
@@ -566,9 +566,9 @@ def test_any_sequence_of_changes(tmp_path, steps, chance):
                 changes.ended(gone, reason)
             elif step == "failed" and not changes.is_empty:
                 with pytest.raises(sqlite3.OperationalError):
-                    spool.commit(changes, place, FailingBudget(x=1))
+                    spool.commit(changes, position, FailingBudget(x=1))
             elif step == "committed":
-                spool.commit(changes, place, {})
+                spool.commit(changes, position, {})
                 changes = Changes()
             delivered, dropped = spool.counts(changes)
             assert (delivered, dropped) == (counts[None], {reason: n for reason, n in counts.items() if reason and n})

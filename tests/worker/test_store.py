@@ -31,7 +31,7 @@ def first_title(store: MemoryStore) -> str:
 
 
 def test_unseen_source_goes_first(store):
-    """An alert from another place in the code is taken before thousands that came in earlier."""
+    """An alert from another position in the code is taken before thousands that came in earlier."""
     for _ in range(5_000):
         store.append_alert(alert("storm", 1))
     store.append_alert(alert("new", 2))

@@ -231,7 +231,7 @@ def test_dripping_answer(handler, logger, dripping):
 
 
 def test_stats_always_balance(server, handler, logger):
-    """At every moment each accepted record is in exactly one place."""
+    """At every moment each accepted record is in exactly one position."""
     logger.addHandler(made := handler(rate_limit=0, queue_size=50))
     threads = [threading.Thread(target=lambda: [logger.info("x", extra=EVENT) for _ in range(500)]) for _ in range(3)]
     for thread in threads:

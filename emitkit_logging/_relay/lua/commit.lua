@@ -50,8 +50,8 @@ each('HDEL', users, 1)
 each('HSET', state, 2)
 local left = tonumber(take())
 for _ = 1, left do redis.call('HINCRBY', counts, take(), take()) end
-local said, seconds = take(), take()
-redis.call('SET', signal, said, 'EX', seconds)
+local value, seconds = take(), take()
+redis.call('SET', signal, value, 'EX', seconds)
 each('HSET', config, 2)
 redis.call('HSET', state, 'revision', revision + 1)
 return 'written'
