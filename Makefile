@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
-WORKERS ?= 3
+WORKERS ?= 4
 # A test that failed while others kept the machine busy is run once more, alone. What fails twice fails.
 AGAIN = --last-failed --last-failed-no-failures none
 # all that users may install besides the handler; what developers need is in requirements/

@@ -10,7 +10,7 @@ import enum
 import hashlib
 import logging
 import math
-import uuid
+import secrets
 
 from emitkit_logging._api.encoding import dump
 from emitkit_logging._api.requests import EVENTS_PATH, IDENTIFY_PATH, ApiRequest
@@ -203,9 +203,9 @@ class EventDelivery(Delivery):
         assert self.event is not None  # noqa: S101 - only a delivery that has its request has no event
         key = self.event.idempotency_key
         if not self._is_shrunk:
-            return ApiRequest(EVENTS_PATH, 201, self.event.encode(), key or uuid.uuid4().hex)
+            return ApiRequest(EVENTS_PATH, 201, self.event.encode(), key or secrets.token_hex(16))
         # another body is another request. A key of the application's is derived from, so that it still finds repeats
-        shrunk_key = hashlib.sha256(f"{key} shrunk".encode()).hexdigest() if key else uuid.uuid4().hex
+        shrunk_key = hashlib.sha256(f"{key} shrunk".encode()).hexdigest() if key else secrets.token_hex(16)
         return ApiRequest(EVENTS_PATH, 201, self.event.encode(SHRUNK_BYTES), shrunk_key)
 
     def _shrink(self) -> Outcome:
