@@ -45,7 +45,7 @@ def redacted(captured: CapturedRecord, converter: JsonConverter) -> CapturedReco
         converter: its redactor decides.
     """
     result = CapturedRecord(_attributes(captured.attributes, converter))
-    result.is_scalar = captured.is_scalar and not any(type(value) is Converted for value in result.attributes.values())
+    result.is_scalar = captured.is_scalar and Converted not in map(type, result.attributes.values())
     result.make_usable()
     result.is_trusted = captured.is_trusted
     result.report = captured.report
@@ -61,16 +61,23 @@ def redacted(captured: CapturedRecord, converter: JsonConverter) -> CapturedReco
 
 
 def _attributes(attributes: Mapping[str, Any], converter: JsonConverter) -> dict[str, Any]:
-    redactor = converter.redactor
-    result = {key: value for key, value in attributes.items() if key not in _RENDERED}
+    redactor, name = converter.redactor, converter.name
+    result = dict(attributes)
+    for key in _RENDERED:
+        result.pop(key, None)
     for key, value in attributes.items():
-        if key in _RENDERED:
-            continue
-        if key in _TEXTS:
-            result[key] = _value(value, converter)
-        elif key in extras.STANDARD:
-            result[key] = _standard(value, converter)
-        else:
+        if key in extras.STANDARD:
+            kind = type(value)
+            if kind in _NUMBERS or key in _RENDERED:
+                continue
+            if key in _TEXTS:
+                result[key] = _value(value, converter)
+            elif kind is str:
+                result[key] = name(value)
+            elif value != ():
+                # a record made of a dict may have anything there
+                result[key] = _value(converter.snapshot(value), converter)
+        elif key not in _RENDERED:
             kept = Converted(REDACTED) if redactor.is_secret(key) else _value(value, converter)
             masked = redactor.mask_repeated(key) if len(key) <= LONGEST_KEY else converter.key(key)
             if masked != key:
@@ -78,13 +85,6 @@ def _attributes(attributes: Mapping[str, Any], converter: JsonConverter) -> dict
                 masked = untaken(masked, result)
             result[masked] = kept
     return result
-
-
-def _standard(value: Any, converter: JsonConverter) -> Any:
-    """Return a value of logging's own; a record made of a dict may have anything there."""
-    if type(value) is str:
-        return converter.name(value)
-    return value if type(value) in _NUMBERS or value == () else _value(converter.snapshot(value), converter)
 
 
 def _exception(exception: CapturedException, converter: JsonConverter) -> CapturedException:
