@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import logging.config
 import signal
@@ -199,6 +200,20 @@ def test_slow_server_does_not_slow_the_call(server, handler, logger):
     stats = made.stats
     assert (stats.accepted, stats.pending, stats.dropped) == (2_000, 2_000, {})
     assert made._worker._store._outbox.held <= 100
+
+
+def test_call_does_little_of_the_work(server, handler, logger):
+    """While a request hangs, the calls do the work of the thread, each for a few records."""
+    server.script = lambda _: Reply(waits=30.0, status=500)
+    logger.addHandler(made := handler(timeout=30.0, rate_limit=0, queue_size=400, shutdown_timeout=0.2))
+    logger.info("x", extra=EVENT)
+    server.wait_for(1)
+    taken = []
+    for number in range(2_000):
+        logger.info("x", extra={"event": f"name_{number % 50}"})
+        taken.append(made._worker._store._outbox._backlog.taken)
+    assert taken[-1] > 1_500
+    assert max(after - before for before, after in itertools.pairwise(taken)) <= 10
 
 
 @pytest.mark.parametrize("dripping", ["body", "headers"])
