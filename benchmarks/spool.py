@@ -94,13 +94,15 @@ def costs(url: str, directory: Path) -> dict[str, float]:
 def recovery(url: str, directory: Path) -> tuple[float, float]:
     """Return the seconds in which the records that a dead process has left are taken over, and bytes of one on disk."""
     path = directory / "left.db"
-    dead = EmitKitHandler(KEY, base_url="http://127.0.0.1:9", spool=path, shutdown_timeout=0.0)
+    dead = EmitKitHandler(KEY, base_url="http://127.0.0.1:9", spool=path, spool_size=2**30, shutdown_timeout=0.0)
     logger = logging.getLogger("benchmark.spool.left")
     logger.setLevel(logging.INFO)
     logger.propagate = False
     worker = dead._worker
     assert worker is not None
-    worker.is_started = True  # as if the process had been killed before its thread came to anything
+    # as if the process had been killed before it took anything from its journal
+    worker.is_started = True
+    worker._store.on_long = lambda: None
     logger.handlers[:] = [dead]
     log(logger, ROWS)
     left = [(each, each.stat().st_size) for each in directory.glob("left.db.*.journal")]
