@@ -164,7 +164,7 @@ INTERLEAVED = 30
 """Parts in which a regime is measured, each handler in turn, so that other work on the machine meets all of them."""
 
 PEERS_INTERLEAVED = 3
-"""The same for peers. They have their turns after that: some have work in the background left when a part is over."""
+"""The same for peers. They are measured after the others: some still work in the background when a part is over."""
 
 
 @dataclass(frozen=True)

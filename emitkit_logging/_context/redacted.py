@@ -77,7 +77,7 @@ def _attributes(attributes: Mapping[str, Any], converter: JsonConverter) -> dict
             elif value != ():
                 # a record made of a dict may have anything there
                 result[key] = _value(converter.snapshot(value), converter)
-        elif key not in _RENDERED:
+        else:
             kept = Converted(REDACTED) if redactor.is_secret(key) else _value(value, converter)
             masked = redactor.mask_repeated(key) if len(key) <= LONGEST_KEY else converter.key(key)
             if masked != key:

@@ -398,7 +398,7 @@ class Outbox:
         identities, event.identities = event.identities, ()
         if self._identifies.is_full_for(priority):
             return False
-        # half a position before its event, so that the identify request goes first within a priority
+        # half a number before the position of its event, so that the identify request goes first within a priority
         due = [self._identifies.add(identity, priority, first_position - 0.5) for identity in identities]
         return any(delivery is not None for delivery in due)
 
